@@ -1,0 +1,3 @@
+"""fusionkit: train, run and compare image-fusion methods."""
+
+from __future__ import annotations

@@ -1,0 +1,309 @@
+"""The interfaces that methods implement, and the small records they pass on.
+
+Five abstract classes carry every method: :class:`Fuser`, :class:`LossProposer`, :class:`Critic` with its kind
+:class:`Reconstructor`, :class:`MetaTrainer` and :class:`Metric`. They know no method. A classical method is a
+Fuser without parameters; ReFusion adds a LossProposer, a Reconstructor and a MetaTrainer; a task-driven method
+puts a segmentation or detection network in the Reconstructor's place, as a Critic of its own.
+
+Conventions, everywhere: images are ``(B, C, H, W)`` float tensors in [0, 1], ``C`` is 1 for luminance and 3 for
+RGB; sources are aligned, so they share ``B``, ``H`` and ``W``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from fusionkit.tasks import Task
+
+__all__ = [
+    "Batch",
+    "Critic",
+    "Fuser",
+    "LossProposer",
+    "MetaTrainer",
+    "Metric",
+    "MetricInfo",
+    "NoOptions",
+    "Options",
+    "Proposal",
+    "Reconstructor",
+    "Terms",
+    "TrainingSource",
+]
+
+Options = Any
+"""A frozen dataclass of typed options (``Config`` of a class); ``fusionkit.config`` fills it from TOML and ``--set``."""
+
+Proposal = Mapping[str, Tensor]
+"""What a LossProposer puts out: named maps ``(B, S, H, W)``, one channel a source, differentiable in its parameters."""
+
+Terms = Mapping[str, Tensor]
+"""A loss in parts: scalar tensors; ``"total"`` is the one to differentiate, the others are its parts, for the log."""
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a class that has none."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch.
+
+    Attributes:
+        sources: one ``(B, C, H, W)`` tensor a source, in the task's order.
+        targets: what a downstream critic needs beside the image (masks, boxes), in its own form, or None.
+    """
+
+    sources: tuple[Tensor, ...]
+    targets: Any = None
+
+
+class Fuser(nn.Module, ABC):
+    """Fuses aligned sources into one image: a network, or a formula without parameters.
+
+    The toolkit calls it with luminance (``space = "luminance"``: colour, bit depth, the range stretch and more
+    sources than it takes are then the toolkit's work) or with RGB (``space = "rgb"``: every source comes with
+    three channels, grey ones repeated). Nothing else differs between a grey method and a colour method.
+
+    ``forward`` must not change its inputs, must treat the samples of a batch independently, must take any
+    ``H, W >= 1`` and give the same size back. Training reads ``parameters()`` and calls it through
+    ``torch.func.functional_call``, so it keeps no state between calls.
+
+    Args:
+        config: an instance of :attr:`Config`; the defaults when None.
+    """
+
+    Config: ClassVar[type] = NoOptions
+    space: ClassVar[Literal["luminance", "rgb"]] = "luminance"
+    max_sources: ClassVar[int | None] = 2
+    """How many sources one call takes; None for any number. More are folded in order: ((a, b), c)."""
+    tasks: ClassVar[tuple[str, ...] | None] = None
+    """The tasks it is made for, or None for all."""
+    stretch: ClassVar[Literal["full", "none"]] = "none"
+    """The range stretch its authors use when they write a result: the default of ``fuse --stretch``."""
+    reference: ClassVar[str] = ""
+    """Paper that defines the method."""
+
+    def __init__(self, config: Options = None) -> None:
+        super().__init__()
+        self.config = config if config is not None else self.Config()
+
+    @abstractmethod
+    def forward(self, *sources: Tensor) -> Tensor:
+        """Fuse.
+
+        Args:
+            sources: two or more tensors ``(B, C, H, W)`` in [0, 1].
+
+        Returns:
+            The fused image, ``(B, C, H, W)`` in [0, 1].
+        """
+
+    @classmethod
+    def pretrained(cls) -> Mapping[str, Path]:
+        """Weights files that ship with the plugin: task name -> safetensors file."""
+        return {}
+
+    @classmethod
+    def import_weights(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename weights published by the method's authors into this class's ``state_dict``.
+
+        Raises:
+            fusionkit.errors.DataError: a tensor is missing, left over or of another shape.
+        """
+        from fusionkit.errors import UsageError
+
+        raise UsageError(f"{cls.__name__} has no published weights to import")
+
+
+class LossProposer(nn.Module, ABC):
+    """Proposes, for each pixel, what the fused image should keep: the learned part of a fusion loss.
+
+    A trainer calls ``forward`` on the sources once a step and passes what it returns to ``loss``. The meta-gradient
+    differentiates ``loss`` in ``fused`` and, through the proposal, in this module's parameters: both must be
+    twice differentiable together. A loss with nothing to learn is a LossProposer without parameters.
+    """
+
+    Config: ClassVar[type] = NoOptions
+
+    def __init__(self, config: Options = None) -> None:
+        super().__init__()
+        self.config = config if config is not None else self.Config()
+
+    @abstractmethod
+    def forward(self, *sources: Tensor) -> Proposal:
+        """Propose weight maps for sources ``(B, C, H, W)``; each map is ``(B, S, H, W)`` and sums to 1 over S."""
+
+    @abstractmethod
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        """The fusion loss L_f of ``fused`` ``(B, C, H, W)`` under ``proposal``, averaged over the batch."""
+
+
+class Critic(nn.Module, ABC):
+    """Judges a fused image by what it is good for: the outer loss of the meta-gradient.
+
+    A trainer calls ``loss`` on the fused image and the batch it came from; it is differentiated once in ``fused``
+    and once in this module's parameters, never twice. A segmentation or detection network with its loss is a
+    Critic; so is a Reconstructor.
+    """
+
+    Config: ClassVar[type] = NoOptions
+
+    def __init__(self, config: Options = None) -> None:
+        super().__init__()
+        self.config = config if config is not None else self.Config()
+
+    @abstractmethod
+    def loss(self, fused: Tensor, batch: Batch) -> Terms:
+        """The loss of ``fused`` ``(B, C, H, W)`` for ``batch``, averaged over the batch."""
+
+
+class Reconstructor(Critic):
+    """A critic that rebuilds every source from the fused image."""
+
+    @abstractmethod
+    def forward(self, fused: Tensor) -> tuple[Tensor, ...]:
+        """Rebuild the sources: one ``(B, C, H, W)`` tensor a source from ``fused`` ``(B, C, H, W)``."""
+
+
+class TrainingSource(ABC):
+    """Where a trainer gets its batches: a set of pairs, held where the device can reach it."""
+
+    task: Task
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of pairs."""
+
+
+class MetaTrainer(ABC):
+    """Trains a method as a fixed sequence of numbered steps.
+
+    The toolkit's run loop owns the run folder, the log, the checkpoints and the progress bar; a trainer owns the
+    networks, the losses and the order of the updates. The loop builds it, loads the state of the last checkpoint
+    into it where there is one, and then calls ``step(i)`` for every ``i`` that is left, in order.
+
+    What a step does may depend only on the state, on ``i`` and on the seed: that makes an interrupted run end
+    with the same weights as one that was not.
+
+    Args:
+        config: an instance of :attr:`Config`.
+        source: the training pairs.
+        device: where to train.
+        precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
+        seed: fixes initial weights and every random draw.
+    """
+
+    Config: ClassVar[type] = NoOptions
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Preset name -> nested option values; ``paper`` is what the paper says. The first is the default."""
+    preset_notes: ClassVar[Mapping[str, str]] = {}
+    """Preset name -> one line on what it is for."""
+    fuser_name: ClassVar[str] = ""
+    """Registered name of the fuser it trains: written into the weights file."""
+
+    @abstractmethod
+    def __init__(
+        self,
+        config: Options,
+        source: TrainingSource,
+        *,
+        device: torch.device,
+        precision: str,
+        seed: int,
+    ) -> None: ...
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Length of the whole schedule."""
+
+    @abstractmethod
+    def stage(self, index: int) -> str:
+        """Name of the stage that step ``index`` belongs to, for the log (``"meta"``, ``"fusion"``)."""
+
+    @abstractmethod
+    def step(self, index: int) -> Terms:
+        """Do step ``index`` and return its losses as scalar tensors on the device, without waiting for them."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Everything that later steps depend on: weights, optimiser moments, averages. Names are flat."""
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take up a state that :meth:`state` gave."""
+
+    @abstractmethod
+    def fuser(self) -> Fuser:
+        """The fuser as trained so far: the one that is written out (averaged, where the method averages)."""
+
+    def snapshot(self, sources: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Named images ``(1, 1, H, W)`` in [0, 1] that show where training stands on one pair: fused, w, v."""
+        fuser = self.fuser()
+        with torch.no_grad():
+            return {"fused": fuser(*(s.to(next(fuser.parameters()).device) for s in sources))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricInfo:
+    """What a metric is, as data. No field may be blank.
+
+    Attributes:
+        name: the field's abbreviation, the registered name (``"EN"``).
+        title: name in words.
+        measures: what it measures, in one sentence.
+        higher_is_better: direction; for some it is a habit of the field more than a truth.
+        range: least and greatest possible value, ``-inf``/``inf`` where unbounded.
+        unit: ``"bit"``, ``"grey levels"``, ``"1"``...
+        paper: who defined it, where.
+        equation: the formula in one line.
+        needs: ``"fused"``, ``"sources"`` or ``"truth"``.
+        min_size: least height and width that it is defined on.
+        differentiable: whether its gradient with respect to the fused image is exact and useful as a loss.
+    """
+
+    name: str
+    title: str
+    measures: str
+    higher_is_better: bool
+    range: tuple[float, float]
+    unit: str
+    paper: str
+    equation: str
+    needs: Literal["fused", "sources", "truth"]
+    min_size: int = 1
+    differentiable: bool = False
+    notes: tuple[str, ...] = field(default=("none",))
+
+
+class Metric(ABC):
+    """A fusion-quality metric under one convention: a thin class over a pure function.
+
+    The constructor's keyword arguments are the convention (window, log base, reduction over sources...); a
+    profile names one set of them for every metric. Images are luminance on the 0..255 scale, as every published
+    definition is.
+    """
+
+    info: ClassVar[MetricInfo]
+
+    @abstractmethod
+    def __call__(self, fused: Tensor, *sources: Tensor, truth: Tensor | None = None) -> Tensor:
+        """Values of a batch.
+
+        Args:
+            fused: ``(B, 1, H, W)``, 0..255, float32 or float64.
+            sources: the sources, same shape.
+            truth: the known result where there is one, same shape.
+
+        Returns:
+            ``(B,)`` in the dtype of ``fused``; NaN only where the metric is documented as not defined.
+        """
