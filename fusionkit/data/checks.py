@@ -1,0 +1,135 @@
+"""Checks of a set of pairs before anything is trained on it or fused from it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from fusionkit.data.pairset import Pair, PairSet, file_digest, in_threads
+from fusionkit.errors import DataError
+
+__all__ = ["MOST_SHOWN", "verify"]
+
+MOST_SHOWN = 10
+
+_TAIL = 4096
+
+
+def verify(pairs: PairSet, *, digests: bool = True, decode: bool = False) -> None:
+    """Check every pair and report everything that is wrong in one error.
+
+    Always: no file without a partner, no name twice in a data set's split, every file exists, its header reads as an
+    image, the sources of a pair have one size, no file is a source of its own partner, and a file whose last bytes
+    are not those of its format is decoded to see whether it is truncated. That reads a few kB a file.
+
+    Args:
+        pairs: the pairs.
+        digests: also hash each file whose digest is known (reads the file).
+        decode: also decode each file to its end, and refuse a pair that is, byte for byte, in two splits.
+
+    Raises:
+        fusionkit.errors.DataError: something is wrong; one line with the first ten by name, and the count.
+    """
+    faults = [str(problem) for problem in pairs.problems]
+    faults += _repeated_names(pairs)
+    if not pairs.pairs and not faults:
+        raise DataError(f"{pairs.origin}: no pairs")
+    for pair, found in zip(pairs, in_threads(lambda pair: _faults(pair, digests, decode), pairs.pairs), strict=True):
+        faults += [f"{pair.key}: {fault}" for fault in found]
+    if decode and not faults:
+        faults += _in_two_splits(pairs)
+    if faults:
+        shown = "; ".join(faults[:MOST_SHOWN])
+        more = f"; and {len(faults) - MOST_SHOWN} more" if len(faults) > MOST_SHOWN else ""
+        count = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
+        raise DataError(f"{pairs.origin}: {count} in {len(pairs)} pairs: {shown}{more}")
+
+
+def _repeated_names(pairs: PairSet) -> list[str]:
+    seen: set[tuple[str, str]] = set()
+    repeated: dict[str, None] = {}
+    for pair in pairs:
+        if (pair.split, pair.key) in seen:
+            repeated[pair.key] = None
+        seen.add((pair.split, pair.key))
+    return [f"{key}: more than one pair of that name" for key in repeated]
+
+
+def _in_two_splits(pairs: PairSet) -> list[str]:
+    if len(pairs.splits) < 2:
+        return []
+    contents = in_threads(lambda pair: tuple(file_digest(file) for file in pair.files), pairs.pairs)
+    places: defaultdict[tuple[str, ...], list[Pair]] = defaultdict(list)
+    for pair, content in zip(pairs, contents, strict=True):
+        places[content].append(pair)
+    return [
+        f"{same[0].key}: the same files are in {' and '.join(dict.fromkeys(f'{p.split} as {p.name}' for p in same))}"
+        for same in places.values()
+        if len({pair.split for pair in same}) > 1
+    ]
+
+
+def _faults(pair: Pair, digests: bool, decode: bool) -> list[str]:
+    faults: list[str] = []
+    sizes: list[tuple[int, int]] = []
+    for file in pair.files:
+        try:
+            sizes.append(_header_size(file))
+            if decode or not _ends_well(file):
+                _decode(file)
+        except DataError as error:
+            faults.append(str(error))
+    if len(sizes) == len(pair.files) and len(set(sizes)) > 1:
+        listed = ", ".join(f"{file.name} {h}x{w}" for file, (h, w) in zip(pair.files, sizes, strict=True))
+        faults.append(f"size differs (height x width: {_apart(pair, listed, sizes)})")
+    if len({file.absolute() for file in pair.files}) < len(pair.files):
+        faults.append(f"one file is given for two sources ({pair.files[0]})")
+    if digests and not faults:
+        for file, wanted in zip(pair.files, pair.sha256, strict=False):
+            if wanted and file_digest(file) != wanted:
+                faults.append(f"{file} is not the file that the manifest lists: its sha256 differs")
+    return faults
+
+
+def _apart(pair: Pair, listed: str, sizes: list[tuple[int, int]]) -> str:
+    """Sizes by file, with the folder where the partners have one name."""
+    if len({file.name for file in pair.files}) == len(pair.files):
+        return listed
+    return ", ".join(f"{file.parent.name}/{file.name} {h}x{w}" for file, (h, w) in zip(pair.files, sizes, strict=True))
+
+
+def _header_size(file: Path) -> tuple[int, int]:
+    """Height and width by the file's header, without decoding."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            return image.height, image.width
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: no such file") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{file}: not an image that can be read") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{file}: cannot be read: {error}") from error
+
+
+def _ends_well(file: Path) -> bool:
+    """Whether the last bytes are those of the format: a cheap sign that nothing is cut off."""
+    with file.open("rb") as stream:
+        magic = stream.read(6)
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - _TAIL))
+        tail = stream.read()
+    if magic.startswith(b"\x89PNG"):
+        return b"IEND\xaeB`\x82" in tail
+    if magic.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" in tail
+    if magic.startswith(b"BM"):
+        return size >= int.from_bytes(magic[2:6], "little")
+    return False
+
+
+def _decode(file: Path) -> None:
+    from fusionkit.imageio import read_image
+
+    read_image(file)

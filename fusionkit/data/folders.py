@@ -1,0 +1,153 @@
+"""Pairs from plain folders: one sub-folder a source, files matched by stem."""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fusionkit.data.pairset import IMAGE_SUFFIXES, Pair, PairSet, Problem
+from fusionkit.errors import DataError, UsageError
+from fusionkit.tasks import Task
+
+__all__ = ["SPLITS", "folder_pairs", "image_files", "match_by_stem", "source_folders"]
+
+SPLITS = ("train", "val", "test")
+"""Sub-folders that are taken for splits when they hold the source folders."""
+
+_SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def folder_pairs(root: Path, task: Task, *, folders: Sequence[str] | None = None) -> PairSet:
+    """Pairs of ``root/<source folder>/<stem>.<any image suffix>``, or of that under ``root/train``, ``root/test``.
+
+    Args:
+        root: the folder that holds one sub-folder a source.
+        task: names the source folders (``Task.folders``, any case).
+        folders: the source sub-folders by name, in the task's order, where they are called something else.
+
+    Raises:
+        fusionkit.errors.DataError: no such folder, no or several sub-folders for a source, nothing in common.
+        fusionkit.errors.UsageError: fewer than two folders are given.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    if folders is not None and len(folders) < 2:
+        raise UsageError(f"folders: at least two source folders are needed, got {list(folders)}")
+    below = {child.name: child for child in sorted(root.iterdir()) if child.is_dir()}
+    places = {_SPLIT_WORDS[name.lower()]: path for name, path in below.items() if name.lower() in _SPLIT_WORDS}
+    direct = _named_folders(root, folders) if folders is not None else source_folders(root, task, required=not places)
+    if direct:
+        pairs, problems = match_by_stem(direct, dataset=root.name)
+        return PairSet(task, pairs, str(root), problems=problems)
+    all_pairs: list[Pair] = []
+    all_problems: list[Problem] = []
+    for split in sorted(places, key=SPLITS.index):
+        place = places[split]
+        sources = _named_folders(place, folders) if folders is not None else source_folders(place, task)
+        if sources is None:
+            raise DataError(f"{place}: no sub-folders {list(folders or ())}")
+        pairs, problems = match_by_stem(sources, dataset=root.name, split=split)
+        all_pairs += pairs
+        all_problems += problems
+    if not all_pairs:
+        raise DataError(f"{root}: no sub-folders {list(folders or ())}; there are: {', '.join(below) or 'none'}")
+    return PairSet(task, tuple(all_pairs), str(root), problems=tuple(all_problems))
+
+
+def _named_folders(root: Path, folders: Sequence[str]) -> tuple[Path, ...] | None:
+    found = tuple(root / name for name in folders)
+    return found if all(path.is_dir() for path in found) else None
+
+
+def source_folders(root: Path, task: Task, *, required: bool = True) -> tuple[Path, ...] | None:
+    """The sub-folders of ``root`` that hold the task's sources, in the task's order.
+
+    A sub-folder is a source's when its name, in any case, is one of ``Task.folders`` or the source's role. Folders
+    ``a``, ``b``, ``c``... give as many sources as there are letters.
+
+    Returns:
+        One folder a source, or None when none is there and they are not ``required``.
+
+    Raises:
+        fusionkit.errors.DataError: a source has no folder or more than one.
+    """
+    below = {child.name.lower(): child for child in sorted(root.iterdir()) if child.is_dir()}
+    letters = list(itertools.takewhile(lambda letter: letter in below, string.ascii_lowercase))
+    if len(letters) >= 2:
+        return tuple(below[letter] for letter in letters)
+    found: list[Path] = []
+    missing: list[str] = []
+    for role, synonyms in zip(task.sources, task.folders, strict=True):
+        known = dict.fromkeys((*synonyms, role))
+        here = [below[name] for name in known if name in below]
+        if len(here) > 1:
+            names = ", ".join(path.name for path in here)
+            raise DataError(f"{root}: several sub-folders for {role} ({names}); say which with folders")
+        if here:
+            found.append(here[0])
+        else:
+            missing.append(f"{role} ({' or '.join(known)})")
+    if not missing:
+        return tuple(found)
+    if not found and not required:
+        return None
+    there = ", ".join(child.name for child in below.values()) or "no sub-folders"
+    raise DataError(f"{root}: no sub-folder for {' and '.join(missing)}; it holds: {there}")
+
+
+def match_by_stem(
+    folders: Sequence[Path], *, dataset: str = "", split: str = ""
+) -> tuple[tuple[Pair, ...], tuple[Problem, ...]]:
+    """Match files of equal stem across folders, sorted by stem.
+
+    Returns:
+        The pairs that are complete, and one problem for each stem that lacks a partner or has two files.
+
+    Raises:
+        fusionkit.errors.DataError: a folder holds no images, or the folders have nothing in common.
+    """
+    listings = [image_files(folder) for folder in folders]
+    for folder, listing in zip(folders, listings, strict=True):
+        if not listing:
+            raise DataError(f"{folder}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    common = set.intersection(*(set(listing) for listing in listings))
+    if not common:
+        sides = " and ".join(
+            f"{folder} ({', '.join(sorted(listing)[:3])}{', ...' if len(listing) > 3 else ''})"
+            for folder, listing in zip(folders, listings, strict=True)
+        )
+        raise DataError(f"{sides} have no file name in common: partners need the same name before the suffix")
+    pairs: list[Pair] = []
+    problems: list[Problem] = []
+    for stem in sorted(set.union(*(set(listing) for listing in listings))):
+        absent = [folder.name for folder, listing in zip(folders, listings, strict=True) if stem not in listing]
+        double = [file.name for listing in listings for file in listing.get(stem, [])[1:]]
+        key = f"{dataset}/{stem}" if dataset else stem
+        if absent:
+            problems.append(Problem(key, f"no partner in {' and '.join(absent)}", split))
+        elif double:
+            problems.append(Problem(key, f"two files of that name (also {', '.join(double)})", split))
+        else:
+            files = tuple(listing[stem][0] for listing in listings)
+            pairs.append(Pair(stem, files, dataset=dataset, split=split))
+    return tuple(pairs), tuple(problems)
+
+
+def image_files(folder: Path) -> Mapping[str, list[Path]]:
+    """The images directly in a folder by stem; hidden files are passed over."""
+    stems: defaultdict[str, list[Path]] = defaultdict(list)
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file():
+            stems[file.stem].append(file)
+    return stems

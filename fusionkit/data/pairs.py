@@ -1,0 +1,100 @@
+"""Find the pairs that a user means: a folder, a manifest, the built-in sample or a named data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fusionkit.data.checks import verify
+from fusionkit.data.folders import folder_pairs
+from fusionkit.data.manifest import FILENAME, read_manifest
+from fusionkit.data.pairset import Pair, PairSet
+from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.tasks import Task
+
+__all__ = ["SAMPLE", "Pair", "PairSet", "find_pairs", "verify"]
+
+SAMPLE = "sample"
+"""The word that stands for the built-in sample."""
+
+
+def find_pairs(
+    spec: str | Path,
+    task: Task,
+    *,
+    split: str | None = None,
+    names: Iterable[str] | None = None,
+    dataset: str | None = None,
+    folders: Sequence[str] | None = None,
+) -> PairSet:
+    """The pairs that ``spec`` stands for. Names files; reads no image (see :func:`verify`).
+
+    Args:
+        spec: one of
+
+            - a folder with one sub-folder a source (``ir/`` and ``vi/``), files matched by stem, directly or under
+              ``train/``, ``val/`` and ``test/``;
+            - a folder with a ``MANIFEST.csv``, or a CSV file of that form (:mod:`fusionkit.data.manifest`);
+            - ``sample``: the built-in sample, made in the user's cache on first use;
+            - ``NAME:DIR`` or ``NAME``: a registered data set, and where it lies on the disk.
+
+            A folder that is called ``sample`` or like a data set is written ``./sample``.
+        task: what the sources are.
+        split: only this split; a set without splits is taken whole.
+        names: only the pairs with these names (or ``dataset/name``).
+        dataset: of a manifest, only the rows of this data set.
+        folders: of a folder, the source sub-folders by name, in the task's order.
+
+    Returns:
+        The pairs; files without a partner are in its ``problems``.
+
+    Raises:
+        fusionkit.errors.UsageError: no such split, name, data set.
+        fusionkit.errors.DataError: nothing usable is there.
+    """
+    found = _find(spec, task, dataset, folders)
+    if split is not None:
+        found = found.split(split)
+    if names is not None:
+        found = found.named(names)
+    return found
+
+
+def _find(spec: str | Path, task: Task, dataset: str | None, folders: Sequence[str] | None) -> PairSet:
+    if isinstance(spec, str):
+        special = _sample_or_named(spec, task)
+        if special is not None:
+            if dataset is not None or folders is not None:
+                raise UsageError(f"{spec!r}: dataset and folders are for manifests and plain folders alone")
+            return special
+    path = Path(spec).expanduser()
+    manifest = path / FILENAME if path.is_dir() else path
+    if manifest.is_file() and (path.is_dir() or path.suffix.lower() == ".csv"):
+        if folders is not None:
+            raise UsageError(f"folders: {path} has a manifest, which names the files")
+        return read_manifest(manifest, task, dataset=dataset)
+    if dataset is not None:
+        raise UsageError(f"dataset {dataset!r}: {path} has no {FILENAME}")
+    if path.is_file():
+        raise DataError(f"{path}: a folder or a CSV manifest is needed, not a file of another kind")
+    if not path.exists():
+        from fusionkit.data.named import dataset_names
+
+        known = did_you_mean(str(spec).partition(":")[0], (SAMPLE, *dataset_names()))
+        raise DataError(f"{spec}: no such folder, and no data set of that name: {known}")
+    return folder_pairs(path, task, folders=folders)
+
+
+def _sample_or_named(spec: str, task: Task) -> PairSet | None:
+    if spec == SAMPLE:
+        from fusionkit.data.sample import sample_pairs
+
+        return sample_pairs(task)
+    name, colon, folder = spec.partition(":")
+    if not name or set(name) & set("/\\.~"):
+        return None
+    from fusionkit.data.named import dataset_names, load_dataset
+
+    if name not in dataset_names():
+        return None
+    return load_dataset(name).pairs(Path(folder).expanduser() if colon else None, task)

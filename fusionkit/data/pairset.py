@@ -1,0 +1,178 @@
+"""The records that say which files are fused with which: a pair, and an ordered set of pairs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar, overload
+
+from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.tasks import Task
+
+__all__ = ["IMAGE_SUFFIXES", "Pair", "PairSet", "Problem", "file_digest", "in_threads"]
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""Suffixes, in lower case, of the files that count as images when a folder is listed."""
+
+NONE_STATED = "none stated"
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The aligned source files of one scene.
+
+    Attributes:
+        name: what the pair is called; the fused image gets this name.
+        files: one file a source, in the task's order; two or more.
+        dataset: the data set it comes from, or "".
+        split: ``"train"``, ``"test"``..., or "" where the set has no splits.
+        sha256: the digest each file should have, "" where none is known; empty where none is known at all.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    dataset: str = ""
+    split: str = ""
+    sha256: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The name with its data set in front (``"MSRS/00004N"``): names repeat between data sets."""
+        return f"{self.dataset}/{self.name}" if self.dataset else self.name
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong that listing the files showed: the pair's key and what is wrong with it."""
+
+    key: str
+    what: str
+    split: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.what}"
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """An ordered set of pairs for one task.
+
+    It names files and reads none; :func:`fusionkit.data.verify` checks them.
+
+    Attributes:
+        task: what the sources are.
+        pairs: the pairs, in the order of the manifest, or sorted by name.
+        origin: where they come from, for messages and run records.
+        licence: the licence as its authors state it.
+        citation: what to cite, or "".
+        problems: what listing the files showed to be wrong (a file without a partner); ``verify`` reports it.
+    """
+
+    task: Task
+    pairs: tuple[Pair, ...]
+    origin: str
+    licence: str = NONE_STATED
+    citation: str = ""
+    problems: tuple[Problem, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __iter__(self) -> Iterator[Pair]:
+        return iter(self.pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> Pair: ...
+    @overload
+    def __getitem__(self, index: slice) -> PairSet: ...
+    def __getitem__(self, index: int | slice) -> Pair | PairSet:
+        if isinstance(index, slice):
+            return replace(self, pairs=self.pairs[index])
+        return self.pairs[index]
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of pairs of each split, in order of appearance; ``{"": n}`` where there are no splits."""
+        return dict(Counter(pair.split for pair in self.pairs))
+
+    @property
+    def datasets(self) -> dict[str, int]:
+        """Number of pairs of each data set, in order of appearance."""
+        return dict(Counter(pair.dataset for pair in self.pairs))
+
+    def split(self, name: str) -> PairSet:
+        """The pairs of one split; pairs that belong to no split are in every split.
+
+        Raises:
+            fusionkit.errors.UsageError: no pair is in that split.
+        """
+        chosen = tuple(pair for pair in self.pairs if pair.split in ("", name))
+        if not chosen and self.pairs:
+            raise UsageError(f"{self.origin} has no split {name!r}: {did_you_mean(name, self.splits)}")
+        return replace(
+            self, pairs=chosen, problems=tuple(fault for fault in self.problems if fault.split in ("", name))
+        )
+
+    def named(self, names: Iterable[str]) -> PairSet:
+        """The pairs with these names or keys, in this set's order.
+
+        Raises:
+            fusionkit.errors.UsageError: a name is not there.
+        """
+        wanted = set(names)
+        chosen = tuple(pair for pair in self.pairs if wanted & {pair.name, pair.key})
+        faults = tuple(fault for fault in self.problems if wanted & {fault.key, fault.key.rpartition("/")[2]})
+        known = {form for pair in chosen for form in (pair.name, pair.key)} | {
+            form for fault in faults for form in (fault.key, fault.key.rpartition("/")[2])
+        }
+        for name in sorted(wanted - known):
+            near = did_you_mean(name, (pair.name for pair in self.pairs)).partition("(known:")[0].strip()
+            raise UsageError(f"{self.origin} has no pair {name!r} among its {len(self)} pairs{near and '; ' + near}")
+        return replace(self, pairs=chosen, problems=faults)
+
+    def fingerprint(self) -> str:
+        """A digest of the names, their order and the content of every file: equal sets give equal digests.
+
+        Paths do not enter, so a copy of the set elsewhere has the same fingerprint. Reads every file.
+
+        Returns:
+            64 hexadecimal digits.
+
+        Raises:
+            fusionkit.errors.DataError: a file cannot be read.
+        """
+        files = [file for pair in self.pairs for file in pair.files]
+        digests = iter(in_threads(file_digest, files))
+        total = hashlib.sha256()
+        for pair in self.pairs:
+            fields = [pair.dataset, pair.name, *(next(digests) for _ in pair.files)]
+            total.update("\0".join(fields).encode() + b"\n")
+        return total.hexdigest()
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        fusionkit.errors.DataError: the file cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def in_threads(work: Callable[[_In], _Out], items: Sequence[_In], *, workers: int = 4) -> list[_Out]:
+    """``[work(item) for item in items]`` on a few threads: reading and decoding release the interpreter."""
+    if len(items) < 8:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        return list(pool.map(work, items))
