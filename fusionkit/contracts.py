@@ -267,8 +267,12 @@ class MetricInfo:
         paper: who defined it, where.
         equation: the formula in one line.
         needs: ``"fused"``, ``"sources"`` or ``"truth"``.
+        sources: ``"two"`` where it is defined for exactly two sources, ``"any"`` for one or more.
+        symmetric: whether the order of the sources does not matter.
         min_size: least height and width that it is defined on.
+        undefined: on which images the formula is 0/0 and what the metric gives there.
         differentiable: whether its gradient with respect to the fused image is exact and useful as a loss.
+        notes: what else a reader of the number should know.
     """
 
     name: str
@@ -280,7 +284,10 @@ class MetricInfo:
     paper: str
     equation: str
     needs: Literal["fused", "sources", "truth"]
+    sources: Literal["two", "any"] = "any"
+    symmetric: bool = True
     min_size: int = 1
+    undefined: str = "none: the formula is defined on every image"
     differentiable: bool = False
     notes: tuple[str, ...] = field(default=("none",))
 
