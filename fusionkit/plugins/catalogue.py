@@ -1,0 +1,46 @@
+"""The registries of every kind of plugin. Importing this imports no plugin and no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fusionkit.plugins.registry import Registry
+
+if TYPE_CHECKING:
+    from fusionkit.contracts import Critic, Fuser, LossProposer, MetaTrainer, Metric, Reconstructor
+    from fusionkit.data.named import NamedDataset
+    from fusionkit.tasks import Task
+
+__all__ = [
+    "critics",
+    "datasets",
+    "fusers",
+    "loss_proposers",
+    "metrics",
+    "reconstructors",
+    "registries",
+    "tasks",
+    "trainers",
+]
+
+fusers: Registry[type[Fuser]] = Registry("fuser", "fusionkit.fusers", "fusionkit.contracts:Fuser")
+reconstructors: Registry[type[Reconstructor]] = Registry(
+    "reconstructor", "fusionkit.reconstructors", "fusionkit.contracts:Reconstructor"
+)
+critics: Registry[type[Critic]] = Registry("critic", "fusionkit.critics", "fusionkit.contracts:Critic")
+loss_proposers: Registry[type[LossProposer]] = Registry(
+    "loss proposer", "fusionkit.loss_proposers", "fusionkit.contracts:LossProposer"
+)
+trainers: Registry[type[MetaTrainer]] = Registry("trainer", "fusionkit.trainers", "fusionkit.contracts:MetaTrainer")
+metrics: Registry[type[Metric]] = Registry(
+    "metric", "fusionkit.metrics", "fusionkit.contracts:Metric", own_name="info.name"
+)
+datasets: Registry[NamedDataset] = Registry(
+    "data set", "fusionkit.datasets", "fusionkit.data.named:NamedDataset", instances=True, own_name="name"
+)
+tasks: Registry[Task] = Registry("task", "fusionkit.tasks", "fusionkit.tasks:Task", instances=True, own_name="name")
+
+
+def registries() -> tuple[Registry[Any], ...]:
+    """Every registry, in the order that lists show them."""
+    return (fusers, reconstructors, critics, loss_proposers, trainers, metrics, datasets, tasks)
