@@ -19,8 +19,8 @@ def verify(pairs: PairSet, *, digests: bool = True, decode: bool = False) -> Non
     """Check every pair and report everything that is wrong in one error.
 
     Always: no file without a partner, no name twice in a data set's split, every file exists, its header reads as an
-    image, the sources of a pair have one size, no file is a source of its own partner, and a file whose last bytes
-    are not those of its format is decoded to see whether it is truncated. That reads a few kB a file.
+    image, the sources of a pair (and its truth) have one size, no file is given for two sources, and a file whose
+    last bytes are not those of its format is decoded to see whether it is truncated. That reads a few kB a file.
 
     Args:
         pairs: the pairs.
@@ -72,16 +72,17 @@ def _in_two_splits(pairs: PairSet) -> list[str]:
 def _faults(pair: Pair, digests: bool, decode: bool) -> list[str]:
     faults: list[str] = []
     sizes: list[tuple[int, int]] = []
-    for file in pair.files:
+    files = pair.files if pair.truth is None else (*pair.files, pair.truth)
+    for file in files:
         try:
             sizes.append(_header_size(file))
             if decode or not _ends_well(file):
                 _decode(file)
         except DataError as error:
             faults.append(str(error))
-    if len(sizes) == len(pair.files) and len(set(sizes)) > 1:
-        listed = ", ".join(f"{file.name} {h}x{w}" for file, (h, w) in zip(pair.files, sizes, strict=True))
-        faults.append(f"size differs (height x width: {_apart(pair, listed, sizes)})")
+    if len(sizes) == len(files) and len(set(sizes)) > 1:
+        listed = ", ".join(f"{file.parent.name}/{file.name} {h}x{w}" for file, (h, w) in zip(files, sizes, strict=True))
+        faults.append(f"size differs (height x width: {listed})")
     if len({file.absolute() for file in pair.files}) < len(pair.files):
         faults.append(f"one file is given for two sources ({pair.files[0]})")
     if digests and not faults:
@@ -89,13 +90,6 @@ def _faults(pair: Pair, digests: bool, decode: bool) -> list[str]:
             if wanted and file_digest(file) != wanted:
                 faults.append(f"{file} is not the file that the manifest lists: its sha256 differs")
     return faults
-
-
-def _apart(pair: Pair, listed: str, sizes: list[tuple[int, int]]) -> str:
-    """Sizes by file, with the folder where the partners have one name."""
-    if len({file.name for file in pair.files}) == len(pair.files):
-        return listed
-    return ", ".join(f"{file.parent.name}/{file.name} {h}x{w}" for file, (h, w) in zip(pair.files, sizes, strict=True))
 
 
 def _header_size(file: Path) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from fusionkit.data.pairset import IMAGE_SUFFIXES, Pair, PairSet, Problem
 from fusionkit.errors import DataError, UsageError
 from fusionkit.tasks import Task
 
-__all__ = ["SPLITS", "folder_pairs", "image_files", "match_by_stem", "source_folders"]
+__all__ = ["SPLITS", "folder_pairs", "image_files", "match_by_stem", "match_listings", "source_folders"]
 
 SPLITS = ("train", "val", "test")
 """Sub-folders that are taken for splits when they hold the source folders."""
@@ -121,26 +121,41 @@ def match_by_stem(
     for folder, listing in zip(folders, listings, strict=True):
         if not listing:
             raise DataError(f"{folder}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    common = set.intersection(*(set(listing) for listing in listings))
-    if not common:
+    if not set.intersection(*(set(listing) for listing in listings)):
         sides = " and ".join(
             f"{folder} ({', '.join(sorted(listing)[:3])}{', ...' if len(listing) > 3 else ''})"
             for folder, listing in zip(folders, listings, strict=True)
         )
         raise DataError(f"{sides} have no file name in common: partners need the same name before the suffix")
+    return match_listings(listings, [folder.name for folder in folders], dataset=dataset, split=split)
+
+
+def match_listings(
+    listings: Sequence[Mapping[str, Sequence[Path]]], places: Sequence[str], *, dataset: str = "", split: str = ""
+) -> tuple[tuple[Pair, ...], tuple[Problem, ...]]:
+    """Match listings ``name -> files``, one a source, by name, sorted by name.
+
+    Args:
+        listings: one a source.
+        places: what each listing is called in messages.
+        dataset: data set of the pairs.
+        split: split of the pairs.
+
+    Returns:
+        The pairs that are complete, and one problem for each name that lacks a partner or has two files.
+    """
     pairs: list[Pair] = []
     problems: list[Problem] = []
-    for stem in sorted(set.union(*(set(listing) for listing in listings))):
-        absent = [folder.name for folder, listing in zip(folders, listings, strict=True) if stem not in listing]
-        double = [file.name for listing in listings for file in listing.get(stem, [])[1:]]
-        key = f"{dataset}/{stem}" if dataset else stem
+    for name in sorted(set().union(*listings)):
+        absent = [place for place, listing in zip(places, listings, strict=True) if name not in listing]
+        double = [file.name for listing in listings for file in listing.get(name, [])[1:]]
+        key = f"{dataset}/{name}" if dataset else name
         if absent:
             problems.append(Problem(key, f"no partner in {' and '.join(absent)}", split))
         elif double:
             problems.append(Problem(key, f"two files of that name (also {', '.join(double)})", split))
         else:
-            files = tuple(listing[stem][0] for listing in listings)
-            pairs.append(Pair(stem, files, dataset=dataset, split=split))
+            pairs.append(Pair(name, tuple(listing[name][0] for listing in listings), dataset=dataset, split=split))
     return tuple(pairs), tuple(problems)
 
 

@@ -1,9 +1,9 @@
 """``MANIFEST.csv``: which files make a pair, which split they are in and what their digests are.
 
 One row a pair. Columns: ``task``, ``dataset``, ``split``, ``name``, ``file_a``, ``file_b`` and, for more sources,
-``file_c``...; ``sha256_a``, ``sha256_b``... may be left out or empty. Other columns are ignored, the order of columns
-is free. Files are relative to the manifest. ``name`` and the files may not be empty; an empty ``split`` means that the
-pair is in every split.
+``file_c``...; ``sha256_a``, ``sha256_b``... and ``truth`` (the known fused image) may be left out or empty. Other
+columns are ignored, the order of columns is free. Files are relative to the manifest. ``name`` and the files may not be
+empty; an empty ``split`` means that the pair is in every split.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import io
 import os
 import string
 import uuid
-from collections.abc import Iterable
 from pathlib import Path
 
 from fusionkit.data.pairset import Pair, PairSet, file_digest, in_threads
@@ -79,6 +78,7 @@ def _pair(path: Path, line: int, row: dict[str, str], letters: list[str]) -> Pai
         dataset=row["dataset"],
         split=row["split"],
         sha256=tuple(row.get(f"sha256_{letter}", "").lower() for letter in given),
+        truth=path.parent / row["truth"] if row.get("truth") else None,
     )
 
 
@@ -98,25 +98,29 @@ def write_manifest(path: Path, pairs: PairSet, *, digests: bool = True) -> None:
     files = [file for pair in pairs for file in pair.files]
     sums = iter(in_threads(file_digest, files) if digests else [""] * len(files))
     folder = path.absolute().parent
+
+    def relative(file: Path) -> str:
+        return Path(os.path.relpath(file.absolute(), folder)).as_posix()
+
+    truths = ["truth"] if any(pair.truth for pair in pairs) else []
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ["task", "dataset", "split", "name", *(f"file_{x}" for x in letters), *(f"sha256_{x}" for x in letters)]
-    )
+    columns = [*(f"file_{x}" for x in letters), *(f"sha256_{x}" for x in letters), *truths]
+    writer.writerow(["task", "dataset", "split", "name", *columns])
     for pair in pairs:
         blanks = [""] * (count - len(pair.files))
-        names = [Path(os.path.relpath(file.absolute(), folder)).as_posix() for file in pair.files]
-        row = [pairs.task.name, pair.dataset, pair.split, pair.name, *names, *blanks]
-        writer.writerow([*row, *(next(sums) for _ in pair.files), *blanks])
+        row = [pairs.task.name, pair.dataset, pair.split, pair.name, *map(relative, pair.files), *blanks]
+        row += [*(next(sums) for _ in pair.files), *blanks]
+        writer.writerow([*row, *(relative(pair.truth) if pair.truth else "" for _ in truths)])
     write_text(path, out.getvalue())
 
 
-def write_text(path: Path, text: str | Iterable[str]) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a text file aside and rename it into place."""
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text if isinstance(text, str) else "".join(text), encoding="utf-8")
+        aside.write_text(text, encoding="utf-8")
         aside.replace(path)
     except OSError as error:
         aside.unlink(missing_ok=True)

@@ -13,12 +13,13 @@ from typing import TypeVar, overload
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.tasks import Task
 
-__all__ = ["IMAGE_SUFFIXES", "Pair", "PairSet", "Problem", "file_digest", "in_threads"]
+__all__ = ["IMAGE_SUFFIXES", "NONE_STATED", "Pair", "PairSet", "Problem", "file_digest", "in_threads"]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Suffixes, in lower case, of the files that count as images when a folder is listed."""
 
 NONE_STATED = "none stated"
+"""Stands for a licence where the authors of a data set state none."""
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -34,6 +35,7 @@ class Pair:
         dataset: the data set it comes from, or "".
         split: ``"train"``, ``"test"``..., or "" where the set has no splits.
         sha256: the digest each file should have, "" where none is known; empty where none is known at all.
+        truth: the known fused image, where the set has one.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Pair:
     dataset: str = ""
     split: str = ""
     sha256: tuple[str, ...] = ()
+    truth: Path | None = None
 
     @property
     def key(self) -> str:

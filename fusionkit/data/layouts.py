@@ -1,0 +1,155 @@
+"""How a published data set lies on the disk, written as path templates, and the matching of templates with files."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fusionkit.data.folders import match_listings
+from fusionkit.data.pairset import IMAGE_SUFFIXES, Pair, Problem
+from fusionkit.errors import DataError
+
+__all__ = ["Layout", "Part", "files_of"]
+
+_FIELD = re.compile(r"\{(\w+)(:d)?\}|\*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Pairs that lie together: one split of a layout, as a rule.
+
+    A template is a path without suffix, relative to the data set's folder. ``{field}`` stands for what names the
+    pair, ``{field:d}`` for digits, ``*`` for anything; case does not matter. The pair's name is the fields joined by
+    ``-``. ``train/ir/{name}`` and ``train/vi/{name}`` pair the files of equal stem.
+
+    Attributes:
+        split: name of the split, or "".
+        sources: one template a source in the task's order; or one template that matches a stack of exposures, of
+            which the second and the last but one in natural order are taken (first and last of fewer than five).
+        pairs: how many pairs its authors publish, None where that is not stated.
+        truth: template of the known fused image, or "".
+        only: where not empty, the names that belong to this part.
+        without: names that do not belong to this part.
+        irregular: whether names follow several rules, so that one without a partner here may have it in another part.
+    """
+
+    split: str = ""
+    sources: tuple[str, ...]
+    pairs: int | None
+    truth: str = ""
+    only: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
+    irregular: bool = False
+
+    def find(self, root: Path, dataset: str) -> tuple[tuple[Pair, ...], tuple[Problem, ...]]:
+        """The pairs of this part under ``root``, and what is wrong with them."""
+        listings = [self._chosen(files_of(root, template)) for template in self.sources]
+        if len(listings) == 1:
+            listings = _ends(listings[0])
+        places = [template.rpartition("/")[0] or template for template in self.sources]
+        pairs, problems = match_listings(listings, (places * 2)[: len(listings)], dataset=dataset, split=self.split)
+        if self.irregular:
+            problems = ()
+        truths = files_of(root, self.truth) if self.truth and pairs else {}
+        pairs = tuple(replace(pair, truth=truths[pair.name][0]) if pair.name in truths else pair for pair in pairs)
+        if pairs and self.pairs not in (None, len(pairs)):
+            what = f"{len(pairs)} complete pairs were found where its authors publish {self.pairs}"
+            problems = (*problems, Problem(f"{dataset}{self.split and ' '}{self.split}", what, self.split))
+        return pairs, problems
+
+    def _chosen(self, listing: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
+        return {
+            name: files
+            for name, files in listing.items()
+            if name not in self.without and (not self.only or name in self.only)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """One form in which a data set is published.
+
+    Attributes:
+        source: who publishes it in this form.
+        parts: what it consists of.
+    """
+
+    source: str
+    parts: tuple[Part, ...]
+
+    def find(self, root: Path, dataset: str) -> tuple[tuple[Pair, ...], tuple[Problem, ...]]:
+        """The pairs of all parts under ``root``; a part that is absent altogether is no problem."""
+        pairs: list[Pair] = []
+        problems: list[Problem] = []
+        for part in self.parts:
+            found, wrong = part.find(root, dataset)
+            if found:
+                pairs += found
+                problems += wrong
+        return tuple(pairs), tuple(problems)
+
+    def __str__(self) -> str:
+        return "; ".join(" with ".join(part.sources) for part in self.parts)
+
+
+def _ends(stacks: Mapping[str, Sequence[Path]]) -> list[dict[str, list[Path]]]:
+    first: dict[str, list[Path]] = {}
+    last: dict[str, list[Path]] = {}
+    for name, files in stacks.items():
+        if len(files) > 1:
+            ordered = sorted(files, key=lambda file: [int(run) for run in re.findall(r"\d+", file.stem)] or [0])
+            skip = 1 if len(files) >= 5 else 0
+            first[name], last[name] = [ordered[skip]], [ordered[-1 - skip]]
+    return [first, last]
+
+
+def files_of(root: Path, template: str) -> dict[str, list[Path]]:
+    """The images that match a template of :class:`Part`, by name."""
+    found: defaultdict[str, list[Path]] = defaultdict(list)
+    *folders, last = template.split("/")
+    for folder, fields in _descend(root, folders, {}):
+        for file in _children(folder):
+            if file.suffix.lower() in IMAGE_SUFFIXES and (bound := _bind(last, file.stem, fields)) is not None:
+                found["-".join(bound.values())].append(file)
+    return dict(found)
+
+
+def _descend(folder: Path, steps: Sequence[str], fields: dict[str, str]) -> Iterator[tuple[Path, dict[str, str]]]:
+    if not steps:
+        yield folder, fields
+        return
+    for child in _children(folder):
+        if (bound := _bind(steps[0], child.name, fields)) is not None and child.is_dir():
+            yield from _descend(child, steps[1:], bound)
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed: {error.strerror}") from error
+
+
+def _bind(step: str, name: str, fields: Mapping[str, str]) -> dict[str, str] | None:
+    """``fields`` with what ``name`` adds when it matches one step of a template; None when it does not match."""
+    pattern = ""
+    at = 0
+    new: list[str] = []
+    for mark in _FIELD.finditer(step):
+        pattern += re.escape(step[at : mark.start()])
+        at = mark.end()
+        field = mark[1]
+        if field is None:
+            pattern += ".*"
+        elif field in fields:
+            pattern += re.escape(fields[field])
+        elif field in new:
+            pattern += f"(?P={field})"
+        else:
+            new.append(field)
+            pattern += f"(?P<{field}>" + (r"\d+)" if mark[2] else ".+)")
+    match = re.fullmatch(pattern + re.escape(step[at:]), name, re.IGNORECASE)
+    return None if match is None else {**fields, **match.groupdict()}

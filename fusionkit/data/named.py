@@ -1,0 +1,163 @@
+"""Named data sets: what is known of each, and where its pairs lie in the user's copy.
+
+Nothing is ever downloaded: a record says where the authors publish a data set and under which licence; the user
+fetches it, and :meth:`NamedDataset.locate` checks that what lies there is it. A third party adds a data set with an
+entry point in ``fusionkit.datasets`` whose target is an instance of :class:`NamedDataset`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from fusionkit.data.layouts import Layout
+from fusionkit.data.manifest import FILENAME, read_manifest
+from fusionkit.data.pairset import PairSet
+from fusionkit.errors import DataError, PluginError, UsageError, did_you_mean
+from fusionkit.tasks import Task
+
+__all__ = ["DATA_VARIABLE", "NamedDataset", "dataset_names", "load_dataset"]
+
+DATA_VARIABLE = "FUSIONKIT_DATA"
+"""Environment variable: the folder in which ``NAME`` alone is looked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedDataset:
+    """What is known of a published data set. No field may be blank.
+
+    Attributes:
+        name: the registered name.
+        title: name in words.
+        task: name of the fusion task.
+        homepage: where its authors publish it.
+        licence: the terms as its authors state them, ``"none stated"`` where they state none.
+        citation: the publication to cite.
+        layouts: the forms in which it is published; the first is the authors' own.
+        images: size, channels and bit depth.
+        paper_split: how ReFusion (IJCV 2025) and TDFusion (CVPR 2025) use it, and which lists are public.
+        verified: how the layout was confirmed, or that it could not be.
+    """
+
+    name: str
+    title: str
+    task: str
+    homepage: str
+    licence: str
+    citation: str
+    layouts: tuple[Layout, ...]
+    images: str
+    paper_split: str
+    verified: str
+
+    def __post_init__(self) -> None:
+        blank = [field.name for field in fields(self) if not getattr(self, field.name)]
+        if blank:
+            raise ValueError(f"data set {self.name or '?'}: {', '.join(blank)} may not be blank")
+
+    @property
+    def splits(self) -> dict[str, int | None]:
+        """Number of pairs of each split as the authors publish it; None where they state no number."""
+        counts: dict[str, int | None] = {}
+        for part in self.layouts[0].parts:
+            known = counts.get(part.split, 0)
+            counts[part.split] = None if part.pairs is None or known is None else known + part.pairs
+        return counts
+
+    def locate(self, folder: Path, task: Task) -> PairSet:
+        """The pairs of this data set in ``folder``.
+
+        ``folder`` holds the unpacked data set, or a sub-folder with it that starts with its name, or a
+        ``MANIFEST.csv`` with rows of this data set.
+
+        Args:
+            folder: where to look; it is only read.
+            task: the task to fuse for; it must be the data set's.
+
+        Returns:
+            The pairs; a number of pairs that is not the published one is among its ``problems``.
+
+        Raises:
+            fusionkit.errors.DataError: the folder is not there or holds something else.
+            fusionkit.errors.UsageError: the data set is for another task.
+        """
+        if task.name != self.task:
+            raise UsageError(f"data set {self.name} is for task {self.task}, not {task.name}")
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; {self.name} is published at {self.homepage}")
+        if (folder / FILENAME).is_file():
+            return self._described(read_manifest(folder / FILENAME, task, dataset=self.name))
+        for place in self._places(folder):
+            found = [(layout, *layout.find(place, self.name)) for layout in self.layouts]
+            layout, pairs, problems = max(found, key=lambda item: len(item[1]))
+            if pairs:
+                origin = f"{self.name} in {place} (as {layout.source} publishes it)"
+                return self._described(PairSet(task, pairs, origin, problems=problems))
+        holds = ", ".join(sorted(child.name for child in folder.iterdir())[:6]) or "nothing"
+        raise DataError(
+            f"{folder} does not hold {self.name}: expected {self.layouts[0]}; it holds: {holds}; "
+            f"the data set is published at {self.homepage}"
+        )
+
+    def pairs(self, folder: Path | None, task: Task) -> PairSet:
+        """As :meth:`locate`; without a folder, where the environment variable FUSIONKIT_DATA says.
+
+        Raises:
+            fusionkit.errors.UsageError: no folder is given and the variable is not set.
+        """
+        if folder is not None:
+            return self.locate(folder, task)
+        root = os.environ.get(DATA_VARIABLE)
+        if not root:
+            raise UsageError(
+                f"data set {self.name}: write {self.name}:DIR with the folder that holds it, or set {DATA_VARIABLE}; "
+                f"it is published at {self.homepage}"
+            )
+        return self.locate(Path(root), task)
+
+    def _described(self, found: PairSet) -> PairSet:
+        return replace(found, licence=self.licence, citation=self.citation)
+
+    def _places(self, folder: Path) -> Iterator[Path]:
+        yield folder
+        wanted = _plain(self.name)
+        for child in sorted(folder.iterdir()):
+            if child.is_dir() and _plain(child.name).startswith(wanted):
+                yield child
+                yield from (inner for inner in sorted(child.iterdir()) if inner.is_dir())
+
+
+def dataset_names() -> tuple[str, ...]:
+    """The registered names, sorted; imports no record."""
+    return tuple(sorted(_entries()))
+
+
+def load_dataset(name: str) -> NamedDataset:
+    """The record of a registered data set.
+
+    Raises:
+        fusionkit.errors.UsageError: no data set of that name.
+        fusionkit.errors.PluginError: the entry point's target is not there or is no NamedDataset.
+    """
+    entries = _entries()
+    if name not in entries:
+        raise UsageError(f"no data set {name!r}: {did_you_mean(name, entries)}")
+    try:
+        record = entries[name].load()
+    except (ImportError, AttributeError) as error:
+        raise PluginError(f"data set {name}: {entries[name].value} cannot be loaded: {error}") from error
+    if not isinstance(record, NamedDataset):
+        raise PluginError(f"data set {name}: {entries[name].value} is no NamedDataset but a {type(record).__name__}")
+    return record
+
+
+def _entries() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group="fusionkit.datasets")}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

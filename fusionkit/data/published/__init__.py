@@ -1,0 +1,1 @@
+"""The records of the named data sets, one module a task."""
