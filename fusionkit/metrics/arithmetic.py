@@ -64,15 +64,12 @@ def correlation(x: Tensor, y: Tensor, undefined: float = 0.0) -> Tensor:
 
     Args:
         x: ``(B, K, H, W)`` with zero mean.
-        y: ``(B, K, H, W)`` with zero mean.
+        y: the same shape, or one channel for all.
         undefined: the value where either is constant.
 
     Returns:
         ``(B, K)`` in [-1, 1].
     """
-    shape = torch.broadcast_shapes(x.shape, y.shape)
-    x, y = x.expand(shape), y.expand(shape)
-    x, y = x.flatten(2), y.flatten(2)
     # A root of each sum before the product: the product of two sums can leave the range of float32.
-    scale = root(x.square().sum(2)) * root(y.square().sum(2))
-    return ratio((x * y).sum(2), scale, undefined)
+    scale = root(x.square().sum((2, 3))) * root(y.square().sum((2, 3)))
+    return ratio((x * y).sum((2, 3)), scale, undefined)

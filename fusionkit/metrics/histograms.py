@@ -10,9 +10,9 @@ __all__ = ["entropy_of", "grey_levels", "histogram", "joint_histogram", "mutual_
 LEVELS = 256
 
 
-def grey_levels(image: Tensor) -> Tensor:
-    """Integer grey levels ``round(image)`` in 0..255, as int32."""
-    return image.detach().round().clamp(0, LEVELS - 1).to(torch.int32)
+def grey_levels(image: Tensor, *, top: int = LEVELS - 1) -> Tensor:
+    """Integer grey levels ``round(image)`` in 0..top, as int32."""
+    return image.detach().round().clamp(0, top).to(torch.int32)
 
 
 def histogram(image: Tensor) -> Tensor:
@@ -27,17 +27,18 @@ def histogram(image: Tensor) -> Tensor:
     return _counts(grey_levels(image).flatten(1), LEVELS) / image[0].numel()
 
 
-def joint_histogram(first: Tensor, second: Tensor) -> Tensor:
+def joint_histogram(first: Tensor, second: Tensor, *, top: int = LEVELS - 1) -> Tensor:
     """Frequencies of pairs of grey levels at the same pixel.
 
     Args:
         first: ``(B, 1, H, W)``, 0..255; its grey level is the row.
         second: the same shape; its grey level is the column.
+        top: grey levels above count as this one.
 
     Returns:
         ``(B, 256, 256)`` float64, each sums to 1.
     """
-    pairs = grey_levels(first) * LEVELS + grey_levels(second)
+    pairs = grey_levels(first, top=top) * LEVELS + grey_levels(second, top=top)
     return _counts(pairs.flatten(1), LEVELS * LEVELS).view(-1, LEVELS, LEVELS) / first[0].numel()
 
 

@@ -1,21 +1,26 @@
-"""Information theory: entropy, mutual information and its normalised forms, on 256-bin histograms of grey levels."""
+"""Information theory: entropy, cross entropy and mutual information, on 256-bin histograms of grey levels.
+
+Toolboxes stretch every image to 0..255 before they count. On integer grey levels the stretch is one-to-one, so it
+changes no value here and is left out.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import log
-from typing import ClassVar
+from math import inf, log
+from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from fusionkit.contracts import MetricInfo
-from fusionkit.metrics.histograms import entropy_of, histogram
+from fusionkit.metrics.histograms import entropy_of, histogram, joint_histogram, mutual_information_of
 from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
 
-__all__ = ["EN", "entropy"]
+__all__ = ["CE", "EN", "MI", "cross_entropy", "entropy", "mutual_information", "sigmoid_cross_entropy"]
 
 
-def entropy(fused: Tensor, *, base: float = 2.0, once: Once = direct) -> Tensor:
+def entropy(fused: Tensor, *, base: float = 2.0, offset: float = 0.0, once: Once = direct) -> Tensor:
     """Shannon entropy of the grey levels.
 
     ``EN = -sum_k p_k log p_k``, p the 256-bin histogram of ``round(fused)``, ``0 log 0 = 0``.
@@ -23,6 +28,7 @@ def entropy(fused: Tensor, *, base: float = 2.0, once: Once = direct) -> Tensor:
     Args:
         fused: ``(B, 1, H, W)``, 0..255.
         base: of the logarithm; 2 for bits.
+        offset: added to p inside the logarithm, as some code does against ``log 0``.
         once: see :mod:`fusionkit.metrics.scene`.
 
     Returns:
@@ -30,12 +36,75 @@ def entropy(fused: Tensor, *, base: float = 2.0, once: Once = direct) -> Tensor:
 
     Source: Shannon, 1948; for fusion Roberts, van Aardt and Ahmed, J. Appl. Remote Sens. 2, 2008.
     """
-    return (entropy_of(once(histogram, fused)) / log(base)).to(fused.dtype)
+    p = once(histogram, fused)
+    nats = -(p * (p + offset).log()).sum(1) if offset else entropy_of(p)
+    return (nats / log(base)).to(fused.dtype)
+
+
+def cross_entropy(fused: Tensor, *sources: Tensor, once: Once = direct) -> Tensor:
+    """Divergence of the grey-level distributions, averaged over the sources.
+
+    ``CE = mean over S of sum_k p_S log2(p_S / p_F)`` over the levels that both images have. Levels that only one
+    image has are left out, so it can be a little below 0.
+
+    Args:
+        fused: ``(B, 1, H, W)``, 0..255.
+        sources: one or more of the same shape.
+        once: see :mod:`fusionkit.metrics.scene`.
+
+    Returns:
+        ``(B,)`` in bits.
+
+    Source: Bulanon, Burks and Alchanatis, Biosyst. Eng. 103, 2009.
+    """
+    q = once(histogram, fused)
+    total = torch.zeros_like(q[:, 0])
+    for source in sources:
+        p = once(histogram, source)
+        both = (p > 0) & (q > 0)
+        total += torch.where(both, p * (p / torch.where(both, q, 1.0)).clamp(min=1e-300).log2(), 0.0).sum(1)
+    return (total / len(sources)).to(fused.dtype)
+
+
+def sigmoid_cross_entropy(fused: Tensor, *sources: Tensor) -> Tensor:
+    """Binary cross entropy between the sigmoids of the grey levels: what IVIF_ZOO reports as CE.
+
+    In float32, whose rounding near 1 decides the value.
+    """
+    truth = torch.stack([s.float().sigmoid() for s in sources]).mean(0)
+    epsilon = 1e-7
+    p = fused.float().sigmoid().clamp(epsilon, 1.0 - epsilon)
+    truth = truth.clamp(epsilon, 1.0 - epsilon)
+    loss = torch.nn.functional.binary_cross_entropy(p, truth, reduction="none")
+    return loss.mean((1, 2, 3)).to(fused.dtype)
+
+
+def mutual_information(
+    fused: Tensor, *sources: Tensor, base: float = 2.0, top: int = 255, once: Once = direct
+) -> Tensor:
+    """Mutual information of the fused image with the sources, summed.
+
+    ``MI = sum over S of I(S; F)``, I from the 256 x 256 joint histogram.
+
+    Args:
+        fused: ``(B, 1, H, W)``, 0..255.
+        sources: one or more of the same shape.
+        base: of the logarithm; 2 for bits, e for nats.
+        top: grey levels above count as this one.
+        once: see :mod:`fusionkit.metrics.scene`.
+
+    Returns:
+        ``(B,)``, at most S times the entropy of the fused image.
+
+    Source: Qu, Zhang and Yan, Electron. Lett. 38, 2002.
+    """
+    nats = [once(mutual_information_of, once(joint_histogram, s, fused, top=top)) for s in sources]
+    return (torch.stack(nats).sum(0) / log(base)).to(fused.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EN(SceneMetric):
-    """:func:`entropy` under one convention."""
+    """:func:`entropy`."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
         name="EN",
@@ -49,6 +118,54 @@ class EN(SceneMetric):
         needs="fused",
     )
     base: float = 2.0
+    offset: float = 0.0
 
     def measure(self, scene: Scene) -> Tensor:
-        return entropy(scene.fused, base=self.base, once=scene.once)
+        return entropy(scene.fused, base=self.base, offset=self.offset, once=scene.once)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CE(SceneMetric):
+    """:func:`cross_entropy`, or :func:`sigmoid_cross_entropy` with ``of="sigmoids"``."""
+
+    info: ClassVar[MetricInfo] = MetricInfo(
+        name="CE",
+        title="cross entropy",
+        measures="how far the grey-level distribution of the fused image is from those of the sources",
+        higher_is_better=False,
+        range=(-1.0, inf),
+        unit="bit",
+        paper="Bulanon, Burks, Alchanatis, Image fusion of visible and thermal images, Biosyst. Eng. 103, 2009",
+        equation="mean over S of sum_k p_S log2(p_S / p_F), over levels that both have",
+        needs="sources",
+        notes=("levels that one image lacks are left out, so that it can fall a little below 0",),
+    )
+    of: Literal["histograms", "sigmoids"] = "histograms"
+
+    def measure(self, scene: Scene) -> Tensor:
+        if self.of == "sigmoids":
+            return sigmoid_cross_entropy(scene.fused, *scene.sources)
+        return cross_entropy(scene.fused, *scene.sources, once=scene.once)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MI(SceneMetric):
+    """:func:`mutual_information`."""
+
+    info: ClassVar[MetricInfo] = MetricInfo(
+        name="MI",
+        title="mutual information",
+        measures="how much the fused image tells about the sources, pixel by pixel",
+        higher_is_better=True,
+        range=(0.0, inf),
+        unit="bit",
+        paper="Qu, Zhang, Yan, Information measure for performance of image fusion, Electron. Lett. 38, 2002",
+        equation="sum over S of I(S; F)",
+        needs="sources",
+        notes=("some tables give nats: bits times 0.693147", "at most S times EN; a copy of a source reaches EN"),
+    )
+    base: float = 2.0
+    top: int = 255
+
+    def measure(self, scene: Scene) -> Tensor:
+        return mutual_information(scene.fused, *scene.sources, base=self.base, top=self.top, once=scene.once)

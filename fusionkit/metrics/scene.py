@@ -40,7 +40,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from fusionkit.contracts import Metric, MetricInfo
+from fusionkit.contracts import Metric
 from fusionkit.errors import DataError, UsageError
 
 __all__ = ["Once", "Scene", "SceneMetric", "check", "direct"]
@@ -110,21 +110,27 @@ class SceneMetric(Metric):
 
     def __call__(self, fused: Tensor, *sources: Tensor, truth: Tensor | None = None) -> Tensor:
         scene = Scene(fused, *sources, truth=truth)
-        check(self.info, scene)
+        check(self, scene)
         return self.measure(scene)
+
+    @property
+    def min_size(self) -> int:
+        """Least height and width under this convention."""
+        return self.info.min_size
 
     @abstractmethod
     def measure(self, scene: Scene) -> Tensor:
         """Values ``(B,)`` of a scene that :func:`check` has passed."""
 
 
-def check(info: MetricInfo, scene: Scene) -> None:
+def check(metric: Metric, scene: Scene) -> None:
     """Refuse a scene that a metric is not defined on.
 
     Raises:
         UsageError: the sources or the truth are missing, or there are more sources than it takes.
         DataError: the images are too small.
     """
+    info = metric.info
     if info.needs == "truth" and scene.truth is None:
         raise UsageError(f"{info.name} compares with the true result: give the truth image")
     if info.needs == "sources" and not scene.sources:
@@ -132,10 +138,9 @@ def check(info: MetricInfo, scene: Scene) -> None:
     if info.needs == "sources" and info.sources == "two" and len(scene.sources) != 2:
         raise UsageError(f"{info.name} is defined for two sources, got {len(scene.sources)}")
     height, width = scene.fused.shape[-2:]
-    if min(height, width) < info.min_size:
-        raise DataError(
-            f"{info.name} needs images of at least {info.min_size}x{info.min_size} pixels, these are {height}x{width}"
-        )
+    least = metric.min_size if isinstance(metric, SceneMetric) else info.min_size
+    if min(height, width) < least:
+        raise DataError(f"{info.name} needs images of at least {least}x{least} pixels, these are {height}x{width}")
 
 
 def _key(value: object) -> Hashable:

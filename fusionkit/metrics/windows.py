@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fusionkit.errors import UsageError, did_you_mean
 
-__all__ = ["Moments", "Padding", "Window", "filter_planes", "moments", "pad"]
+__all__ = ["Moments", "Padding", "Window", "filter_planes", "local_moments", "moments", "pad"]
 
 Padding = Literal["valid", "zeros", "replicate", "reflect"]
 """What lies beyond the border: nothing (the result shrinks), zeros, the last pixel, or a mirror without the edge."""
@@ -67,11 +67,11 @@ def pad(planes: Tensor, amount: int, padding: Padding) -> Tensor:
 
 
 def filter_planes(planes: Tensor, taps: tuple[float, ...], *, padding: Padding = "valid", stride: int = 1) -> Tensor:
-    """Filter every plane with the same symmetric taps along both axes.
+    """Correlate every plane with the same taps along both axes.
 
     Args:
         planes: ``(B, K, H, W)``, any K.
-        taps: weights along one axis; symmetric, so that correlation and convolution agree.
+        taps: weights along one axis.
         padding: beyond the border; all but ``"valid"`` keep the size (for odd taps).
         stride: keep every ``stride``-th row and column of the result.
 
@@ -106,22 +106,27 @@ def moments(
     Returns:
         The moments.
     """
-    images = torch.cat((fused, *sources), 1)
+    m = local_moments(torch.cat((fused, *sources), 1), window.taps(), padding=padding)
+    if not sample:
+        return m
+    scale = window.size**2 / (window.size**2 - 1)
+    return m._replace(var_fused=m.var_fused * scale, var=m.var * scale, cov=m.cov * scale)
+
+
+def local_moments(images: Tensor, taps: tuple[float, ...], *, padding: Padding = "valid") -> Moments:
+    """:func:`moments` of the images ``(B, 1 + S, H, W)``, the fused one first, under any separable taps."""
     if padding == "zeros":
         shift = images.new_zeros(1)
     else:
         # Variances do not depend on a shift, but E[x^2] - E[x]^2 loses fewer digits around 0.
-        shift = images.detach().mean((-2, -1), keepdim=True)
+        shift = images.detach().mean((-2, -1), keepdim=True).round()
         images = images - shift
     planes = torch.cat((images, images.square(), images[:, 1:] * images[:, :1]), 1)
-    filtered = filter_planes(planes, window.taps(), padding=padding)
+    filtered = filter_planes(planes, taps, padding=padding)
     count = images.shape[1]
     mean, square, product = filtered[:, :count], filtered[:, count : 2 * count], filtered[:, 2 * count :]
     var = (square - mean.square()).clamp(min=0)
     cov = product - mean[:, 1:] * mean[:, :1]
-    if sample:
-        scale = window.size**2 / (window.size**2 - 1)
-        var, cov = var * scale, cov * scale
     mean = mean + shift
     return Moments(mean[:, :1], mean[:, 1:], var[:, :1], var[:, 1:], cov)
 

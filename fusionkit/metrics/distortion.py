@@ -1,0 +1,169 @@
+"""Squared error: MSE, RMSE and PSNR, against the sources or against the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from fusionkit.contracts import MetricInfo
+from fusionkit.errors import UsageError, did_you_mean
+from fusionkit.metrics.arithmetic import root
+from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+
+__all__ = ["MSE", "PSNR", "RMSE", "TruthPSNR", "mean_squared_errors", "peak_signal_to_noise_ratio"]
+
+PEAK = 255.0
+
+PsnrError = Literal["mse", "unit_mse", "root_sse"]
+"""What PSNR takes for the squared error: the MSE; the MSE of images scaled to [0, 1] against a peak of 255, which is
+48.13 dB too high; or ``sqrt(SSE) / (H W)``, which depends on the image size."""
+
+
+def mean_squared_errors(fused: Tensor, *sources: Tensor) -> Tensor:
+    """``mean((F - S)^2)`` for each source: ``(B, S)`` in squared grey levels."""
+    return torch.cat([(fused - s).square().mean((2, 3)) for s in sources], 1)
+
+
+def peak_signal_to_noise_ratio(
+    fused: Tensor,
+    *sources: Tensor,
+    peak: Literal["range", "fused"] = "range",
+    error: PsnrError = "mse",
+    pooled: bool = True,
+    once: Once = direct,
+) -> Tensor:
+    """Peak signal-to-noise ratio in decibels.
+
+    ``PSNR = 10 log10(255^2 / MSE)``, MSE the mean over the sources of their mean squared errors.
+
+    Args:
+        fused: ``(B, 1, H, W)``, 0..255.
+        sources: one or more of the same shape; the truth alone for the full-reference PSNR.
+        peak: 255 (``"range"``) or the largest value of the fused image.
+        error: what stands for the squared error, see :data:`PsnrError`.
+        pooled: average the errors over the sources first; otherwise the decibels.
+        once: see :mod:`fusionkit.metrics.scene`.
+
+    Returns:
+        ``(B,)``; ``inf`` where the fused image equals every source.
+
+    Raises:
+        UsageError: an unknown error or peak.
+    """
+    errors = once(mean_squared_errors, fused, *sources)
+    if error == "unit_mse":
+        errors = errors / PEAK**2
+    elif error == "root_sse":
+        errors = root(errors / fused[0].numel())
+    elif error != "mse":
+        raise UsageError(f"error {error!r} is unknown: {did_you_mean(error, ('mse', 'unit_mse', 'root_sse'))}")
+    if peak == "fused":
+        top = fused.amax((2, 3))
+    elif peak == "range":
+        top = torch.full_like(errors[:, :1], PEAK)
+    else:
+        raise UsageError(f"peak {peak!r} is unknown: {did_you_mean(peak, ('range', 'fused'))}")
+    if pooled:
+        errors = errors.mean(1, keepdim=True)
+    # Two logarithms: 255^2 over a subnormal error would overflow in float32.
+    return (20 * top.log10() - 10 * errors.log10()).mean(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MSE(SceneMetric):
+    """:func:`mean_squared_errors`, averaged over the sources; ``peak`` 1 for images scaled to [0, 1]."""
+
+    info: ClassVar[MetricInfo] = MetricInfo(
+        name="MSE",
+        title="mean squared error",
+        measures="mean squared difference of the fused image from the sources; the plain average minimises it",
+        higher_is_better=False,
+        range=(0.0, 65025.0),
+        unit="squared grey levels",
+        paper="Jagalingam, Hegde, A review of quality metrics for fused image, Aquatic Procedia 4, 2015",
+        equation="mean over S of mean((F - S)^2)",
+        needs="sources",
+        differentiable=True,
+    )
+    peak: float = PEAK
+
+    def measure(self, scene: Scene) -> Tensor:
+        errors = scene.once(mean_squared_errors, scene.fused, *scene.sources).mean(1)
+        return errors if self.peak == PEAK else errors * (self.peak / PEAK) ** 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSE(SceneMetric):
+    """Root of :data:`MSE` averaged over the sources; ``per_size`` divides by the root of the pixel count once more."""
+
+    info: ClassVar[MetricInfo] = MetricInfo(
+        name="RMSE",
+        title="root mean squared error",
+        measures="root mean squared difference of the fused image from the sources",
+        higher_is_better=False,
+        range=(0.0, 255.0),
+        unit="grey levels",
+        paper="Jagalingam, Hegde, A review of quality metrics for fused image, Aquatic Procedia 4, 2015",
+        equation="mean over S of sqrt(mean((F - S)^2))",
+        needs="sources",
+        differentiable=True,
+    )
+    per_size: bool = False
+
+    def measure(self, scene: Scene) -> Tensor:
+        errors = scene.once(mean_squared_errors, scene.fused, *scene.sources)
+        return root(errors / scene.fused[0].numel() if self.per_size else errors).mean(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PSNR(SceneMetric):
+    """:func:`peak_signal_to_noise_ratio` against the sources."""
+
+    info: ClassVar[MetricInfo] = MetricInfo(
+        name="PSNR",
+        title="peak signal-to-noise ratio",
+        measures="mean squared difference from the sources in decibels; the plain average maximises it",
+        higher_is_better=True,
+        range=(0.0, inf),
+        unit="dB",
+        paper="Jagalingam, Hegde, A review of quality metrics for fused image, Aquatic Procedia 4, 2015",
+        equation="10 log10(255^2 / mean over S of MSE(F, S))",
+        needs="sources",
+        undefined="a fused image equal to every source: inf",
+        differentiable=True,
+    )
+    peak: Literal["range", "fused"] = "range"
+    error: PsnrError = "mse"
+    pooled: bool = True
+
+    def measure(self, scene: Scene) -> Tensor:
+        return peak_signal_to_noise_ratio(
+            scene.fused, *scene.sources, peak=self.peak, error=self.error, pooled=self.pooled, once=scene.once
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthPSNR(SceneMetric):
+    """:func:`peak_signal_to_noise_ratio` against the truth."""
+
+    info: ClassVar[MetricInfo] = MetricInfo(
+        name="PSNR-truth",
+        title="peak signal-to-noise ratio against the truth",
+        measures="mean squared difference from the known result in decibels",
+        higher_is_better=True,
+        range=(0.0, inf),
+        unit="dB",
+        paper="Huynh-Thu, Ghanbari, Scope of validity of PSNR in image/video quality assessment, EL 44, 2008",
+        equation="10 log10(255^2 / MSE(F, T))",
+        needs="truth",
+        undefined="a fused image equal to the truth: inf",
+        differentiable=True,
+    )
+
+    def measure(self, scene: Scene) -> Tensor:
+        assert scene.truth is not None  # check() saw to it
+        return peak_signal_to_noise_ratio(scene.fused, scene.truth)

@@ -1,0 +1,209 @@
+"""Structural similarity of the fused image with the sources: SSIM and its multi-scale form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fusionkit.contracts import MetricInfo
+from fusionkit.metrics.arithmetic import Reduction, over_sources
+from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.windows import Moments, Padding, Window, local_moments, moments
+
+__all__ = [
+    "MSSSIM",
+    "SSIM",
+    "TruthSSIM",
+    "multi_scale_structural_similarity",
+    "similarity_maps",
+    "structural_similarity",
+]
+
+GAUSSIAN = Window(11, 1.5)
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def similarity_maps(m: Moments, data_range: float = 255.0) -> tuple[Tensor, Tensor]:
+    """SSIM's two factors: luminance, and contrast times structure.
+
+    ``(2 mu_S mu_F + C1) / (mu_S^2 + mu_F^2 + C1)`` and ``(2 cov + C2) / (var_S + var_F + C2)``,
+    ``C1 = (0.01 L)^2``, ``C2 = (0.03 L)^2``.
+
+    Args:
+        m: local moments.
+        data_range: L.
+
+    Returns:
+        Two maps ``(B, S, h, w)`` in [-1, 1].
+    """
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    luminance = (2 * m.mean * m.mean_fused + c1) / (m.mean.square() + m.mean_fused.square() + c1)
+    structure = (2 * m.cov + c2) / (m.var + m.var_fused + c2)
+    return luminance, structure
+
+
+def structural_similarity(
+    fused: Tensor,
+    *sources: Tensor,
+    window: Window = GAUSSIAN,
+    data_range: float = 255.0,
+    sample: bool = False,
+    padding: Padding = "valid",
+    once: Once = direct,
+) -> Tensor:
+    """Mean structural similarity of the fused image with each source.
+
+    ``SSIM = mean (2 mu_S mu_F + C1) (2 cov + C2) / ((mu_S^2 + mu_F^2 + C1) (var_S + var_F + C2))``.
+
+    Args:
+        fused: ``(B, 1, H, W)``, 0..255.
+        sources: one or more of the same shape.
+        window: of the local moments.
+        data_range: L in ``C1 = (0.01 L)^2``, ``C2 = (0.03 L)^2``.
+        sample: variances with ``N / (N - 1)``.
+        padding: beyond the border.
+        once: see :mod:`fusionkit.metrics.scene`.
+
+    Returns:
+        ``(B, S)`` in [-1, 1].
+
+    Source: Wang, Bovik, Sheikh and Simoncelli, IEEE Trans. Image Process. 13, 2004. The defaults agree with
+    ``ssim_index.m``, scikit-image (Gaussian weights, biased covariance), piq without downsampling, pytorch_msssim.
+    """
+    m = once(moments, fused, *sources, window=window, padding=padding, sample=sample)
+    luminance, structure = similarity_maps(m, data_range)
+    return (luminance * structure).mean((2, 3))
+
+
+def multi_scale_structural_similarity(
+    fused: Tensor, *sources: Tensor, data_range: float = 255.0, once: Once = direct
+) -> Tensor:
+    """Multi-scale structural similarity of the fused image with each source.
+
+    ``MS-SSIM = l_5^w5 prod_k cs_k^wk``, k = 1..5, cs and l the means of :func:`similarity_maps` (the last one of
+    their product) at 1/2^(k-1) of the size, negative ones taken as 0, w = .0448 .2856 .3001 .2363 .1333.
+
+    Args:
+        fused: ``(B, 1, H, W)``, 0..255, H and W above 160.
+        sources: one or more of the same shape.
+        data_range: L.
+        once: see :mod:`fusionkit.metrics.scene`.
+
+    Returns:
+        ``(B, S)`` in [0, 1].
+
+    Source: Wang, Simoncelli and Bovik, Asilomar 2003. Scales are 2 x 2 means; an odd side gets a row of zeros first,
+    as in pytorch_msssim.
+    """
+    images = torch.cat((fused, *sources), 1)
+    m = once(moments, fused, *sources, window=GAUSSIAN, padding="valid", sample=False)
+    result = torch.ones_like(m.mean[:, :, 0, 0])
+    for level, weight in enumerate(SCALE_WEIGHTS):
+        if level > 0:
+            images = F.avg_pool2d(images, 2, padding=(images.shape[2] % 2, images.shape[3] % 2))
+            m = local_moments(images, GAUSSIAN.taps())
+        luminance, structure = similarity_maps(m, data_range)
+        factor = structure if level < len(SCALE_WEIGHTS) - 1 else luminance * structure
+        mean = factor.mean((2, 3))
+        # The derivative of 0^w is infinite; there the result is 0 and so is its gradient.
+        result = result * torch.where(mean > 0, torch.where(mean > 0, mean, 1.0) ** weight, 0.0)
+    return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class SSIM(SceneMetric):
+    """:func:`structural_similarity`, summed or averaged over the sources."""
+
+    info: ClassVar[MetricInfo] = MetricInfo(
+        name="SSIM",
+        title="structural similarity",
+        measures="how well the local means, contrasts and patterns of the sources survive",
+        higher_is_better=True,
+        range=(-1.0, 1.0),
+        unit="1",
+        paper="Wang, Bovik, Sheikh, Simoncelli, Image quality assessment, IEEE Trans. Image Process. 13, 2004",
+        equation="mean over S of mean (2 mu_S mu_F + C1)(2 cov + C2) / ((mu_S^2 + mu_F^2 + C1)(var_S + var_F + C2))",
+        needs="sources",
+        min_size=11,
+        differentiable=True,
+        notes=(
+            "tables that sum over two sources reach 2",
+            "a data range of 2 on 0..255 images, as in some tables, all but removes C1 and C2",
+        ),
+    )
+    window: Window = GAUSSIAN
+    data_range: float = 255.0
+    sample: bool = False
+    padding: Padding = "valid"
+    reduction: Reduction = "mean"
+
+    @property
+    def min_size(self) -> int:
+        return self.window.size if self.padding == "valid" else 1
+
+    def measure(self, scene: Scene) -> Tensor:
+        values = structural_similarity(
+            scene.fused,
+            *scene.sources,
+            window=self.window,
+            data_range=self.data_range,
+            sample=self.sample,
+            padding=self.padding,
+            once=scene.once,
+        )
+        return over_sources(values, self.reduction)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MSSSIM(SceneMetric):
+    """:func:`multi_scale_structural_similarity`, summed or averaged over the sources."""
+
+    info: ClassVar[MetricInfo] = MetricInfo(
+        name="MS-SSIM",
+        title="multi-scale structural similarity",
+        measures="structural similarity with the sources over five scales",
+        higher_is_better=True,
+        range=(0.0, 1.0),
+        unit="1",
+        paper="Wang, Simoncelli, Bovik, Multi-scale structural similarity for image quality assessment, Asilomar 2003",
+        equation="mean over S of l_5^w5 prod_k cs_k^wk",
+        needs="sources",
+        min_size=161,
+        differentiable=True,
+        notes=("tables that sum over two sources reach 2",),
+    )
+    data_range: float = 255.0
+    reduction: Reduction = "mean"
+
+    def measure(self, scene: Scene) -> Tensor:
+        values = multi_scale_structural_similarity(
+            scene.fused, *scene.sources, data_range=self.data_range, once=scene.once
+        )
+        return over_sources(values, self.reduction)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthSSIM(SceneMetric):
+    """:func:`structural_similarity` with the truth."""
+
+    info: ClassVar[MetricInfo] = MetricInfo(
+        name="SSIM-truth",
+        title="structural similarity with the truth",
+        measures="how well the local means, contrasts and patterns of the known result are met",
+        higher_is_better=True,
+        range=(-1.0, 1.0),
+        unit="1",
+        paper="Wang, Bovik, Sheikh, Simoncelli, Image quality assessment, IEEE Trans. Image Process. 13, 2004",
+        equation="mean (2 mu_T mu_F + C1)(2 cov + C2) / ((mu_T^2 + mu_F^2 + C1)(var_T + var_F + C2))",
+        needs="truth",
+        min_size=11,
+        differentiable=True,
+    )
+
+    def measure(self, scene: Scene) -> Tensor:
+        assert scene.truth is not None  # check() saw to it
+        return structural_similarity(scene.fused, scene.truth)[:, 0]
