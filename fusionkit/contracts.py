@@ -183,6 +183,10 @@ class TrainingSource(ABC):
     def __len__(self) -> int:
         """Number of pairs."""
 
+    @abstractmethod
+    def whole(self, index: int) -> tuple[Tensor, ...]:
+        """The sources of one pair at full size, ``(1, C, H, W)`` in [0, 1] on the training device."""
+
 
 class MetaTrainer(ABC):
     """Trains a method as a fixed sequence of numbered steps.
@@ -209,6 +213,8 @@ class MetaTrainer(ABC):
     """Preset name -> one line on what it is for."""
     fuser_name: ClassVar[str] = ""
     """Registered name of the fuser it trains: written into the weights file."""
+    config: Options
+    source: TrainingSource
 
     @abstractmethod
     def __init__(

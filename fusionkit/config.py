@@ -1,0 +1,125 @@
+"""Typed options: frozen dataclasses filled from presets, TOML files and ``--set``, each layer over the one before."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from fusionkit.errors import DataError, UsageError, did_you_mean
+
+T = TypeVar("T")
+
+
+def resolve(kind: type[T], *layers: tuple[str, Mapping[str, Any]]) -> T:
+    """Build a frozen dataclass of options from layers of nested mappings.
+
+    Args:
+        kind: the dataclass; its fields may be dataclasses themselves.
+        layers: ``(where it comes from, values)``, the later over the earlier.
+
+    Returns:
+        The options; what no layer names keeps its default.
+
+    Raises:
+        UsageError: an unknown key (with the nearest one) or a value of the wrong type, naming where it came from.
+    """
+    merged: dict[str, Any] = {}
+    for origin, values in layers:
+        _check_keys(kind, values, origin, "")
+        _merge(merged, values)
+    try:
+        return TypeAdapter(kind).validate_python(merged, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(str(part) for part in first["loc"])
+        origin = next((o for o, values in reversed(layers) if _holds(values, first["loc"])), layers[-1][0])
+        raise UsageError(f"{origin}: {option}={first['input']!r} is not valid: {first['msg']}") from None
+
+
+def as_dict(options: Any) -> dict[str, Any]:
+    """The options as nested plain values, for TOML and JSON; what is None is left out."""
+    return {
+        key: as_dict(value) if dataclasses.is_dataclass(value) else value
+        for key, value in ((f.name, getattr(options, f.name)) for f in dataclasses.fields(options))
+        if value is not None
+    }
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """``["trainer.lr=1e-4", "fuser.output=decision"]`` as nested values; bare words are strings.
+
+    >>> parse_assignments(["trainer.lr=1e-4", "fuser.output=decision"])
+    {'trainer': {'lr': 0.0001}, 'fuser': {'output': 'decision'}}
+
+    Raises:
+        UsageError: an assignment without ``=`` or without a name.
+    """
+    nested: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set {assignment!r}: write it as name=value, for example trainer.lr=1e-4")
+        value: Any = _value(text.strip())
+        for part in reversed(name.strip().split(".")):
+            value = {part: value}
+        _merge(nested, value)
+    return nested
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file of options.
+
+    Raises:
+        DataError: it cannot be read or is not TOML; the message names the file and the place.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}): give a TOML file of options") from None
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{path}: is not TOML: {error}") from None
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            _merge(into.setdefault(key, {}), value)
+        else:
+            into[key] = value
+
+
+def _check_keys(kind: Any, values: Mapping[str, Any], origin: str, prefix: str) -> None:
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]
+    for key, value in values.items():
+        if key not in names:
+            known = [prefix + name for name in names]
+            raise UsageError(f"{origin}: unknown option {prefix + key!r}: {did_you_mean(prefix + key, known)}")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, Mapping):
+                raise UsageError(f"{origin}: {prefix + key} is a group of options: set one of its members")
+            _check_keys(hints[key], value, origin, f"{prefix}{key}.")
+        elif isinstance(value, Mapping):
+            raise UsageError(f"{origin}: {prefix + key} is a single option and has no members")
+
+
+def _holds(values: Mapping[str, Any], path: tuple[int | str, ...]) -> bool:
+    node: Any = values
+    for part in path:
+        if not isinstance(node, Mapping) or part not in node:
+            return False
+        node = node[part]
+    return True

@@ -1,0 +1,51 @@
+"""Writing files so that nobody ever sees half of one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fusionkit.errors import DataError
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write to; it takes ``path``'s place when the block ends without an error.
+
+    Raises:
+        DataError: the folder cannot be made or written, or the disk is full; names the file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=path.suffix)
+        os.close(handle)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}): choose another place") from None
+    aside = Path(name)
+    try:
+        yield aside
+        with aside.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        aside.chmod(0o666 & ~umask)
+        os.replace(aside, path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written ({error.strerror or error}): free space or choose another place"
+        ) from None
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file, or nothing.
+
+    Raises:
+        DataError: see :func:`written_aside`.
+    """
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")

@@ -1,0 +1,287 @@
+"""The run loop: builds a trainer, takes its steps, keeps the log, the checkpoints and the pictures."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fusionkit.config import as_dict, read_toml, resolve
+from fusionkit.contracts import MetaTrainer
+from fusionkit.data.pairs import find_pairs, verify
+from fusionkit.data.pairset import PairSet
+from fusionkit.data.store import PairStore
+from fusionkit.errors import DataError, DivergedError, UsageError, did_you_mean
+from fusionkit.figures import draw_run, save_snapshot
+from fusionkit.plugins import catalogue
+from fusionkit.runs import RunFolder, RunRecord, environment
+from fusionkit.weights import WeightsInfo, save_fuser
+
+SNAPSHOTS = 8
+"""How often a run is pictured, spread evenly over it."""
+
+Report = Callable[[int, int, Mapping[str, float]], None]
+"""Called at every log interval with steps done, steps in all, and the losses by ``stage.term``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What to train, as a user asks for it.
+
+    Attributes:
+        method: registered trainer.
+        task: registered task.
+        data: see :func:`fusionkit.data.find_pairs`.
+        split: which split of the data; a set without splits is taken whole.
+        preset: preset of the method; None takes its first.
+        file: options from a TOML file, over the preset.
+        options: options over those.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
+        seed: of weights and draws.
+    """
+
+    method: str
+    task: str
+    data: str = "sample"
+    split: str = "train"
+    preset: str | None = None
+    file: Mapping[str, Any] | None = None
+    options: Mapping[str, Any] | None = None
+    device: str = "auto"
+    precision: str = "fp32"
+    seed: int = 0
+
+
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped by a signal, after a checkpoint."""
+
+
+def choose_device(name: str) -> torch.device:
+    """``"auto"`` is the first CUDA device where there is one, else the CPU.
+
+    Raises:
+        UsageError: an unknown name, or CUDA where there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.partition(":")[0] not in ("cpu", "cuda"):
+        raise UsageError(f"--device {name}: {did_you_mean(name, ('auto', 'cpu', 'cuda'))}")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"--device {name}: PyTorch {torch.__version__} sees no CUDA device here: use --device cpu")
+    return torch.device(name)
+
+
+def start(request: TrainRequest, out: Path, **settings: Any) -> RunFolder:
+    """Train from the beginning in a new run folder.
+
+    Args:
+        request: what to train.
+        out: the run's folder; must not hold a run.
+        settings: see :func:`run`.
+
+    Raises:
+        UsageError: an unknown name or a wrong option.
+        DataError: pairs that cannot be used, or a folder that cannot be written.
+        DivergedError: a loss that is not finite.
+    """
+    kind = catalogue.trainers.get(request.method)
+    preset, layers = _layers(kind, request)
+    options: Any = resolve(kind.Config, *layers)
+    device = choose_device(request.device)
+    pairs = _pairs(request)
+    given = dict(request.file or {}) | dict(request.options or {})
+    record = RunRecord(
+        method=request.method,
+        task=request.task,
+        data=_absolute(request.data),
+        split=request.split,
+        preset=preset,
+        given=given,
+        seed=request.seed,
+        device=device.type,
+        precision=request.precision,
+        pairs=len(pairs),
+        fingerprint=pairs.fingerprint(),
+        environment=environment(),
+    )
+    trainer = _build(kind, options, pairs, record, device)
+    folder = RunFolder.create(out, record, as_dict(options))
+    _run(folder, record, trainer, **settings)
+    return folder
+
+
+def resume(path: Path, *, device: str | None = None, **settings: Any) -> RunFolder:
+    """Go on with a run where its last checkpoint left it; a run that is done is left as it is.
+
+    Args:
+        path: the run's folder.
+        device: another device than it ran on.
+        settings: see :func:`run`.
+
+    Raises:
+        DataError: no run there, a damaged checkpoint, or training pairs that are not the same any more.
+    """
+    folder = RunFolder.open(path)
+    record = folder.record
+    if folder.model.is_file():
+        return folder
+    kind = catalogue.trainers.get(record.method)
+    options: Any = resolve(kind.Config, (str(path / "config.toml"), read_toml(path / "config.toml")))
+    request = TrainRequest(method=record.method, task=record.task, data=record.data, split=record.split)
+    pairs = _pairs(request)
+    if pairs.fingerprint() != record.fingerprint:
+        raise DataError(f"{record.data}: is not the data that {path} began with: restore it, or start a new run")
+    record = replace(record, device=device or record.device)
+    trainer = _build(kind, options, pairs, record, choose_device(record.device))
+    _run(folder, record, trainer, **settings)
+    return folder
+
+
+def _run(
+    folder: RunFolder,
+    record: RunRecord,
+    trainer: MetaTrainer,
+    *,
+    report: Report | None = None,
+    log_every: int = 10,
+    checkpoint_seconds: float = 60.0,
+) -> None:
+    done = 0
+    checkpoint = folder.load_checkpoint()
+    if checkpoint is not None:
+        done, state = checkpoint
+        trainer.load_state(state)
+    folder.rewind_metrics(done)
+    shown = _shown(trainer)
+    if done == 0:
+        save_snapshot(folder.path, 0, shown, trainer)
+    pending: list[tuple[str, Mapping[str, Tensor]]] = []
+    saved_at, saved_step, began, began_at = time.monotonic(), done, time.monotonic(), done
+    with _stop_requested() as stop:
+        while done < trainer.steps:
+            pending.append((trainer.stage(done), trainer.step(done)))
+            done += 1
+            if done % log_every and done < trainer.steps and not stop.is_set():
+                continue
+            # The only place where the host waits for the device.
+            losses = _means(pending)
+            pending.clear()
+            _check_finite(losses, done, folder, saved_step)
+            rate = (time.monotonic() - began) / (done - began_at)
+            _log(folder, done, losses, rate)
+            if report is not None:
+                report(done, trainer.steps, losses)
+            if done == trainer.steps or _pictured(done, trainer.steps) > _pictured(done - log_every, trainer.steps):
+                save_snapshot(folder.path, done, shown, trainer)
+            if stop.is_set() or done == trainer.steps or time.monotonic() - saved_at >= checkpoint_seconds:
+                folder.save_checkpoint(done, trainer.state())
+                saved_at, saved_step = time.monotonic(), done
+            if stop.is_set() and done < trainer.steps:
+                raise Interrupted(f"stopped after step {done}; go on with: fusionkit train --resume {folder.path}")
+    draw_run(folder)
+    training = {**asdict(record), "steps": trainer.steps, "options": as_dict(trainer.config)}
+    save_fuser(
+        folder.model,
+        trainer.fuser(),
+        WeightsInfo(
+            fuser=trainer.fuser_name, task=record.task, config=as_dict(trainer.fuser().config), training=training
+        ),
+    )
+
+
+def _layers(kind: type[MetaTrainer], request: TrainRequest) -> tuple[str, list[tuple[str, Mapping[str, Any]]]]:
+    presets = dict(kind.presets)
+    name = request.preset or next(iter(presets), "")
+    if name and name not in presets:
+        raise UsageError(f"--preset {name}: {request.method} has no such preset: {did_you_mean(name, presets)}")
+    layers = [(f"preset {name}", presets.get(name, {}))]
+    layers += [("--config", request.file or {}), ("--set", request.options or {})]
+    return name, layers
+
+
+def _pairs(request: TrainRequest) -> PairSet:
+    pairs = find_pairs(request.data, catalogue.tasks.get(request.task), split=request.split)
+    verify(pairs)
+    return pairs
+
+
+def _build(
+    kind: type[MetaTrainer], options: Any, pairs: PairSet, record: RunRecord, device: torch.device
+) -> MetaTrainer:
+    if record.precision not in ("fp32", "tf32", "bf16"):
+        raise UsageError(f"--precision {record.precision}: {did_you_mean(record.precision, ('fp32', 'tf32', 'bf16'))}")
+    if record.precision == "tf32":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+    schedule = getattr(options, "trainer", None)
+    space = catalogue.fusers.get(kind.fuser_name).space
+    store = PairStore.from_pairs(pairs, device=device, space=space, smallest=getattr(schedule, "crop", 1))
+    return kind(options, store, device=device, precision=record.precision, seed=record.seed)
+
+
+def _shown(trainer: MetaTrainer) -> list[tuple[Tensor, ...]]:
+    return [trainer.source.whole(index) for index in sorted({0, len(trainer.source) // 2})]
+
+
+def _absolute(spec: str) -> str:
+    name, colon, place = spec.partition(":")
+    if colon and not Path(spec).exists():
+        return f"{name}:{Path(place).resolve()}"
+    return str(Path(spec).resolve()) if Path(spec).exists() else spec
+
+
+def _means(pending: list[tuple[str, Mapping[str, Tensor]]]) -> dict[str, float]:
+    gathered: dict[str, list[Tensor]] = {}
+    for stage, terms in pending:
+        for name, value in terms.items():
+            gathered.setdefault(f"{stage}.{name}", []).append(value.detach().float())
+    return {name: float(torch.stack(values).mean()) for name, values in gathered.items()}
+
+
+def _check_finite(losses: Mapping[str, float], step: int, folder: RunFolder, saved: int) -> None:
+    for name, value in losses.items():
+        if value != value or value in (float("inf"), float("-inf")):
+            kept = f"the checkpoint of step {saved} is kept" if saved else "no checkpoint was written yet"
+            raise DivergedError(
+                f"{folder.path}: the loss {name} is {value} at step {step}; {kept}. "
+                "Start again with a lower trainer.lr, or with --precision fp32"
+            )
+
+
+def _pictured(done: int, steps: int) -> int:
+    return max(done, 0) * SNAPSHOTS // steps
+
+
+def _log(folder: RunFolder, step: int, losses: Mapping[str, float], seconds: float) -> None:
+    folder.append_metrics({"step": step, "seconds_a_step": round(seconds, 5), **losses})
+
+
+@contextmanager
+def _stop_requested() -> Iterator[threading.Event]:
+    """Turn Ctrl-C and a polite kill into a flag, so that a step is never cut in half."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

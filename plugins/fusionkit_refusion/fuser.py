@@ -1,0 +1,112 @@
+"""F, the fusion network of ReFusion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fusionkit.contracts import Fuser
+from fusionkit.errors import UsageError
+from fusionkit_refusion.merge import AdaptiveFusion
+from fusionkit_refusion.published import rename_published
+from fusionkit_refusion.restormer import RestormerBlock
+
+MODELS = Path(__file__).parent / "models"
+
+
+@dataclass(frozen=True)
+class FuserOptions:
+    """Size and variants of F.
+
+    Attributes:
+        dim: width of a source's feature; twice that after merging.
+        heads: attention heads everywhere; must divide ``dim``.
+        blocks: Restormer blocks a stage.
+        expansion: factor of the feed-forward.
+        cross_attention: False is ablation VII of Table 5.
+        gating: False is ablation VIII; with ``cross_attention`` False too, ablation VI (AFM -> concatenation).
+        output: ``"direct"``, or ``"decision"`` for ablation V: the network puts out w_a and the fused image is
+            ``w_a I_a + (1 - w_a) I_b``.
+    """
+
+    dim: int = 16
+    heads: int = 8
+    blocks: int = 2
+    expansion: int = 2
+    cross_attention: bool = True
+    gating: bool = True
+    output: Literal["direct", "decision"] = "direct"
+
+
+def check_heads(dim: int, heads: int, option: str) -> None:
+    """Refuse a width that the heads do not divide.
+
+    Raises:
+        UsageError: always in that case, naming the option.
+    """
+    if heads < 1 or dim < 1 or dim % heads:
+        raise UsageError(f"{option}.heads={heads} does not divide {option}.dim={dim}: choose heads that divide dim")
+
+
+class Encoder(nn.Sequential):
+    """A 3x3 convolution from the image and the Restormer blocks behind it."""
+
+    def __init__(self, inputs: int, dim: int, heads: int, blocks: int, expansion: int) -> None:
+        stages = [RestormerBlock(dim, heads, expansion) for _ in range(blocks)]
+        super().__init__(nn.Conv2d(inputs, dim, 3, padding=1, bias=False), *stages)
+
+
+class ReFusionFuser(Fuser):
+    """F: two encoders, the AFM, a decoder; 59,856 parameters at the published size.
+
+    Source a goes to the first encoder, source b to the second: the order matters.
+
+    Reference:
+        Bai et al., ReFusion: Learning Image Fusion from Reconstruction with Learnable Loss via Meta-Learning,
+        IJCV 133 (2025), section 3.4.
+    """
+
+    Config = FuserOptions
+    config: FuserOptions
+    stretch = "full"
+    reference = "Bai et al., ReFusion, IJCV 2025"
+
+    def __init__(self, config: FuserOptions | None = None) -> None:
+        super().__init__(config)
+        c = self.config
+        check_heads(c.dim, c.heads, "fuser")
+        self.encoders = nn.ModuleList(Encoder(1, c.dim, c.heads, c.blocks, c.expansion) for _ in range(2))
+        self.merge = AdaptiveFusion(c.dim, c.heads, c.expansion, cross_attention=c.cross_attention, gating=c.gating)
+        self.decoder = nn.Sequential(*(RestormerBlock(2 * c.dim, c.heads, c.expansion) for _ in range(c.blocks)))
+        self.head = nn.Sequential(
+            nn.Conv2d(2 * c.dim, c.dim, 3, padding=1, bias=False),
+            nn.LeakyReLU(0.01),
+            nn.Conv2d(c.dim, 1, 3, padding=1, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        """Fuse two luminance images ``(B, 1, H, W)`` in [0, 1] into one."""
+        a, b = sources
+        # Channels-last is the layout in which this network's 1x1 convolutions are plain matrix products.
+        features = [
+            encode(x.contiguous(memory_format=torch.channels_last))
+            for encode, x in zip(self.encoders, (a, b), strict=True)
+        ]
+        out: Tensor = self.head(self.decoder(self.merge(*features)))
+        return out if self.config.output == "direct" else out * a + (1 - out) * b
+
+    @classmethod
+    def pretrained(cls) -> Mapping[str, Path]:
+        """Models that ship with the plugin, by task."""
+        return {file.stem: file for file in sorted(MODELS.glob("*.safetensors"))}
+
+    @classmethod
+    def import_weights(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The authors' published weights under this class's names."""
+        return rename_published(tensors, cls().state_dict())

@@ -1,0 +1,80 @@
+"""AFM, the adaptive fusion module: the sources ask each other, then gate what each adds to the merged feature."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fusionkit_refusion.restormer import Depthwise, Pointwise, apply_map, attention_map, gram
+
+
+class CrossAttention(nn.Module):
+    """Source k keeps its keys and values and is asked by the other source's queries; each has a temperature."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.temperature = nn.ParameterList(nn.Parameter(torch.ones(heads, 1, 1)) for _ in range(2))
+        self.qkv = nn.ModuleList(Pointwise(channels, 3 * channels) for _ in range(2))
+        self.depthwise = nn.ModuleList(Depthwise(3 * channels) for _ in range(2))
+        self.project = nn.ModuleList(Pointwise(channels, channels) for _ in range(2))
+
+    def split(self, x: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k, v of source ``k``'s feature ``(B, C, H, W)``."""
+        query, key, value = self.depthwise[k](self.qkv[k](x)).chunk(3, 1)
+        return query, key, value
+
+    def map(self, query_of_other: Tensor, key: Tensor, k: int) -> Tensor:
+        """The folded map ``(B, C, C)`` that source ``k``'s values are multiplied with."""
+        return attention_map(gram(query_of_other, key), self.temperature[k], self.project[k].weight)
+
+    def forward(self, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
+        """Two features ``(B, C, H, W)``, each with what the other asked of it added."""
+        q1, k1, v1 = self.split(x1, 0)
+        q2, k2, v2 = self.split(x2, 1)
+        return x1 + apply_map(self.map(q2, k1, 0), v1), x2 + apply_map(self.map(q1, k2, 1), v2)
+
+
+class Gating(nn.Module):
+    """``c + sum_i W_i (GELU(g_i) * D_i x_i)``, with the gates g_i taken from the concatenated feature c."""
+
+    def __init__(self, channels: int, expansion: int) -> None:
+        super().__init__()
+        wide = 2 * expansion * channels
+        self.gates = nn.Sequential(Pointwise(2 * channels, 2 * wide), Depthwise(2 * wide))
+        self.values = nn.ModuleList(nn.Sequential(Pointwise(channels, wide), Depthwise(wide)) for _ in range(2))
+        self.project = nn.ModuleList(Pointwise(wide, 2 * channels) for _ in range(2))
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """Two features ``(B, C, H, W)`` to one ``(B, 2 C, H, W)``."""
+        both = torch.cat((x1, x2), 1)
+        g1, g2 = self.gates(both).chunk(2, 1)
+        y1 = F.gelu(g1) * self.values[0](x1)
+        y2 = F.gelu(g2) * self.values[1](x2)
+        return both + self.project[0](y1) + self.project[1](y2)
+
+
+class AdaptiveFusion(nn.Module):
+    """AFM: cross attention, then gating; each half can be left out.
+
+    Args:
+        channels: width C of each source's feature.
+        heads: attention heads; must divide ``channels``.
+        expansion: factor of the gated paths.
+        cross_attention: False is ablation VII.
+        gating: False is ablation VIII (both False, ablation VI: plain concatenation).
+
+    Reference:
+        Bai et al., ReFusion, IJCV 2025, section 3.4 and Fig. 3.
+    """
+
+    def __init__(self, channels: int, heads: int, expansion: int, *, cross_attention: bool, gating: bool) -> None:
+        super().__init__()
+        self.cross = CrossAttention(channels, heads) if cross_attention else None
+        self.gating = Gating(channels, expansion) if gating else None
+
+    def forward(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """Two features ``(B, C, H, W)`` to one ``(B, 2 C, H, W)``."""
+        if self.cross is not None:
+            x1, x2 = self.cross(x1, x2)
+        return torch.cat((x1, x2), 1) if self.gating is None else self.gating(x1, x2)

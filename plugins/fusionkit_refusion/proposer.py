@@ -1,0 +1,113 @@
+"""P, the loss proposal module, and the control that proposes 1/2 everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fusionkit.contracts import LossProposer, Proposal, Terms
+from fusionkit.losses import GradientForm, image_gradient, weighted_fusion_loss
+from fusionkit_refusion.fuser import Encoder, check_heads
+from fusionkit_refusion.restormer import RestormerBlock
+
+
+@dataclass(frozen=True)
+class ProposerOptions:
+    """Size of P and the form of the fusion loss.
+
+    Attributes:
+        dim: width of a source's feature; twice that after merging.
+        heads: attention heads; must divide ``dim``.
+        blocks: Restormer blocks a stage.
+        expansion: factor of the feed-forward.
+        inputs: what P sees of a source: ``"image+gradient"`` (ReFusion) or ``"image"`` (TDFusion).
+        logit_cap: soft bound ``cap * tanh(logit / cap)`` on the logits before the softmax; 0 leaves them free.
+        alpha: weight of the gradient term of L_f (alpha_1 of Table 6).
+        gradient: Sobel responses compared ``"signed"`` or by ``"magnitude"``.
+    """
+
+    dim: int = 16
+    heads: int = 8
+    blocks: int = 2
+    expansion: int = 2
+    inputs: Literal["image+gradient", "image"] = "image+gradient"
+    logit_cap: float = 0.0
+    alpha: float = 1.0
+    gradient: GradientForm = "signed"
+
+
+class ReFusionProposer(LossProposer):
+    """P: proposes w (intensity) and v (gradient) for both sources, each pair summing to 1 at every pixel.
+
+    Reference:
+        Bai et al., ReFusion, IJCV 2025, section 3.2 and eq. (1)-(3).
+    """
+
+    Config = ProposerOptions
+    config: ProposerOptions
+
+    def __init__(self, config: ProposerOptions | None = None) -> None:
+        super().__init__(config)
+        c = self.config
+        check_heads(c.dim, c.heads, "proposer")
+        inputs = 3 if c.inputs == "image+gradient" else 1
+        self.encoders = nn.ModuleList(Encoder(inputs, c.dim, c.heads, c.blocks, c.expansion) for _ in range(2))
+        self.trunk = nn.Sequential(*(RestormerBlock(2 * c.dim, c.heads, c.expansion) for _ in range(c.blocks)))
+        self.head = nn.Sequential(
+            nn.Conv2d(2 * c.dim, c.dim, 3, padding=1, bias=False),
+            nn.PReLU(),
+            nn.Conv2d(c.dim, 4, 3, padding=1, bias=False),
+        )
+
+    def forward(self, *sources: Tensor) -> Proposal:
+        """``w`` and ``v``, each ``(B, 2, H, W)``, for two sources ``(B, 1, H, W)``."""
+        features = []
+        for encode, x in zip(self.encoders, sources, strict=True):
+            seen = torch.cat((x, image_gradient(x, "signed")), 1) if self.config.inputs == "image+gradient" else x
+            features.append(encode(seen.contiguous(memory_format=torch.channels_last)))
+        logits = self.head(self.trunk(torch.cat(features, 1)))
+        if self.config.logit_cap > 0:
+            logits = self.config.logit_cap * torch.tanh(logits / self.config.logit_cap)
+        return {"w": logits[:, :2].softmax(1), "v": logits[:, 2:].softmax(1)}
+
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        """L_f, eq. (1)."""
+        return weighted_fusion_loss(
+            fused, sources, proposal["w"], proposal["v"], alpha=self.config.alpha, form=self.config.gradient
+        )
+
+
+@dataclass(frozen=True)
+class EqualOptions:
+    """The fusion loss without anything learned.
+
+    Attributes:
+        alpha: weight of the gradient term of L_f.
+        gradient: Sobel responses compared ``"signed"`` or by ``"magnitude"``.
+    """
+
+    alpha: float = 1.0
+    gradient: GradientForm = "signed"
+
+
+class EqualProposer(LossProposer):
+    """w = v = 1/S everywhere: ablation I of Table 5, the control of every learned loss."""
+
+    Config = EqualOptions
+    config: EqualOptions
+
+    def forward(self, *sources: Tensor) -> Proposal:
+        """Equal weights ``(B, S, H, W)`` for S sources."""
+        b, _, h, w = sources[0].shape
+        share = sources[0].new_full((b, len(sources), h, w), 1 / len(sources))
+        return {"w": share, "v": share}
+
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        """L_f, eq. (1), under equal weights."""
+        return weighted_fusion_loss(
+            fused, sources, proposal["w"], proposal["v"], alpha=self.config.alpha, form=self.config.gradient
+        )

@@ -1,0 +1,104 @@
+"""ReFusion's trainer: its networks, put into the toolkit's three-stage training, and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+
+from fusionkit.contracts import LossProposer, TrainingSource
+from fusionkit.data.store import PairStore
+from fusionkit.errors import UsageError
+from fusionkit.meta import BilevelOptions, BilevelTrainer
+from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.proposer import EqualOptions, EqualProposer, ProposerOptions, ReFusionProposer
+from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+
+
+@dataclass(frozen=True)
+class ReFusionOptions:
+    """Every choice of a ReFusion training.
+
+    Attributes:
+        trainer: schedule and updates.
+        fuser: F.
+        proposer: P and the fusion loss.
+        reconstructor: R and the reconstruction loss.
+        proposal: ``"learned"``, or ``"equal"``: w and v fixed to 1/2 (ablation I of Table 5).
+    """
+
+    trainer: BilevelOptions = field(default_factory=BilevelOptions)
+    fuser: FuserOptions = field(default_factory=FuserOptions)
+    proposer: ProposerOptions = field(default_factory=ProposerOptions)
+    reconstructor: ReconstructorOptions = field(default_factory=ReconstructorOptions)
+    proposal: Literal["learned", "equal"] = "learned"
+
+
+class ReFusionTrainer(BilevelTrainer):
+    """Trains F, R and P of ReFusion on pairs of luminance images.
+
+    Reference:
+        Bai et al., ReFusion, IJCV 2025, Algorithm 1 and section 4.1.
+    """
+
+    Config = ReFusionOptions
+    fuser_name = "refusion"
+    presets = {
+        "quick": {
+            "trainer": {
+                "epochs": 40,
+                "meta_steps": 5,
+                "fusion_steps": 10,
+                "crop": 64,
+                "lr": 1e-3,
+                "lr_proposer": 5e-4,
+                "hypergradient": "image",
+                "swap": False,
+                "average": 0.98,
+                "decay": "cosine",
+            },
+            "proposer": {"dim": 8, "blocks": 1, "logit_cap": 2.0},
+            "reconstructor": {"dim": 8, "blocks": 2},
+        },
+        "paper": {},
+    }
+    preset_notes = {
+        "quick": "a short training on small crops, the inner step taken on the fused image; minutes on a laptop",
+        "paper": "the paper's schedule and updates: 50 epochs of 600 meta and 1600 fusion steps, exact hypergradient",
+    }
+
+    def __init__(
+        self,
+        config: ReFusionOptions,
+        source: TrainingSource,
+        *,
+        device: torch.device,
+        precision: str = "fp32",
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(source, PairStore):
+            raise UsageError(f"refusion trains on pairs of images, not on {type(source).__name__}")
+        if len(source.task.sources) != 2:
+            raise UsageError(f"refusion fuses two sources; task {source.task.name} has {len(source.task.sources)}")
+        # One seeded stream initialises the three networks, in this order, whatever the device.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            fuser = ReFusionFuser(config.fuser)
+            critic = ReFusionReconstructor(config.reconstructor)
+            proposer: LossProposer = (
+                ReFusionProposer(config.proposer)
+                if config.proposal == "learned"
+                else EqualProposer(EqualOptions(alpha=config.proposer.alpha, gradient=config.proposer.gradient))
+            )
+        super().__init__(
+            config,
+            config.trainer,
+            source,
+            fuser=fuser,
+            proposer=proposer,
+            critic=critic,
+            device=device,
+            precision=precision,
+            seed=seed,
+        )
