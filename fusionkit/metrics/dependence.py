@@ -12,7 +12,14 @@ from torch import Tensor
 from fusionkit.contracts import MetricInfo
 from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.metrics.arithmetic import centred, correlation, ratio
-from fusionkit.metrics.histograms import entropy_of, histogram, joint_histogram, mutual_information_of
+from fusionkit.metrics.histograms import (
+    entropy_of,
+    histogram,
+    is_certain,
+    joint_histogram,
+    mutual_information_of,
+    stretch,
+)
 from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
 
 __all__ = [
@@ -101,14 +108,18 @@ def tsallis_information(
     def information(x: Tensor, y: Tensor) -> Tensor:
         joint = once(joint_histogram, x, y)
         rows, columns = joint.sum(2), joint.sum(1)
+        constant = is_certain(rows) | is_certain(columns)
         if transposed:
-            rows, columns = columns, rows
+            rows, columns, constant = columns, rows, torch.zeros_like(constant)
         product = rows[:, :, None] * columns[:, None, :]
         both = (joint > 0) & (product > 0)
         powers = torch.zeros_like(joint)
         powers[both] = joint[both] ** q * product[both] ** (1 - q)
-        return (1 - powers.sum((1, 2))) / (1 - q)
+        return torch.where(constant, 0.0, (1 - powers.sum((1, 2))) / (1 - q))
 
+    if transposed:
+        # Now the levels' values matter, so the stretch that the toolbox starts with does too.
+        fused, first, second = (once(stretch, image) for image in (fused, first, second))
     total = information(first, fused) + information(second, fused)
     if form == "nava":
         own = sum((entropy_of(once(histogram, s)) / log(2)) ** q for s in (first, second))

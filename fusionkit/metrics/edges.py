@@ -23,7 +23,7 @@ def edge_preservation(fused: Tensor, *sources: Tensor, undefined: float = 0.0) -
     ``Qabf = sum (Q_AF g_A + Q_BF g_B) / sum (g_A + g_B)``, ``Q_SF = Qg(G) Qa(D)``,
     ``Qg(G) = 0.9994 / (1 + exp(-15 (G - 0.5)))``, ``Qa(D) = 0.9879 / (1 + exp(-22 (D - 0.8)))``,
     G the quotient of the smaller by the larger of g_S and g_F, ``D = 1 - |a_S - a_F| / (pi / 2)``,
-    g and a the length and angle ``atan(sy / sx)`` of the Sobel gradient (zeros beyond the border).
+    g and a the length and angle ``atan(sy / sx)`` of the Sobel gradient (y upwards, zeros beyond the border).
 
     As in every public implementation ``G = g_F`` where the two are equal, and D is not wrapped.
 
@@ -39,8 +39,9 @@ def edge_preservation(fused: Tensor, *sources: Tensor, undefined: float = 0.0) -
     """
     sx, sy = sobel(torch.cat((fused, *sources), 1), padding="zeros")
     strength = root(sx.square() + sy.square())
-    vertical = sx == 0
-    angle = torch.where(vertical, pi / 2, (sy / torch.where(vertical, 1.0, sx)).atan())
+    upright = sx == 0
+    # y points up: the sign decides how far from others the angle pi/2 of a horizontal edge is.
+    angle = torch.where(upright, pi / 2, -(sy / torch.where(upright, 1.0, sx)).atan())
     g, g_fused = strength[:, 1:], strength[:, :1]
     relative = torch.where(g == g_fused, g_fused, _quotient(g, g_fused))
     turned = 1 - (angle[:, 1:] - angle[:, :1]).abs() / (pi / 2)

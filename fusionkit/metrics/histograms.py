@@ -5,14 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["entropy_of", "grey_levels", "histogram", "joint_histogram", "mutual_information_of", "stretch"]
+__all__ = [
+    "entropy_of",
+    "grey_levels",
+    "histogram",
+    "is_certain",
+    "joint_histogram",
+    "mutual_information_of",
+    "stretch",
+]
 
 LEVELS = 256
 
 
-def grey_levels(image: Tensor, *, top: int = LEVELS - 1) -> Tensor:
-    """Integer grey levels ``round(image)`` in 0..top, as int32."""
-    return image.detach().round().clamp(0, top).to(torch.int32)
+def grey_levels(image: Tensor) -> Tensor:
+    """Integer grey levels ``round(image)`` in 0..255, as int32."""
+    return image.detach().round().clamp(0, LEVELS - 1).to(torch.int32)
 
 
 def histogram(image: Tensor) -> Tensor:
@@ -27,18 +35,17 @@ def histogram(image: Tensor) -> Tensor:
     return _counts(grey_levels(image).flatten(1), LEVELS) / image[0].numel()
 
 
-def joint_histogram(first: Tensor, second: Tensor, *, top: int = LEVELS - 1) -> Tensor:
+def joint_histogram(first: Tensor, second: Tensor) -> Tensor:
     """Frequencies of pairs of grey levels at the same pixel.
 
     Args:
         first: ``(B, 1, H, W)``, 0..255; its grey level is the row.
         second: the same shape; its grey level is the column.
-        top: grey levels above count as this one.
 
     Returns:
         ``(B, 256, 256)`` float64, each sums to 1.
     """
-    pairs = grey_levels(first, top=top) * LEVELS + grey_levels(second, top=top)
+    pairs = grey_levels(first) * LEVELS + grey_levels(second)
     return _counts(pairs.flatten(1), LEVELS * LEVELS).view(-1, LEVELS, LEVELS) / first[0].numel()
 
 
@@ -66,8 +73,14 @@ def entropy_of(p: Tensor) -> Tensor:
 
 def mutual_information_of(joint: Tensor) -> Tensor:
     """``I(X; Y) = H(X) + H(Y) - H(X, Y)`` in nats of joint frequencies ``(B, 256, 256)``; 0 where one is constant."""
-    first, second, both = entropy_of(joint.sum(2)), entropy_of(joint.sum(1)), entropy_of(joint.flatten(1))
-    return (first + second - both).clamp(min=0)
+    rows, columns = joint.sum(2), joint.sum(1)
+    shared = entropy_of(rows) + entropy_of(columns) - entropy_of(joint.flatten(1))
+    return torch.where(is_certain(rows) | is_certain(columns), 0.0, shared.clamp(min=0))
+
+
+def is_certain(p: Tensor) -> Tensor:
+    """Whether one outcome has all of the probability ``(B, K)``, up to the rounding of its sum."""
+    return p.amax(1) > 1 - 1e-12
 
 
 def _counts(levels: Tensor, bins: int) -> Tensor:

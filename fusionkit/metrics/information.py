@@ -7,7 +7,7 @@ changes no value here and is left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, log
+from math import inf, log, log2
 from typing import ClassVar, Literal
 
 import torch
@@ -37,8 +37,11 @@ def entropy(fused: Tensor, *, base: float = 2.0, offset: float = 0.0, once: Once
     Source: Shannon, 1948; for fusion Roberts, van Aardt and Ahmed, J. Appl. Remote Sens. 2, 2008.
     """
     p = once(histogram, fused)
-    nats = -(p * (p + offset).log()).sum(1) if offset else entropy_of(p)
-    return (nats / log(base)).to(fused.dtype)
+    if offset:
+        # In float32, where 1 + 1e-7 is rounded, as in the code that has an offset.
+        p = p.float()
+        return (-(p * (p + offset).log2()).sum(1) / log2(base)).to(fused.dtype)
+    return (entropy_of(p) / log(base)).to(fused.dtype)
 
 
 def cross_entropy(fused: Tensor, *sources: Tensor, once: Once = direct) -> Tensor:
@@ -80,7 +83,7 @@ def sigmoid_cross_entropy(fused: Tensor, *sources: Tensor) -> Tensor:
 
 
 def mutual_information(
-    fused: Tensor, *sources: Tensor, base: float = 2.0, top: int = 255, once: Once = direct
+    fused: Tensor, *sources: Tensor, base: float = 2.0, saturated: bool = False, once: Once = direct
 ) -> Tensor:
     """Mutual information of the fused image with the sources, summed.
 
@@ -90,7 +93,8 @@ def mutual_information(
         fused: ``(B, 1, H, W)``, 0..255.
         sources: one or more of the same shape.
         base: of the logarithm; 2 for bits, e for nats.
-        top: grey levels above count as this one.
+        saturated: count 254 and 255 as one level in the joint histogram, though not in its marginals, as code does
+            that adds 1 to a uint8 level.
         once: see :mod:`fusionkit.metrics.scene`.
 
     Returns:
@@ -98,8 +102,18 @@ def mutual_information(
 
     Source: Qu, Zhang and Yan, Electron. Lett. 38, 2002.
     """
-    nats = [once(mutual_information_of, once(joint_histogram, s, fused, top=top)) for s in sources]
-    return (torch.stack(nats).sum(0) / log(base)).to(fused.dtype)
+    joints = [once(joint_histogram, s, fused) for s in sources]
+    nats = torch.stack([once(mutual_information_of, joint) for joint in joints]).sum(0)
+    if saturated:
+        nats = nats + torch.stack([_merging_gain(joint) for joint in joints]).sum(0)
+    return (nats / log(base)).to(fused.dtype)
+
+
+def _merging_gain(joint: Tensor) -> Tensor:
+    """How much entropy joint frequencies lose if their last two rows and columns are added up."""
+    rows = torch.cat((joint[:, :254], joint[:, 254:].sum(1, keepdim=True)), 1)
+    merged = torch.cat((rows[..., :254], rows[..., 254:].sum(2, keepdim=True)), 2)
+    return entropy_of(joint.flatten(1)) - entropy_of(merged.flatten(1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +179,9 @@ class MI(SceneMetric):
         notes=("some tables give nats: bits times 0.693147", "at most S times EN; a copy of a source reaches EN"),
     )
     base: float = 2.0
-    top: int = 255
+    saturated: bool = False
 
     def measure(self, scene: Scene) -> Tensor:
-        return mutual_information(scene.fused, *scene.sources, base=self.base, top=self.top, once=scene.once)
+        return mutual_information(
+            scene.fused, *scene.sources, base=self.base, saturated=self.saturated, once=scene.once
+        )
