@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from fusionkit.errors import PluginError, UsageError, did_you_mean
 from fusionkit.plugins.discovery import discover
-from fusionkit.plugins.records import IN_PROCESS, Discovery, Entry, Fault, Problem
+from fusionkit.plugins.records import HOST, IN_PROCESS, Discovery, Entry, Fault, Problem
 
 T = TypeVar("T")
 
@@ -101,16 +101,22 @@ class Registry(Generic[T]):
             raise UsageError(f"unknown {self.kind} {name!r}: {did_you_mean(name, self._usable_names())}{hidden}")
         return found[0]
 
-    def problem(self, entry: Entry) -> Problem | None:
-        """What keeps an entry of this registry from being used by its plain name; loads it to find out."""
+    def stated_problem(self, entry: Entry) -> Problem | None:
+        """What keeps an entry from being used by its plain name, as far as metadata tells."""
+        if entry.problems:
+            return entry.problems[0]
         rivals = [other for other in self.entries() if other.name == entry.name and other != entry]
-        if rivals and not entry.built_in:
-            return _clash([entry, *rivals])
-        try:
-            self.get(entry.qualified)
-        except PluginError:
-            return self._failed[entry][0]
-        return None
+        return _clash([entry, *rivals]) if rivals and not entry.built_in else None
+
+    def problem(self, entry: Entry) -> Problem | None:
+        """What keeps an entry from being used by its plain name; loads it to find out."""
+        problem = self.stated_problem(entry)
+        if problem is None:
+            try:
+                self.get(entry.qualified)
+            except PluginError:
+                return self._failed[entry][0]
+        return problem
 
     def register(self, name: str, plugin: T) -> None:
         """Offer a plugin for as long as this program runs, as a notebook or a test does.
@@ -165,7 +171,9 @@ class Registry(Generic[T]):
             fault = self._contract_fault(entry.name, plugin, base)
         except (Exception, SystemExit) as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
-            if missing and missing.partition(".")[0] != module.partition(".")[0]:
+            if missing and missing.partition(".")[0] == "fusionkit":
+                remedy = f"install a version of {entry.distribution} that was made for this {HOST}"
+            elif missing and missing.partition(".")[0] != module.partition(".")[0]:
                 remedy = f"install the package that has the module {missing!r}, which {entry.distribution} needs"
             cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
             self._failed[entry] = (Problem("load", cause, remedy), error)

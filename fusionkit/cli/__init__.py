@@ -1,0 +1,158 @@
+"""The command line: a group that imports a command when it is called, and turns errors into lines and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NoReturn
+
+import click
+
+from fusionkit.errors import DataError, FusionkitError, UsageError, did_you_mean
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "train": "Train a fusion method.",
+    "fuse": "Fuse image pairs.",
+    "weights": "Show, convert and check weights files.",
+    "models": "List fusion methods and their weights.",
+    "data": "List, check and prepare data sets.",
+    "sample": "Write the built-in sample pairs.",
+    "score": "Score fused images against their sources.",
+    "metrics": "List fusion metrics and what they mean.",
+    "bench": "Compare methods over data sets.",
+    "plugins": "List, check and create plugins.",
+}
+"""Name and short help of each command; the command itself is ``command`` in the module of its name."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_CLOSED_PIPE = 128 + 13  # what a shell reports for a process that SIGPIPE ended
+_INTERRUPTED = 130
+
+
+class CommandLine(click.Group):
+    """The ``fusionkit`` group: its help needs no command's module, its errors are one line each."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in COMMANDS if find_spec(f"fusionkit.cli.{name}")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = import_module(f"fusionkit.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        names = self.list_commands(ctx)
+        if args[0] not in names and not args[0].startswith("-") and not ctx.resilient_parsing:
+            raise UsageError(f"unknown command {args[0]!r}: {did_you_mean(args[0], names)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except BrokenPipeError:
+            _leave_closed_pipe()
+
+    def invoke(self, ctx: click.Context) -> None:
+        try:
+            super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _leave_closed_pipe()
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line and exit with its code; ``standalone_mode=False`` lets errors through instead."""
+        given = list(sys.argv[1:] if args is None else args)
+        if not standalone_mode:
+            return super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
+        given, debug = _take_debug(given)
+        try:
+            # Our invoke returns nothing, so this is None or the code of an explicit exit.
+            code = super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            line, code = report(error)
+            print(line, file=sys.stderr)
+        sys.exit(code or 0)
+
+
+def report(error: Exception) -> tuple[str, int]:
+    """What to print on stderr for an error that reached the top, and the exit code."""
+    if isinstance(error, FusionkitError):
+        return f"error: {_line(error)}", error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error.format_message(), UsageError.exit_code
+    if isinstance(error, click.exceptions.Abort):
+        message = _line(error.__cause__) if error.__cause__ else ""
+        return f"interrupted{': ' if message else ''}{message}", _INTERRUPTED
+    if isinstance(error, click.FileError):
+        return f"error: {_line(error.format_message())}", DataError.exit_code
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        where = f" (see '{context.command_path} --help')" if context else ""
+        return f"error: {_line(error.format_message())}{where}", UsageError.exit_code
+    if isinstance(error, OSError) and error.errno in _FULL | _FORBIDDEN:
+        # A full disk is met in a write, which knows no file name.
+        file = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "a file"
+        remedy = "free some space" if error.errno in _FULL else "check its permissions"
+        return f"error: {file}: {os.strerror(error.errno)}: {remedy} or choose another place", DataError.exit_code
+    name = type(error).__name__
+    return f"internal error: {name}: {_line(error)} (please report; --debug shows the traceback)", 1
+
+
+def _take_debug(args: list[str]) -> tuple[list[str], bool]:
+    """Take ``--debug`` out, wherever it stands before ``--``."""
+    end = args.index("--") if "--" in args else len(args)
+    return [arg for arg in args[:end] if arg != "--debug"] + args[end:], "--debug" in args[:end]
+
+
+def _leave_closed_pipe() -> NoReturn:
+    """Exit quietly: whoever read our output has gone."""
+    # The interpreter flushes stdout once more as it ends, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise click.exceptions.Exit(_CLOSED_PIPE)
+
+
+def _line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from fusionkit.plugins.metadata import host_version
+
+        click.echo(f"fusionkit {host_version() or '(not installed)'}")
+        ctx.exit()
+
+
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+def main() -> None:
+    """Train, run and compare image-fusion methods."""

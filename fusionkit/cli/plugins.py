@@ -1,0 +1,98 @@
+"""``fusionkit plugins``: what is installed, whether it works, and a new one to start from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fusionkit.errors import PluginError
+
+if TYPE_CHECKING:
+    from fusionkit.plugins.checkup import Findings
+
+
+@click.group("plugins")
+def command() -> None:
+    """List, check and create plugins."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_command(as_json: bool) -> None:
+    """List every plugin by kind and name; imports none of them."""
+    from fusionkit.plugins.checkup import list_plugins
+
+    found = list_plugins()
+    if as_json:
+        faults = [{"distribution": f.distribution, "version": f.version, "cause": f.cause} for f in found.faults]
+        click.echo(json.dumps({"plugins": [f.as_dict() for f in found.findings], "faults": faults}, indent=2))
+        return
+    _print_table(found)
+    for fault in found.faults:
+        click.echo(f"note: {fault.distribution} {fault.version}: {fault.cause}", err=True)
+
+
+@command.command("check")
+@click.argument("name", required=False)
+def check_command(name: str | None) -> None:
+    """Load every plugin, or those of one NAME (a plugin's or a distribution's), and say what fails.
+
+    Exits with 3 if any cannot be used.
+    """
+    from fusionkit.plugins.checkup import check_plugins
+
+    checked = check_plugins(name)
+    for finding in checked.findings:
+        entry, problem = finding.entry, finding.problem
+        verdict = f"FAILED at {problem}" if problem else "ok"
+        click.echo(f"{finding.kind} {entry.name} ({entry.origin}): {verdict}")
+    for fault in checked.faults:
+        click.echo(f"{'FAILED' if fault.ours else 'note'}: {fault.distribution} {fault.version}: {fault.cause}")
+    failed = [f.entry.name for f in checked.findings if f.problem] + [f.distribution for f in checked.faults if f.ours]
+    if failed:
+        total = len(checked.findings) + sum(fault.ours for fault in checked.faults)
+        raise PluginError(f"{len(failed)} of {total} plugins cannot be used: {', '.join(failed)}")
+
+
+@command.command("new")
+@click.argument("name")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("."),
+    help="Folder to write it into.  [default: the current one]",
+)
+def new_command(name: str, folder: Path) -> None:
+    """Write a plugin package called NAME: installable, trainable and tested, to start your own from."""
+    from fusionkit.plugins.scaffold import create
+
+    root = create(name, folder)
+    click.echo(str(root))
+    click.echo(f"next: pip install -e {root} && pytest {root} && fusionkit plugins list", err=True)
+
+
+def _print_table(found: Findings) -> None:
+    """A table on a terminal; aligned columns, one line an entry, in a pipe."""
+    head = ("kind", "name", "from", "target", "problem")
+    rows = [
+        (f.kind, f.entry.name, f.entry.origin, f.entry.target, str(f.problem or "-"))
+        for f in found.findings
+    ]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*head)
+        for row in rows:
+            table.add_row(*map(Text, row), style="red" if row[-1] != "-" else "")
+        Console().print(table)
+        return
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,27 @@
+"""The conformance kit: plain functions that try a plugin against its contract and say which rule it breaks.
+
+They raise AssertionError, so a plugin's tests call them and nothing else is needed::
+
+    def test_the_fuser_keeps_its_contract():
+        check_fuser(MyFuser)
+"""
+
+from __future__ import annotations
+
+from fusionkit.testing.critics import check_critic, check_reconstructor
+from fusionkit.testing.examples import example_pairs, example_sources
+from fusionkit.testing.fusers import check_fuser
+from fusionkit.testing.metrics import check_metric
+from fusionkit.testing.proposers import check_loss_proposer
+from fusionkit.testing.trainers import check_trainer
+
+__all__ = [
+    "check_critic",
+    "check_fuser",
+    "check_loss_proposer",
+    "check_metric",
+    "check_reconstructor",
+    "check_trainer",
+    "example_pairs",
+    "example_sources",
+]
