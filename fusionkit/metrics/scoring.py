@@ -1,0 +1,171 @@
+"""Score fused images: any metrics, under one profile, with intermediates shared between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from fusionkit.contracts import Metric
+from fusionkit.errors import DataError, PluginError
+from fusionkit.metrics.naming import build, profile_metrics, resolve
+from fusionkit.metrics.profiles import find_profile
+from fusionkit.metrics.scene import Scene, SceneMetric, check
+
+__all__ = ["Scores", "evaluate", "score"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Values of a batch.
+
+    Attributes:
+        profile: the profile they were computed under.
+        values: metric -> ``(B,)``.
+        skipped: metric -> why its values are all NaN (images too small, a plugin that fails). Empty where the
+            metrics were asked for by name: that raises.
+    """
+
+    profile: str
+    values: Mapping[str, Tensor]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, metric: str) -> Tensor:
+        return self.values[metric]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def mean(self) -> dict[str, float]:
+        """Mean over the batch of each metric; NaN if any value is NaN: a mean over fewer images would hide it."""
+        return {name: float(values.detach().double().mean()) for name, values in self.values.items()}
+
+    def rows(self) -> list[dict[str, float]]:
+        """One ``metric -> value`` an image."""
+        columns = {name: values.detach().double().tolist() for name, values in self.values.items()}
+        count = max((len(column) for column in columns.values()), default=0)
+        return [{name: column[i] for name, column in columns.items()} for i in range(count)]
+
+    def __str__(self) -> str:
+        lines = [f"profile {self.profile}", *(f"{name:10} {value:.6g}" for name, value in self.mean().items())]
+        return "\n".join(lines)
+
+
+def score(
+    fused: Tensor,
+    *sources: Tensor,
+    truth: Tensor | None = None,
+    metrics: Iterable[str] | None = None,
+    profile: str = "standard",
+) -> Scores:
+    """Score a batch of fused images.
+
+    >>> fused = torch.arange(256.0).view(1, 1, 16, 16)
+    >>> round(score(fused, fused, metrics=["EN"])["EN"].item(), 6)
+    8.0
+
+    Args:
+        fused: ``(B, 1, H, W)`` luminance on the 0..255 scale, float32 or float64.
+        sources: the sources, same shape, dtype and device.
+        truth: the known result where there is one.
+        metrics: names, in any case; None for every one that the profile has and that can be computed from what is
+            given. Those whose images are too small are then NaN and named in ``skipped``.
+        profile: the convention, see :func:`fusionkit.metrics.profiles`.
+
+    Returns:
+        The values. They keep the graph, so that the differentiable metrics serve as losses.
+
+    Raises:
+        UsageError: an unknown metric or profile, a metric that the profile does not have, or a missing truth.
+        DataError: shapes that differ, values outside 0..255 or not finite, images too small for a metric asked for.
+        PluginError: a metric asked for is of a plugin that fails.
+    """
+    scene = Scene(fused, *sources, truth=truth)
+    _check_scale(scene)
+    if metrics is not None:
+        return evaluate(scene, {name: build(name, profile) for name in resolve(metrics)}, profile=profile)
+    chosen: dict[str, Metric] = {}
+    skipped: dict[str, str] = {}
+    for name in profile_metrics(find_profile(profile)):
+        try:
+            metric = build(name, profile)
+        except PluginError as error:
+            skipped[name] = str(error)
+            continue
+        if _has_what_it_needs(metric, scene):
+            chosen[name] = metric
+    return evaluate(scene, chosen, profile=profile, skip=True, skipped=skipped)
+
+
+def evaluate(
+    scene: Scene,
+    metrics: Mapping[str, Metric],
+    *,
+    profile: str,
+    skip: bool = False,
+    skipped: Mapping[str, str] | None = None,
+) -> Scores:
+    """Score a scene by metrics that are built already.
+
+    Args:
+        scene: the images.
+        metrics: label -> metric.
+        profile: the label of the result.
+        skip: give NaN with a reason, instead of an error, where the images are too small for a metric.
+        skipped: reasons known beforehand.
+
+    Raises:
+        DataError: the images are too small for a metric, unless ``skip``.
+        PluginError: a third-party metric gives something else than ``(B,)``.
+    """
+    values: dict[str, Tensor] = {}
+    reasons = dict(skipped or {})
+    count = scene.fused.shape[0]
+    for name, metric in metrics.items():
+        try:
+            check(metric, scene)
+        except DataError as error:
+            if not skip:
+                raise
+            reasons[name] = str(error)
+            values[name] = scene.fused.new_full((count,), torch.nan)
+            continue
+        if isinstance(metric, SceneMetric):
+            values[name] = metric.measure(scene)
+        else:
+            values[name] = metric(scene.fused, *scene.sources, truth=scene.truth)
+        shape = tuple(values[name].shape)
+        if shape != (count,):
+            raise PluginError(f"metric {name!r} gave shape {shape} for {count} images: it must give ({count},)")
+    for name in reasons:
+        values.setdefault(name, scene.fused.new_full((count,), torch.nan))
+    return Scores(profile, values, reasons)
+
+
+def _has_what_it_needs(metric: Metric, scene: Scene) -> bool:
+    if metric.info.needs == "truth":
+        return scene.truth is not None
+    if metric.info.needs == "sources":
+        return len(scene.sources) == 2 or (len(scene.sources) > 0 and metric.info.sources == "any")
+    return True
+
+
+def _check_scale(scene: Scene) -> None:
+    """Refuse values that cannot be grey levels, and the usual mistake of images in [0, 1]."""
+    images = [("fused", scene.fused), *((f"source {i + 1}", s) for i, s in enumerate(scene.sources))]
+    if scene.truth is not None:
+        images.append(("truth", scene.truth))
+    greatest = 0.0
+    for name, image in images:
+        low, high = (float(x) for x in image.detach().aminmax())
+        if not (low >= 0 and high <= 255):
+            raise DataError(f"{name}: values from {low:g} to {high:g}: metrics take finite grey levels in 0..255")
+        greatest = max(greatest, high)
+    fractional = any(bool((image.detach() % 1 != 0).any()) for _, image in images) if 0 < greatest <= 1 else False
+    if fractional:
+        raise DataError("all images lie in 0..1: metrics take grey levels in 0..255: multiply the images by 255")
