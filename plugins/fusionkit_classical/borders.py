@@ -1,0 +1,40 @@
+"""Extension of an image past its border, for any length down to one pixel."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["Border", "extend"]
+
+Border = Literal["edge", "symmetric", "reflect"]
+"""``edge`` repeats the last pixel (aa|abc|cc), ``symmetric`` mirrors it in (ba|abc|cb), ``reflect`` mirrors
+about it (cb|abc|ba)."""
+
+
+def extend(image: Tensor, dim: int, before: int, after: int, *, border: Border) -> Tensor:
+    """Extend a tensor along one dimension.
+
+    Args:
+        image: any tensor with at least one entry along ``dim``.
+        dim: the dimension to extend.
+        before: entries to add in front; may exceed the length (the mirror then repeats).
+        after: entries to add behind.
+        border: how the entries outside follow from those inside.
+
+    Returns:
+        A copy of ``image``, longer by ``before + after`` along ``dim``.
+    """
+    length = image.shape[dim]
+    index = torch.arange(-before, length + after, device=image.device)
+    if border == "edge":
+        index = index.clamp(0, length - 1)
+    elif border == "symmetric":
+        index = index % (2 * length)
+        index = torch.where(index < length, index, 2 * length - 1 - index)
+    else:
+        index = index % max(2 * length - 2, 1)
+        index = torch.where(index < length, index, 2 * length - 2 - index)
+    return image.index_select(dim, index)

@@ -1,0 +1,55 @@
+"""Simple fusers and controls: what a metric says of them tells what the metric is worth."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fusionkit_classical.method import ClassicalFuser
+
+__all__ = ["Average", "CopyA", "CopyB", "Maximum"]
+
+
+class Average(ClassicalFuser):
+    """The mean of the sources, ``F = (1 / S) sum_s I_s``.
+
+    Symmetric in the sources; keeps every brightness and halves every detail that one of two sources has alone.
+    """
+
+    reference = "pixel mean of the sources"
+
+    def fuse(self, stack: Tensor) -> Tensor:
+        """Fuse a stack ``(S, B, C, H, W)``."""
+        return stack.mean(0)
+
+
+class Maximum(ClassicalFuser):
+    """The brightest source at each pixel, ``F = max_s I_s``.
+
+    Symmetric in the sources.
+    """
+
+    reference = "pixel maximum of the sources"
+
+    def fuse(self, stack: Tensor) -> Tensor:
+        """Fuse a stack ``(S, B, C, H, W)``."""
+        return stack.amax(0)
+
+
+class CopyA(ClassicalFuser):
+    """The first source alone, ``F = I_1``: a control. A metric that ranks it high does not measure fusion."""
+
+    reference = "control: the first source"
+
+    def fuse(self, stack: Tensor) -> Tensor:
+        """Fuse a stack ``(S, B, C, H, W)``."""
+        return stack[0]
+
+
+class CopyB(ClassicalFuser):
+    """The second source alone, ``F = I_2``: a control. A metric that ranks it high does not measure fusion."""
+
+    reference = "control: the second source"
+
+    def fuse(self, stack: Tensor) -> Tensor:
+        """Fuse a stack ``(S, B, C, H, W)``."""
+        return stack[1]

@@ -1,0 +1,110 @@
+"""Exposure fusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fusionkit.errors import UsageError
+from fusionkit_classical.borders import extend
+from fusionkit_classical.method import ClassicalFuser
+from fusionkit_classical.options import check_at_least
+from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth
+
+__all__ = ["Mertens", "MertensConfig", "exposure_weights", "fuse_mertens"]
+
+_GREY = (0.299, 0.587, 0.114)
+_WELL_EXPOSED = 0.5
+_SIGMA = 0.2
+_FLOOR = 1e-12
+
+
+@dataclass(frozen=True)
+class MertensConfig:
+    """Options of :class:`Mertens`.
+
+    Attributes:
+        contrast: exponent of the contrast measure.
+        saturation: exponent of the saturation measure.
+        exposure: exponent of the well-exposedness measure.
+    """
+
+    contrast: float = 1.0
+    saturation: float = 1.0
+    exposure: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_at_least("contrast", self.contrast, 0)
+        check_at_least("saturation", self.saturation, 0)
+        check_at_least("exposure", self.exposure, 0)
+
+
+def exposure_weights(stack: Tensor, *, contrast: float, saturation: float, exposure: float) -> Tensor:
+    """How much each exposure counts at each pixel.
+
+        W_k = C_k^wc S_k^ws E_k^we / sum_j (...),    C = |Laplacian of grey|,    S = |I - mean over channels|_2,
+        E = prod over channels of exp(-(I - 0.5)^2 / (2 0.2^2))
+
+    Args:
+        stack: ``(S, B, C, H, W)`` in [0, 1]; C is 3 (RGB), or 1 (grey: S is then left out).
+        contrast: exponent wc.
+        saturation: exponent ws.
+        exposure: exponent we.
+
+    Returns:
+        ``(S, B, 1, H, W)``, sums to 1 over the sources.
+
+    Source: Mertens et al. 2007, section 3.1; the border is mirrored.
+    """
+    if stack.shape[2] == 3:
+        grey = (stack * stack.new_tensor(_GREY).view(3, 1, 1)).sum(2, keepdim=True)
+        colour = (stack - stack.mean(2, keepdim=True)).square().sum(2, keepdim=True).sqrt() ** saturation
+    else:
+        grey, colour = stack, torch.ones_like(stack)
+    wide = extend(extend(grey, -1, 1, 1, border="reflect"), -2, 1, 1, border="reflect")
+    across, down = wide[..., 1:-1, :], wide[..., 1:-1]
+    laplacian = across[..., :-2] + across[..., 2:] + down[..., :-2, :] + down[..., 2:, :] - 4 * grey
+    exposed = (-(stack - _WELL_EXPOSED).square().sum(2, keepdim=True) / (2 * _SIGMA**2)).exp()
+    weights = laplacian.abs() ** contrast * colour * exposed**exposure + _FLOOR
+    return weights / weights.sum(0, keepdim=True)
+
+
+def fuse_mertens(stack: Tensor, *, contrast: float, saturation: float, exposure: float) -> Tensor:
+    """Fuse a stack ``(S, B, C, H, W)`` of RGB (C = 3) or grey (C = 1) exposures; options as in the class's Config."""
+    channels = stack.shape[2]
+    if channels not in (1, 3):
+        raise UsageError(f"exposure fusion takes 3 channels (RGB) or 1 (grey), got {channels}")
+    depth = pyramid_depth(stack.shape[-2:], max(stack.shape[-2:]))
+    weights = exposure_weights(stack, contrast=contrast, saturation=saturation, exposure=exposure)
+    images = gaussian_pyramid(stack, depth)
+    levels = list(zip(images, gaussian_pyramid(weights, depth), strict=True))
+    fused = (images[-1] * levels[-1][1]).sum(0)
+    for (fine, weight), coarse in zip(reversed(levels[:-1]), reversed(images[1:]), strict=True):
+        size = fine.shape[-2:]
+        fused = expand(fused, *size) + (weight * (fine - expand(coarse, *size))).sum(0)
+    return fused
+
+
+class Mertens(ClassicalFuser):
+    """Exposure fusion: contrasted, colourful and well-exposed pixels, blended in the Laplacian pyramid.
+
+        L_l(F) = sum_k G_l(W_k) L_l(I_k),    W_k = C_k^wc S_k^ws E_k^we / sum_j (...)
+
+    with contrast C, saturation S and well-exposedness E. Colour, any number of exposures; symmetric in them; of equal
+    sources it returns them.
+
+    Source: Mertens, Kautz, Van Reeth, "Exposure Fusion", Pacific Graphics 2007, all three exponents 1. Agrees with
+    ``cv2.createMergeMertens``, whose own sums come in no fixed order when it runs in several threads.
+    """
+
+    Config = MertensConfig
+    space = "rgb"
+    tasks = ("meif",)
+    reference = "Mertens, Kautz, Van Reeth, Exposure Fusion, Pacific Graphics 2007"
+
+    def fuse(self, stack: Tensor) -> Tensor:
+        """Fuse a stack ``(S, B, C, H, W)``, C = 3 or 1."""
+        c: MertensConfig = self.config
+        return fuse_mertens(stack, contrast=c.contrast, saturation=c.saturation, exposure=c.exposure)

@@ -1,0 +1,66 @@
+"""What every classical method shares: the check of its sources, its precision and its range."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fusionkit.contracts import Fuser
+from fusionkit.errors import UsageError
+
+__all__ = ["ClassicalFuser", "stack_sources"]
+
+
+def stack_sources(sources: tuple[Tensor, ...], *, limit: int | None = None) -> Tensor:
+    """Check aligned sources and stack them in float64.
+
+    Args:
+        sources: two or more float tensors ``(B, C, H, W)`` of one shape, on one device.
+        limit: the greatest number of sources that the method takes; None for any number.
+
+    Returns:
+        ``(S, B, C, H, W)`` float64, a copy. On devices without float64 (Apple's MPS) it lies on the CPU.
+
+    Raises:
+        UsageError: fewer than two sources, more than ``limit``, not float, not 4-D, empty, or unlike shapes.
+    """
+    if len(sources) < 2:
+        raise UsageError(f"fusion needs two or more sources, got {len(sources)}: give at least two aligned images")
+    if limit is not None and len(sources) > limit:
+        raise UsageError(f"this method takes {limit} sources at a time, got {len(sources)}: fold them, ((a, b), c)")
+    first = sources[0]
+    for number, source in enumerate(sources, start=1):
+        if not source.is_floating_point():
+            raise UsageError(f"source {number} is {source.dtype}: convert it to float in [0, 1] first")
+        if source.ndim != 4 or source.numel() == 0:
+            raise UsageError(f"source {number} has shape {tuple(source.shape)}: give a non-empty (B, C, H, W)")
+        if source.shape != first.shape:
+            raise UsageError(
+                f"source {number} has shape {tuple(source.shape)}, source 1 has {tuple(first.shape)}: "
+                "sources must be aligned and of one size"
+            )
+    stack = torch.stack(sources)
+    return (stack.cpu() if stack.device.type == "mps" else stack).to(torch.float64)
+
+
+class ClassicalFuser(Fuser):
+    """A fuser without parameters, given by :meth:`fuse` on a stack of sources.
+
+    The arithmetic is float64 whatever the sources are: choices between nearly equal coefficients then come out the
+    same in every batch, and running sums lose nothing. Channels are fused each by itself unless a method says
+    otherwise; the result is clipped to [0, 1] and has the first source's type and device.
+    """
+
+    max_sources: ClassVar[int | None] = None
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        """Fuse sources ``(B, C, H, W)`` in [0, 1] into one image of the same shape."""
+        fused = self.fuse(stack_sources(sources, limit=self.max_sources))
+        return fused.clamp(0, 1).to(sources[0])
+
+    @abstractmethod
+    def fuse(self, stack: Tensor) -> Tensor:
+        """Fuse a float64 stack ``(S, B, C, H, W)`` into ``(B, C, H, W)``; the caller clips the range."""

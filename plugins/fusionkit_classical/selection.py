@@ -1,0 +1,74 @@
+"""Which source a coefficient is taken from: the rule that multi-scale methods share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fusionkit_classical.borders import extend
+from fusionkit_classical.windows import box_sum
+
+__all__ = ["leaders", "select_largest", "shares"]
+
+_RELATIVE = 1e-9
+_ABSOLUTE = 1e-12
+"""Activities nearer than this are a tie: far above float64 rounding, far below one grey level of 8 bits."""
+
+
+def leaders(activity: Tensor) -> Tensor:
+    """Mark the source with the greatest activity at each place; sources that tie are all marked.
+
+    Args:
+        activity: ``(S, ...)``, 0 or more, float64.
+
+    Returns:
+        Boolean, same shape, at least one True over S.
+    """
+    best = activity.amax(0, keepdim=True)
+    return activity >= best * (1 - _RELATIVE) - _ABSOLUTE
+
+
+def shares(marked: Tensor, like: Tensor) -> Tensor:
+    """Weights that sum to 1 over S and share a place equally among the sources marked there."""
+    weights = marked.to(like.real.dtype)
+    return weights / weights.sum(0, keepdim=True)
+
+
+def select_largest(
+    coefficients: Tensor, *, window: int = 3, consistent: bool = True, rank: Tensor | None = None
+) -> Tensor:
+    """Take each coefficient from the source that is most active around it.
+
+        activity_s(p) = max |c_s(q)| over the window around p,    source(p) = argmax_s activity_s(p)
+
+    With ``consistent`` a place then goes to the source that leads at most places of its window (consistency
+    verification): lone choices are outvoted. Sources that tie are averaged, so the rule is symmetric in them.
+
+    Args:
+        coefficients: ``(S, B, C, H, W)``, float64 or complex128.
+        window: width in coefficients, odd; 1 looks at the coefficient alone.
+        consistent: whether to verify the choice by the majority of the window.
+        rank: what to measure the activity on in place of ``|c|``, same shape, 0 or more.
+
+    Returns:
+        ``(B, C, H, W)``.
+
+    Source: Li, Manjunath, Mitra, "Multisensor Image Fusion Using the Wavelet Transform", GMIP 57(3), 1995, section 4.
+    """
+    activity = coefficients.abs() if rank is None else rank
+    radius = window // 2
+    if radius:
+        activity = functional.max_pool2d(activity.flatten(0, 1), window, 1, radius).reshape(activity.shape)
+    marked = leaders(activity)
+    if consistent and radius:
+        marked = _majority(marked, radius)
+    return (shares(marked, coefficients) * coefficients).sum(0)
+
+
+def _majority(marked: Tensor, radius: int) -> Tensor:
+    """Mark the source that is marked most often in each window, border marks repeated outwards."""
+    height, width = marked.shape[-2:]
+    votes = extend(extend(marked, -1, radius, radius, border="edge"), -2, radius, radius, border="edge")
+    count = box_sum(votes.to(torch.float64), radius)[..., radius : radius + height, radius : radius + width]
+    return count == count.amax(0, keepdim=True)
