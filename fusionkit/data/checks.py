@@ -81,8 +81,8 @@ def _faults(pair: Pair, digests: bool, decode: bool) -> list[str]:
         except DataError as error:
             faults.append(str(error))
     if len(sizes) == len(files) and len(set(sizes)) > 1:
-        listed = ", ".join(f"{file.parent.name}/{file.name} {h}x{w}" for file, (h, w) in zip(files, sizes, strict=True))
-        faults.append(f"size differs (height x width: {listed})")
+        listed = ", ".join(f"{file.parent.name}/{file.name} {w}x{h}" for file, (w, h) in zip(files, sizes, strict=True))
+        faults.append(f"size differs ({listed})")
     if len({file.absolute() for file in pair.files}) < len(pair.files):
         faults.append(f"one file is given for two sources ({pair.files[0]})")
     if digests and not faults:
@@ -93,17 +93,21 @@ def _faults(pair: Pair, digests: bool, decode: bool) -> list[str]:
 
 
 def _header_size(file: Path) -> tuple[int, int]:
-    """Height and width by the file's header, without decoding."""
+    """Width and height as stored, by the file's header, without decoding."""
     from PIL import Image, UnidentifiedImageError
+    from PIL.TiffImagePlugin import TiffImageFile
 
     try:
         with Image.open(file) as image:
-            return image.height, image.width
+            if isinstance(image, TiffImageFile):
+                # Pillow turns TIFF by its orientation; images are read here as they are stored.
+                return int(image.tag_v2[256]), int(image.tag_v2[257])
+            return image.size
     except FileNotFoundError as error:
         raise DataError(f"{file}: no such file") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{file}: not an image that can be read") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, LookupError, Image.DecompressionBombError) as error:
         raise DataError(f"{file}: cannot be read: {error}") from error
 
 

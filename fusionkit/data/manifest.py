@@ -12,14 +12,14 @@ import csv
 import io
 import os
 import string
-import uuid
 from pathlib import Path
 
 from fusionkit.data.pairset import Pair, PairSet, file_digest, in_threads
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.files import write_text
 from fusionkit.tasks import Task
 
-__all__ = ["FILENAME", "read_manifest", "write_manifest", "write_text"]
+__all__ = ["FILENAME", "read_manifest", "write_manifest"]
 
 FILENAME = "MANIFEST.csv"
 _NEEDED = ("task", "dataset", "split", "name", "file_a", "file_b")
@@ -113,15 +113,3 @@ def write_manifest(path: Path, pairs: PairSet, *, digests: bool = True) -> None:
         row += [*(next(sums) for _ in pair.files), *blanks]
         writer.writerow([*row, *(relative(pair.truth) if pair.truth else "" for _ in truths)])
     write_text(path, out.getvalue())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file aside and rename it into place."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error

@@ -11,16 +11,15 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from fusionkit.data.layouts import Layout
 from fusionkit.data.manifest import FILENAME, read_manifest
 from fusionkit.data.pairset import PairSet
-from fusionkit.errors import DataError, PluginError, UsageError, did_you_mean
+from fusionkit.errors import DataError, UsageError
 from fusionkit.tasks import Task
 
-__all__ = ["DATA_VARIABLE", "NamedDataset", "dataset_names", "load_dataset"]
+__all__ = ["DATA_VARIABLE", "NamedDataset"]
 
 DATA_VARIABLE = "FUSIONKIT_DATA"
 """Environment variable: the folder in which ``NAME`` alone is looked for."""
@@ -129,34 +128,6 @@ class NamedDataset:
             if child.is_dir() and _plain(child.name).startswith(wanted):
                 yield child
                 yield from (inner for inner in sorted(child.iterdir()) if inner.is_dir())
-
-
-def dataset_names() -> tuple[str, ...]:
-    """The registered names, sorted; imports no record."""
-    return tuple(sorted(_entries()))
-
-
-def load_dataset(name: str) -> NamedDataset:
-    """The record of a registered data set.
-
-    Raises:
-        fusionkit.errors.UsageError: no data set of that name.
-        fusionkit.errors.PluginError: the entry point's target is not there or is no NamedDataset.
-    """
-    entries = _entries()
-    if name not in entries:
-        raise UsageError(f"no data set {name!r}: {did_you_mean(name, entries)}")
-    try:
-        record = entries[name].load()
-    except (ImportError, AttributeError) as error:
-        raise PluginError(f"data set {name}: {entries[name].value} cannot be loaded: {error}") from error
-    if not isinstance(record, NamedDataset):
-        raise PluginError(f"data set {name}: {entries[name].value} is no NamedDataset but a {type(record).__name__}")
-    return record
-
-
-def _entries() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group="fusionkit.datasets")}
 
 
 def _plain(name: str) -> str:

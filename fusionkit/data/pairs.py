@@ -78,9 +78,9 @@ def _find(spec: str | Path, task: Task, dataset: str | None, folders: Sequence[s
     if path.is_file():
         raise DataError(f"{path}: a folder or a CSV manifest is needed, not a file of another kind")
     if not path.exists():
-        from fusionkit.data.named import dataset_names
+        from fusionkit.plugins.catalogue import datasets
 
-        known = did_you_mean(str(spec).partition(":")[0], (SAMPLE, *dataset_names()))
+        known = did_you_mean(str(spec).partition(":")[0], (SAMPLE, *datasets.names()))
         raise DataError(f"{spec}: no such folder, and no data set of that name: {known}")
     return folder_pairs(path, task, folders=folders)
 
@@ -93,8 +93,8 @@ def _sample_or_named(spec: str, task: Task) -> PairSet | None:
     name, colon, folder = spec.partition(":")
     if not name or set(name) & set("/\\.~"):
         return None
-    from fusionkit.data.named import dataset_names, load_dataset
+    from fusionkit.plugins.catalogue import datasets
 
-    if name not in dataset_names():
+    if name not in datasets.names():
         return None
-    return load_dataset(name).pairs(Path(folder).expanduser() if colon else None, task)
+    return datasets.get(name).pairs(Path(folder).expanduser() if colon else None, task)

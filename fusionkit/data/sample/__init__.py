@@ -1,0 +1,7 @@
+"""The built-in sample: small pairs for each task, made by this code from photographs that scikit-image ships."""
+
+from __future__ import annotations
+
+from fusionkit.data.sample.making import sample_pairs
+
+__all__ = ["sample_pairs"]

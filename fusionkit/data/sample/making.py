@@ -1,0 +1,152 @@
+"""Make the sample of a task: a folder of PNGs with a manifest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusionkit.data.checks import verify
+from fusionkit.data.manifest import FILENAME, read_manifest, write_manifest
+from fusionkit.data.pairset import Pair, PairSet
+from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.tasks import Task
+
+if TYPE_CHECKING:
+    from fusionkit.data.sample.photographs import Scene
+
+__all__ = ["CACHE_VARIABLE", "SAMPLE_TASKS", "VERSION", "cache_folder", "make_scenes", "sample_pairs"]
+
+VERSION = 1
+"""Raised when the same seed gives other pictures than before."""
+
+CACHE_VARIABLE = "FUSIONKIT_CACHE"
+"""Environment variable: where the sample is kept, in the place of the user's cache folder."""
+
+LICENCE = "made by fusionkit from photographs in the public domain or under CC0, as scikit-image ships them"
+
+_MAKERS = {
+    "ivif": "fusionkit.data.sample.thermal:thermal_scenes",
+    "mif": "fusionkit.data.sample.slices:slice_scenes",
+    "mfif": "fusionkit.data.sample.focus:focus_scenes",
+    "meif": "fusionkit.data.sample.exposure:exposure_scenes",
+}
+
+SAMPLE_TASKS = tuple(_MAKERS)
+"""The tasks that have a sample."""
+
+_NOTE = """{heading}
+
+Small synthetic pairs to try fusionkit with: not a benchmark; {licence}.
+MANIFEST.csv lists the pairs, their split and their digests; truth/, where there is one, holds the known fused images.
+"""
+
+
+def make_scenes(task: Task, *, seed: int = 0) -> list[Scene]:
+    """Make the sample of a task in memory; the same seed gives the same pictures.
+
+    Raises:
+        fusionkit.errors.UsageError: the task has no sample.
+    """
+    if task.name not in _MAKERS:
+        raise UsageError(f"there is no built-in sample for task {task.name!r}: {did_you_mean(task.name, _MAKERS)}")
+    from numpy.random import Generator, default_rng
+
+    module, _, name = _MAKERS[task.name].partition(":")
+    maker: Callable[[Generator], list[Scene]] = getattr(import_module(module), name)
+    return maker(default_rng([seed, SAMPLE_TASKS.index(task.name)]))
+
+
+def sample_pairs(task: Task, folder: Path | None = None, *, seed: int = 0) -> PairSet:
+    """The built-in sample of a task, made on first use: train and test pairs of about 256 x 256 pixels.
+
+    Args:
+        task: one of the four built-in tasks.
+        folder: where to write it; the user's cache, by version and seed, when None. It appears whole or not at all; a
+            folder that holds this very sample already is used as it is.
+        seed: another seed gives other noise, light, bodies and heads from the same photographs.
+
+    Returns:
+        The pairs, with their truth where the task has one.
+
+    Raises:
+        fusionkit.errors.DataError: ``folder`` holds something else, or cannot be written.
+        fusionkit.errors.UsageError: the task has no sample, or ``seed`` is negative.
+    """
+    if seed < 0:
+        raise UsageError(f"seed: a sample's seed is 0 or more, got {seed}")
+    target = cache_folder() / f"sample-v{VERSION}-seed{seed}" / task.name if folder is None else folder
+    heading = f"fusionkit sample, task {task.name}, version {VERSION}, seed {seed}"
+    if not _holds(target, heading, task):
+        scenes = make_scenes(task, seed=seed)
+        if folder is None:
+            shutil.rmtree(target, ignore_errors=True)
+        _write_whole(target, heading, task, scenes)
+    found = read_manifest(target / FILENAME, task)
+    return PairSet(task, found.pairs, f"the built-in sample ({target})", licence=LICENCE, citation="none")
+
+
+def cache_folder() -> Path:
+    """Where fusionkit keeps what it can make again: FUSIONKIT_CACHE, or in the platform's cache folder."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "fusionkit" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fusionkit"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fusionkit"
+
+
+def _holds(folder: Path, heading: str, task: Task) -> bool:
+    """Whether ``folder`` is this sample, undamaged."""
+    try:
+        if (folder / "README.txt").read_text(encoding="utf-8").splitlines()[:1] != [heading]:
+            return False
+        verify(read_manifest(folder / FILENAME, task))
+    except (OSError, UnicodeDecodeError, DataError):
+        return False
+    return True
+
+
+def _write_whole(folder: Path, heading: str, task: Task, scenes: list[Scene]) -> None:
+    """Write everything aside and rename the folder into place; a rival that was faster is left there."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder}: is there already and is not this sample: choose a new or an empty folder")
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        aside.mkdir(parents=True)
+        pairs = tuple(_write_scene(aside, task, scene) for scene in scenes)
+        write_manifest(aside / FILENAME, PairSet(task, pairs, str(folder)))
+        (aside / "README.txt").write_text(_NOTE.format(heading=heading, licence=LICENCE), encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        try:
+            aside.rename(folder)
+        except OSError:
+            if not _holds(folder, heading, task):
+                raise
+    except OSError as error:
+        raise DataError(f"{folder}: the sample cannot be written ({error.strerror}): choose another folder") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write_scene(folder: Path, task: Task, scene: Scene) -> Pair:
+    from fusionkit.imageio import Image, write_image
+
+    places = [*(names[0] for names in task.folders), "truth"]
+    files: list[Path] = []
+    for place, image in zip(places, (*scene.sources, scene.truth), strict=True):
+        if image is not None:
+            file = folder / place / f"{scene.name}.png"
+            file.parent.mkdir(exist_ok=True)
+            write_image(file, Image(image if image.ndim == 3 else image[:, :, None]))
+            files.append(file)
+    truth = files.pop() if scene.truth is not None else None
+    return Pair(scene.name, tuple(files), dataset="sample", split=scene.split, truth=truth)
