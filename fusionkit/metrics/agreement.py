@@ -13,7 +13,6 @@ from torch import Tensor
 from fusionkit.contracts import MetricInfo
 from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.metrics.arithmetic import ratio
-from fusionkit.metrics.quality import ssim_of
 from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
 from fusionkit.metrics.windows import Window, moments
 
@@ -28,7 +27,7 @@ local moments are summed in the order of the published code under Octave, tap by
 what cancellation leaves is the same to the last bit; it decides the value of flat windows, and 0/0 is NaN."""
 
 WINDOW = Window(7, 1.5)
-TINY = (2e-16, 2e-16)
+TINY = 2e-16
 """Constants of the similarity: so small that they decide flat windows alone."""
 
 NEGLIGIBLE = 1e-9
@@ -130,7 +129,10 @@ class _LocalMoments(NamedTuple):
     cov: dict[tuple[int, int], Tensor]
 
     def similarity(self, x: int, y: int) -> Tensor:
-        return ssim_of(self.mean[x], self.mean[y], self.cov[x, x], self.cov[y, y], self.cov[x, y], TINY)
+        """SSIM's map with constants of 2e-16."""
+        mean_x, mean_y = self.mean[x], self.mean[y]
+        luminance = (2 * mean_x * mean_y + TINY) / (mean_x.square() + mean_y.square() + TINY)
+        return luminance * ((2 * self.cov[x, y] + TINY) / (self.cov[x, x] + self.cov[y, y] + TINY))
 
 
 PAIRS = tuple(combinations_with_replacement(range(3), 2))

@@ -67,7 +67,9 @@ def mef_ssim(fused: Tensor, *sources: Tensor, scales: int = 3, constant: float =
     total = math.fsum(SCALE_WEIGHTS[:scales])
     value = images.new_ones(images.shape[0])
     for weight in SCALE_WEIGHTS[:scales]:
-        value = value * _similarity(images, constant).clamp(min=0) ** (weight / total)
+        mean = _similarity(images, constant)
+        # The derivative of 0^w is infinite; there the result is 0 and so is its gradient.
+        value = value * torch.where(mean > 0, torch.where(mean > 0, mean, 1.0) ** (weight / total), 0.0)
         images = _halved(images)
     return value.to(fused.dtype)
 
@@ -152,6 +154,10 @@ class MEFSSIM(SceneMetric):
     )
     scales: int = 3
     constant: float = 0.03
+
+    @property
+    def min_size(self) -> int:
+        return SIDE << (self.scales - 1)
 
     def measure(self, scene: Scene) -> Tensor:
         return mef_ssim(scene.fused, *scene.sources, scales=self.scales, constant=self.constant)

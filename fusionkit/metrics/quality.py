@@ -13,15 +13,15 @@ from fusionkit.contracts import MetricInfo
 from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.metrics.arithmetic import ratio, root
 from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.structure import similarity_maps
 from fusionkit.metrics.windows import Window, moments
 
-__all__ = ["QE", "QS", "QW", "flat_windows", "piella", "piella_edge", "ssim_of"]
+__all__ = ["QE", "QS", "QW", "flat_windows", "piella", "piella_edge"]
 
 Images = Literal["grey", "edges"]
 """What is compared: the images themselves, or the magnitudes of their Prewitt responses."""
 
 LARGE = Window(11, 1.5)
-CONSTANTS = ((0.01 * 255) ** 2, (0.03 * 255) ** 2)
 
 
 def piella(
@@ -63,12 +63,13 @@ def piella(
         fused, a, b = (once(_prewitt, x) for x in (fused, a, b))
     elif images != "grey":
         raise UsageError(f"images {images!r} is unknown: {did_you_mean(images, ('grey', 'edges'))}")
-    m = once(moments, fused, a, b, window=window)
+    m = once(moments, fused, a, b, window=window, padding="valid", sample=False)
+    luminance, structure = similarity_maps(m)
     flat = torch.cat([once(flat_windows, x, size=window.size) for x in (a, b)], 1)
     var = torch.where(flat, 0.0, m.var)
     both = flat.all(1, keepdim=True)
     share = torch.where(both, 0.5, ratio(var, var.sum(1, keepdim=True), 0.5))
-    quality = (share * ssim_of(m.mean_fused, m.mean, m.var_fused, m.var, m.cov, CONSTANTS)).sum(1, keepdim=True)
+    quality = (share * luminance * structure).sum(1, keepdim=True)
     if not weighted:
         return quality.mean((1, 2, 3))
     weight = torch.where(both, flat_variance, var.amax(1, keepdim=True))
@@ -108,15 +109,6 @@ def piella_edge(
         for images in ("grey", "edges")
     )
     return grey * edges.clamp(min=0) ** edge_power
-
-
-def ssim_of(
-    mean_x: Tensor, mean_y: Tensor, var_x: Tensor, var_y: Tensor, cov: Tensor, constants: tuple[float, float]
-) -> Tensor:
-    """``(2 mu mu' + C1)(2 cov + C2) / ((mu^2 + mu'^2 + C1)(var + var' + C2))`` of local moments that broadcast."""
-    c1, c2 = constants
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
-    return luminance * ((2 * cov + c2) / (var_x + var_y + c2))
 
 
 def flat_windows(image: Tensor, *, size: int) -> Tensor:
