@@ -13,8 +13,6 @@ channels. A source with the least colour is a colour source; the chroma rule giv
 
 from __future__ import annotations
 
-import os
-import secrets
 import struct
 import zlib
 from dataclasses import dataclass
@@ -27,12 +25,13 @@ from numpy.typing import NDArray
 
 from fusionkit.codecs import DEPTHS, decode, encode
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.files import written_aside
 from fusionkit.tiff import Refused
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Image", "deepest", "read_image", "write_bytes", "write_image"]
+__all__ = ["Image", "deepest", "read_image", "write_image"]
 
 # What the decoders raise on damaged files, each in its own way.
 _DECODER_FAULTS = (
@@ -204,7 +203,10 @@ def write_image(path: str | Path, image: Image) -> None:
         data = encode(image.pixels, path.suffix.lower(), exif=image.exif, orientation=image.orientation, icc=icc)
     except (OSError, ValueError, struct.error, cv2.error) as error:
         raise DataError(f"{path}: {image.size} cannot be stored as {path.suffix}: {error}; write .png") from None
-    write_bytes(path, data)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file")
+    with written_aside(path) as aside:
+        aside.write_bytes(data)
 
 
 _PROFILE_SPACES = {1: b"GRAY", 3: b"RGB "}
@@ -221,29 +223,6 @@ def deepest(path: str | Path) -> int:
         what = f"unknown suffix {suffix!r}" if suffix else "a suffix is needed, to say the format"
         raise UsageError(f"{path}: {what}: {did_you_mean(suffix.lower(), DEPTHS)}")
     return DEPTHS[suffix.lower()][-1]
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file aside and rename it into place, so that it is there whole or not at all.
-
-    Raises:
-        fusionkit.errors.DataError: it cannot be written; what was there before is untouched.
-    """
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder; name a file")
-    aside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with aside.open("xb") as stream:
-                stream.write(data)
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise DataError(f"{path}: cannot be written: {path.parent} is not a folder; name another place") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}; name another place or make room") from None
 
 
 def _check_floats(pixels: NDArray[Any], name: str) -> None:
