@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fusionkit.data.checks import verify
 from fusionkit.data.folders import folder_pairs
@@ -12,7 +13,10 @@ from fusionkit.data.pairset import Pair, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.tasks import Task
 
-__all__ = ["SAMPLE", "Pair", "PairSet", "find_pairs", "verify"]
+if TYPE_CHECKING:
+    from fusionkit.data.named import NamedDataset
+
+__all__ = ["SAMPLE", "Pair", "PairSet", "find_pairs", "task_of", "verify"]
 
 SAMPLE = "sample"
 """The word that stands for the built-in sample."""
@@ -85,16 +89,26 @@ def _find(spec: str | Path, task: Task, dataset: str | None, folders: Sequence[s
     return folder_pairs(path, task, folders=folders)
 
 
+def task_of(spec: str) -> str | None:
+    """Name of the task that a spec is for, where it says so itself: the specs of named data sets do."""
+    record = _record(spec)
+    return record.task if record is not None else None
+
+
 def _sample_or_named(spec: str, task: Task) -> PairSet | None:
     if spec == SAMPLE:
         from fusionkit.data.sample import sample_pairs
 
         return sample_pairs(task)
-    name, colon, folder = spec.partition(":")
-    if not name or set(name) & set("/\\.~"):
+    record = _record(spec)
+    if record is None:
         return None
+    _, colon, folder = spec.partition(":")
+    return record.pairs(Path(folder).expanduser() if colon else None, task)
+
+
+def _record(spec: str) -> NamedDataset | None:
     from fusionkit.plugins.catalogue import datasets
 
-    if name not in datasets.names():
-        return None
-    return datasets.get(name).pairs(Path(folder).expanduser() if colon else None, task)
+    name = spec.partition(":")[0]
+    return datasets.get(name) if name in datasets.names() else None

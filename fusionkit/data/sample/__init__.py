@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from fusionkit.data.sample.making import sample_pairs
+from fusionkit.data.sample.making import SAMPLE_TASKS, sample_pairs
 
-__all__ = ["sample_pairs"]
+__all__ = ["SAMPLE_TASKS", "sample_pairs"]

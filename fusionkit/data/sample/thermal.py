@@ -132,7 +132,7 @@ def visible(photo: Floats, distance: Floats, bodies: Bodies, weather: Weather, r
     folds = (0.75 + 0.5 * clouds(shape, rng, scale=6))[:, :, None]
     cloth = 0.02 + (0.55 if weather == "haze" else 0.15) * smooth(light, 9) * folds
     cover = bodies.cover[:, :, None]
-    light = light * (1 - cover) + cloth * cover
+    light = floats(light * (1 - cover) + cloth * cover)
     if weather == "night":
         seen = _at_night(light, bodies, rng)
     elif weather == "haze":

@@ -1,0 +1,145 @@
+"""``fusionkit data``: the known data sets, and whether what lies on the disk is sound."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fusionkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from fusionkit.data.named import NamedDataset
+    from fusionkit.data.pairset import PairSet
+
+
+@click.group("data")
+def command() -> None:
+    """List, check and prepare data sets.
+
+    SPEC is a folder with one sub-folder a source, a folder with a MANIFEST.csv, 'sample', or NAME:DIR for a data set
+    of 'fusionkit data list'. Nothing is ever downloaded.
+    """
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_command(as_json: bool) -> None:
+    """List the named data sets with task, published pairs and licence."""
+    from fusionkit.plugins.catalogue import datasets
+
+    records = [datasets.get(name) for name in datasets.names()]
+    if as_json:
+        click.echo(json.dumps([_as_dict(record) for record in records], indent=2))
+        return
+    rows = [(r.name, r.task, _counts(r.splits), r.licence) for r in records]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    for row in rows:
+        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), row[3]]))
+
+
+@command.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show_command(name: str, as_json: bool) -> None:
+    """Show what is known of the data set NAME: where it is published, its terms, layout and splits."""
+    from fusionkit.plugins.catalogue import datasets
+
+    record = datasets.get(name)
+    if as_json:
+        click.echo(json.dumps(_as_dict(record), indent=2))
+        return
+    click.echo(f"{record.name}: {record.title}")
+    for label in ("task", "homepage", "licence", "citation", "images", "paper_split", "verified"):
+        click.echo(f"  {label.replace('_', ' ')}: {getattr(record, label)}")
+    click.echo(f"  pairs: {_counts(record.splits)}")
+    for layout in record.layouts:
+        click.echo(f"  layout ({layout.source}):")
+        for part in layout.parts:
+            truth = f", truth {part.truth}" if part.truth else ""
+            click.echo(f"    {part.split or 'all'}: {' with '.join(part.sources)}{truth}")
+
+
+def _selection(wrapped: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--folders", help="Source sub-folders by name, in the task's order, separated by commas."),
+        click.option("--dataset", help="Only this data set of a manifest."),
+        click.option("--split", help="Only this split."),
+        click.option("--task", help="Fusion task; a named data set knows its own."),
+        click.argument("spec"),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+@command.command("verify")
+@_selection
+@click.option("--decode", is_flag=True, help="Decode every file to its end, and compare the splits with each other.")
+def verify_command(
+    spec: str, task: str | None, split: str | None, dataset: str | None, folders: str | None, decode: bool
+) -> None:
+    """Check the pairs of SPEC: partners, names, sizes, readable headers, known digests.
+
+    Exits with 4 and names what is wrong. Prints the number of pairs and a fingerprint of their content.
+    """
+    from fusionkit.data import verify
+
+    pairs = _find(spec, task, split, dataset, folders)
+    verify(pairs, decode=decode)
+    known = sum(any(pair.sha256) for pair in pairs)
+    click.echo(f"{pairs.origin}: {len(pairs)} pairs ok ({_counts(pairs.splits)}), {known} with known digests")
+    click.echo(f"fingerprint {pairs.fingerprint()}")
+
+
+@command.command("manifest")
+@_selection
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The CSV file to write.")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+def manifest_command(
+    spec: str, task: str | None, split: str | None, dataset: str | None, folders: str | None, output: Path, force: bool
+) -> None:
+    """Check the pairs of SPEC and write them, with their digests, as a manifest.
+
+    The files are named relative to the manifest; beside the data, it makes the folder a SPEC with digests.
+    """
+    from fusionkit.data import verify
+    from fusionkit.data.manifest import write_manifest
+
+    if output.exists() and not force:
+        raise UsageError(f"{output}: is there already: choose another file or add --force")
+    pairs = _find(spec, task, split, dataset, folders)
+    verify(pairs)
+    write_manifest(output, pairs)
+    click.echo(f"{output}: {len(pairs)} pairs ({_counts(pairs.splits)})")
+
+
+def _find(spec: str, task: str | None, split: str | None, dataset: str | None, folders: str | None) -> PairSet:
+    from fusionkit.data import find_pairs
+    from fusionkit.data.pairs import task_of
+    from fusionkit.plugins.catalogue import tasks
+
+    name = task or task_of(spec)
+    if name is None:
+        raise UsageError(f"--task: {spec} does not say its task; one of {', '.join(tasks.names())}")
+    chosen = folders.split(",") if folders else None
+    return find_pairs(spec, tasks.get(name), split=split, dataset=dataset, folders=chosen)
+
+
+def _counts(splits: dict[str, int] | dict[str, int | None]) -> str:
+    return ", ".join(f"{'?' if n is None else n} {split or 'in all'}" for split, n in splits.items())
+
+
+def _as_dict(record: NamedDataset) -> dict[str, Any]:
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    layouts = [
+        {
+            "source": layout.source,
+            "parts": [{"split": p.split, "sources": p.sources, "truth": p.truth} for p in layout.parts],
+        }
+        for layout in record.layouts
+    ]
+    return {**fields, "layouts": layouts, "splits": record.splits}
