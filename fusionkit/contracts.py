@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 Options = Any
-"""A frozen dataclass of typed options (``Config`` of a class); ``fusionkit.config`` fills it from TOML and ``--set``."""
+"""A frozen dataclass of typed options (``Config`` of a class); ``fusionkit.config`` fills it."""
 
 Proposal = Mapping[str, Tensor]
 """What a LossProposer puts out: named maps ``(B, S, H, W)``, one channel a source, differentiable in its parameters."""

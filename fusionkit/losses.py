@@ -94,7 +94,8 @@ def reconstruction_loss(
 ) -> dict[str, Tensor]:
     r"""How badly the sources are rebuilt from the fused image, by the worst source at each pixel.
 
-    .. math:: L_r = \mathrm{mean}\max_k (I_k - \hat I_k)^2 + \alpha\,\mathrm{mean}\max_k (\nabla I_k - \nabla \hat I_k)^2
+    .. math:: L_r = \mathrm{mean}\max_k (I_k - \hat I_k)^2
+              + \alpha\,\mathrm{mean}\max_k (\nabla I_k - \nabla \hat I_k)^2
 
     Args:
         rebuilt: the reconstructions, S tensors ``(B, 1, H, W)``.

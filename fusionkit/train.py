@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
 import time
@@ -81,12 +82,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def start(request: TrainRequest, out: Path, **settings: Any) -> RunFolder:
+def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> RunFolder:
     """Train from the beginning in a new run folder.
 
     Args:
         request: what to train.
-        out: the run's folder; must not hold a run.
+        out: the run's folder, which must not hold a run; None takes a free ``runs/METHOD-TASK-PRESET``.
         settings: see :func:`run`.
 
     Raises:
@@ -115,7 +116,7 @@ def start(request: TrainRequest, out: Path, **settings: Any) -> RunFolder:
         environment=environment(),
     )
     trainer = _build(kind, options, pairs, record, device)
-    folder = RunFolder.create(out, record, as_dict(options))
+    folder = RunFolder.create(out or _free_folder(record), record, as_dict(options))
     _run(folder, record, trainer, **settings)
     return folder
 
@@ -207,6 +208,12 @@ def _layers(kind: type[MetaTrainer], request: TrainRequest) -> tuple[str, list[t
     layers = [(f"preset {name}", presets.get(name, {}))]
     layers += [("--config", request.file or {}), ("--set", request.options or {})]
     return name, layers
+
+
+def _free_folder(record: RunRecord) -> Path:
+    stem = "-".join(part for part in (record.method.replace(":", "-"), record.task, record.preset) if part)
+    names = (f"{stem}-{k}" if k > 1 else stem for k in itertools.count(1))
+    return next(folder for folder in (Path("runs") / name for name in names) if not folder.exists())
 
 
 def _pairs(request: TrainRequest) -> PairSet:

@@ -256,7 +256,7 @@ class BilevelTrainer(MetaTrainer):
         return self._fuser if self.average is None else self.average.module  # type: ignore[return-value]
 
     def state(self) -> dict[str, Tensor]:
-        flat = {name: value for name, value in self.networks.state_dict().items()}
+        flat: dict[str, Tensor] = dict(self.networks.state_dict())
         if self.average is not None:
             flat |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for name, rule in self._rules.items():

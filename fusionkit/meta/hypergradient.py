@@ -1,7 +1,7 @@
 r"""The gradient of the outer loss with respect to the loss proposer, exact and without a graph of a graph.
 
-One inner step moves the fuser, :math:`\theta_F' = \theta_F - \eta\,\partial L_f/\partial\theta_F`, and the outer loss is
-measured at :math:`\theta_F'`. With :math:`u = \partial L_{outer}/\partial\theta_F'`,
+One inner step moves the fuser, :math:`\theta_F' = \theta_F - \eta\,\partial L_f/\partial\theta_F`, and the outer loss
+is measured at :math:`\theta_F'`. With :math:`u = \partial L_{outer}/\partial\theta_F'`,
 
 .. math:: \frac{\partial L_{outer}}{\partial\theta_P} = -\eta\,\frac{\partial}{\partial\theta_P}
           \Big\langle u, \frac{\partial L_f}{\partial\theta_F}\Big\rangle .

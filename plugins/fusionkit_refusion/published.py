@@ -54,7 +54,7 @@ def _rename(name: str) -> str | None:
             return None
         prefix = f"decoder.{index}" if where == "decoder" else f"encoders.{int(where[-1]) - 1}.{index + 1}"
         return f"{prefix}.{_BLOCK[layer]}{suffix}"
-    layer, dot, suffix = name.rpartition(".")
+    layer, _, suffix = name.rpartition(".")
     if layer in _LAYERS and suffix in ("weight", "bias"):
         return f"{_LAYERS[layer]}.{suffix}"
     return _LAYERS.get(name)

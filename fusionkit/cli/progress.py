@@ -1,0 +1,62 @@
+"""How a training shows where it stands: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Report = Callable[[int, int, Mapping[str, float]], None]
+
+_LINE_SECONDS = 15.0
+
+
+@contextmanager
+def training_progress(quiet: bool) -> Iterator[Report | None]:
+    """A function to be called with steps done, steps in all and losses; None where nothing is to be shown."""
+    console = Console(stderr=True)
+    if quiet:
+        yield None
+    elif console.is_terminal:
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task("starting", total=None)
+            yield lambda done, steps, losses: progress.update(
+                bar, completed=done, total=steps, description=_losses(losses)
+            )
+    else:
+        yield _Lines(console)
+
+
+class _Lines:
+    """A line every quarter of a minute, and the last one."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._began: tuple[float, int] | None = None
+        self._said = 0.0
+
+    def __call__(self, done: int, steps: int, losses: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now, done
+        if done < steps and now - self._said < _LINE_SECONDS:
+            return
+        self._said = now
+        began, first = self._began
+        left = "" if done == first else f", {(now - began) / (done - first) * (steps - done):.0f} s left"
+        self._console.print(f"step {done} of {steps}{left}: {_losses(losses)}", highlight=False, soft_wrap=True)
+
+
+def _losses(losses: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in losses.items() if name.count(".") == 1)

@@ -1,0 +1,69 @@
+"""``fusionkit train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("train", context_settings={"show_default": True})
+@click.argument("method", required=False)
+@click.option("--task", help="Fusion task: ivif, mif, mfif, meif, or one that a plugin brings.")
+@click.option("--data", default="sample", help="Folder of pairs, MANIFEST.csv, data set NAME:DIR, or 'sample'.")
+@click.option("--split", default="train", help="Split of the data to train on; data without splits is taken whole.")
+@click.option("--preset", help="Preset of the method; its first one if not given.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file of options.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One option, e.g. trainer.lr=1e-4.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/METHOD-TASK-PRESET if not given.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Run folder to go on with; needs nothing else.")
+@click.option("--device", default="auto", help="auto, cpu or cuda.")
+@click.option("--precision", default="fp32", help="fp32, tf32 or bf16.")
+@click.option("--seed", default=0, help="Fixes initial weights and every draw.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
+@click.option("--checkpoint-every", default=60.0, help="Seconds between checkpoints.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+def command(method: str | None, **given: Any) -> None:
+    """Train METHOD on pairs of images; the run's folder is printed at the end.
+
+    \b
+    fusionkit train refusion --task mif
+    fusionkit train refusion --task ivif --data MSRS:/data/MSRS --preset paper
+    fusionkit train --resume runs/refusion-mif-quick
+    """
+    from fusionkit.cli.progress import training_progress
+    from fusionkit.config import parse_assignments, read_toml
+    from fusionkit.errors import UsageError
+    from fusionkit.train import TrainRequest, resume, start
+
+    if given["threads"]:
+        import torch
+
+        torch.set_num_threads(given["threads"])
+    with training_progress(given["quiet"]) as report:
+        settings = {"report": report, "checkpoint_seconds": given["checkpoint_every"]}
+        if given["resume"] is not None:
+            if method or given["task"] or given["assignments"] or given["config_file"] or given["preset"]:
+                raise UsageError(
+                    "--resume goes on with a run as it was asked for: give no method, task or options beside"
+                )
+            device = None if given["device"] == "auto" else given["device"]
+            folder = resume(given["resume"], device=device, **settings)
+        else:
+            if not method or not given["task"]:
+                raise UsageError("give a method and --task, for example: fusionkit train refusion --task mif")
+            request = TrainRequest(
+                method=method,
+                task=given["task"],
+                data=given["data"],
+                split=given["split"],
+                preset=given["preset"],
+                file=read_toml(given["config_file"]) if given["config_file"] else None,
+                options=parse_assignments(given["assignments"]),
+                device=given["device"],
+                precision=given["precision"],
+                seed=given["seed"],
+            )
+            folder = start(request, given["out"], **settings)
+    click.echo(folder.path)

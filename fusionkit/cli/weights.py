@@ -1,0 +1,47 @@
+"""``fusionkit weights``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group("weights")
+def command() -> None:
+    """Look into weights files, and take up published ones."""
+
+
+@command.command("show")
+@click.argument("file", type=click.Path(path_type=Path))
+def show(file: Path) -> None:
+    """Say what weights FILE is: its fuser, options and training, as JSON."""
+    import json
+    from dataclasses import asdict
+
+    from fusionkit.weights import read_info
+
+    click.echo(json.dumps(asdict(read_info(file)), indent=2))
+
+
+@command.command("import")
+@click.argument("fuser")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .safetensors file to write.")
+@click.option("--task", default="", help="The task they were trained for.")
+def import_(fuser: str, file: Path, out: Path, task: str) -> None:
+    """Turn weights that FUSER's authors published (FILE: .safetensors, .pth) into a fusionkit weights file.
+
+    A .pth file is read without running code in it.
+    """
+    from fusionkit.errors import UsageError
+    from fusionkit.plugins import catalogue
+    from fusionkit.weights import import_weights, save_fuser
+
+    if out.suffix != ".safetensors":
+        raise UsageError(f"-o {out}: the name must end in .safetensors")
+    if task:
+        catalogue.tasks.get(task)
+    network, info = import_weights(fuser, file, task=task)
+    save_fuser(out, network, info)
+    click.echo(f"{out}: {sum(p.numel() for p in network.parameters()):,} parameters of {fuser}")

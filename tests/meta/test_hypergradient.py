@@ -1,0 +1,200 @@
+"""The hypergradient against double backward, finite differences and hand-made cases, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
+from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+from torch import Tensor, nn
+
+from fusionkit.contracts import Batch, Critic, Fuser, LossProposer, Proposal, Terms
+from fusionkit.meta import image_meta_gradient, meta_gradient, supports_forward_mode
+from fusionkit.meta.hypergradient import along, fused_tangent
+
+
+class Blend(Fuser):
+    """I_f = s I_a + t I_b: small enough to differentiate on paper."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.s = nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
+        self.t = nn.Parameter(torch.tensor(0.6, dtype=torch.float64))
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        return self.s * sources[0] + self.t * sources[1]
+
+
+class Share(LossProposer):
+    """One weight p for source a everywhere; the loss is not quadratic, so its curvature matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor(0.2, dtype=torch.float64))
+
+    def forward(self, *sources: Tensor) -> Proposal:
+        w = torch.sigmoid(self.p) * torch.ones_like(sources[0])
+        return {"w": torch.cat((w, 1 - w), 1)}
+
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        error = (torch.cat(tuple(sources), 1) - fused).pow(4) + (torch.cat(tuple(sources), 1) - fused).square()
+        return {"total": (proposal["w"] * error).sum(1).mean()}
+
+
+class Rectifier(torch.autograd.Function):
+    """A function with a first derivative and, on purpose, no second one."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x)
+        return x.clamp_min(0)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        (x,) = ctx.saved_tensors
+        return gradient * (x > 0)
+
+
+class OnceOnly(Critic):
+    """A downstream network that can be differentiated once only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3, padding=1).double()
+
+    def loss(self, fused: Tensor, batch: Batch) -> Terms:
+        return {"total": (Rectifier.apply(self.conv(fused)) - batch.targets).square().mean()}
+
+
+def _batch(size: int = 12, *, targets: bool = False) -> Batch:
+    sources = tuple(torch.rand(2, 1, size, size, dtype=torch.float64) for _ in range(2))
+    return Batch(sources, torch.rand(2, 2, size, size, dtype=torch.float64) if targets else None)
+
+
+def _refusion() -> tuple[Fuser, LossProposer, Critic]:
+    torch.manual_seed(3)
+    return (
+        ReFusionFuser(FuserOptions(dim=4, heads=2, blocks=1)).double(),
+        ReFusionProposer(ProposerOptions(dim=4, heads=2, blocks=1)).double(),
+        ReFusionReconstructor(ReconstructorOptions(dim=4, heads=2, blocks=1)).double(),
+    )
+
+
+def _flat(gradients: dict[str, Tensor]) -> Tensor:
+    return torch.cat([g.flatten() for g in gradients.values()])
+
+
+@pytest.mark.parametrize("eta", [1e-4, 0.3])
+def test_the_exact_form_equals_double_backward_on_refusion(eta: float) -> None:
+    networks, mtr, mts = _refusion(), _batch(), _batch()
+    forward = meta_gradient(*networks, mtr, mts, eta_fuser=eta, eta_critic=eta)
+    double = meta_gradient(*networks, mtr, mts, eta_fuser=eta, eta_critic=eta, method="double_backward")
+    expected = _flat(double.proposer)
+    assert expected.norm() > 0
+    assert (_flat(forward.proposer) - expected).norm() <= 1e-8 * expected.norm()
+    torch.testing.assert_close(forward.fuser, double.fuser, rtol=1e-10, atol=0)
+    torch.testing.assert_close(forward.outer, double.outer, rtol=1e-12, atol=0)
+
+
+def test_the_exact_form_equals_double_backward_on_another_fuser_and_loss() -> None:
+    fuser, proposer, critic = Blend(), Share(), _refusion()[2]
+    mtr, mts = _batch(), _batch()
+    forward = meta_gradient(fuser, proposer, critic, mtr, mts, eta_fuser=0.5, eta_critic=0.1)
+    double = meta_gradient(fuser, proposer, critic, mtr, mts, eta_fuser=0.5, eta_critic=0.1, method="double_backward")
+    torch.testing.assert_close(forward.proposer, double.proposer, rtol=1e-8, atol=0)
+
+
+def test_the_exact_form_equals_central_differences_through_a_real_inner_step() -> None:
+    fuser, proposer, critic = Blend(), Share(), _refusion()[2]
+    mtr, mts = _batch(), _batch()
+    eta = 0.5
+    for parameter in critic.parameters():
+        parameter.requires_grad_(False)
+
+    def outer_after_inner(p: float) -> float:
+        proposer.p.data.fill_(p)
+        loss = proposer.loss(proposer(*mtr.sources), fuser(*mtr.sources), mtr.sources)["total"]
+        slopes = torch.autograd.grad(loss, list(fuser.parameters()))
+        moved = Blend()
+        for parameter, old, slope in zip(moved.parameters(), fuser.parameters(), slopes, strict=True):
+            parameter.data = old.data - eta * slope
+        return float(critic.loss(moved(*mts.sources), mts)["total"].detach())
+
+    step = 1e-4
+    slope = (outer_after_inner(0.2 + step) - outer_after_inner(0.2 - step)) / (2 * step)
+    for parameter in critic.parameters():
+        parameter.requires_grad_(True)
+    proposer.p.data.fill_(0.2)
+    # eta_critic is tiny: the differences above leave the critic as it is.
+    found = meta_gradient(fuser, proposer, critic, mtr, mts, eta_fuser=eta, eta_critic=1e-12)
+    assert float(found.proposer["p"]) == pytest.approx(slope, rel=1e-6)
+
+
+def test_a_critic_without_second_derivatives_serves() -> None:
+    fuser, proposer, _ = _refusion()
+    found = meta_gradient(
+        fuser, proposer, OnceOnly(), _batch(targets=True), _batch(targets=True), eta_fuser=0.1, eta_critic=0.1
+    )
+    assert _flat(found.proposer).norm() > 0
+
+
+def test_no_module_changes() -> None:
+    networks = _refusion()
+    before = [p.detach().clone() for network in networks for p in network.parameters()]
+    meta_gradient(*networks, _batch(), _batch(), eta_fuser=0.1, eta_critic=0.1)
+    image_meta_gradient(*networks, _batch(), eta=1.0)
+    after = [p for network in networks for p in network.parameters()]
+    assert all(torch.equal(x, y) for x, y in zip(before, after, strict=True))
+    assert all(p.grad is None for p in after)
+
+
+def test_the_image_form_is_the_mixed_derivative_written_with_a_graph_of_the_loss() -> None:
+    fuser, proposer, critic = _refusion()
+    batch = _batch()
+    found = image_meta_gradient(fuser, proposer, critic, batch, eta=0.7)
+    image = fuser(*batch.sources).detach().requires_grad_()
+    (pull,) = torch.autograd.grad(critic.loss(image, batch)["total"], image)
+    loss = proposer.loss(proposer(*batch.sources), image, batch.sources)["total"]
+    (slope,) = torch.autograd.grad(loss, image, create_graph=True)
+    bracket = -0.7 * image.numel() * (slope * pull).sum()
+    expected = torch.autograd.grad(bracket, list(proposer.parameters()))
+    for (name, gradient), reference in zip(found.proposer.items(), expected, strict=True):
+        torch.testing.assert_close(gradient, reference, rtol=1e-9, atol=1e-15, msg=name)
+
+
+def test_the_tangent_of_the_fused_image_is_its_directional_derivative() -> None:
+    fuser = _refusion()[0]
+    batch = _batch()
+    direction = {name: torch.randn_like(p) for name, p in fuser.named_parameters()}
+    tangent = fused_tangent(fuser, direction, batch.sources)
+    step = 1e-6
+    images = []
+    for sign in (1, -1):
+        moved = {name: p + sign * step * direction[name] for name, p in fuser.named_parameters()}
+        images.append(torch.func.functional_call(fuser, moved, batch.sources))
+    torch.testing.assert_close(tangent, (images[0] - images[1]) / (2 * step), rtol=1e-6, atol=1e-7)
+
+
+def test_a_loss_that_ignores_the_fused_image_is_refused() -> None:
+    class Deaf(Share):
+        def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+            return {"total": proposal["w"].mean()}
+
+    proposer, batch = Deaf(), _batch()
+    image = torch.rand_like(batch.sources[0])
+    with pytest.raises(RuntimeError, match="does not depend on the fused image"):
+        along(proposer, proposer(*batch.sources), image, torch.ones_like(image), batch.sources, scale=1.0)
+
+
+def test_a_fuser_without_forward_mode_is_recognised() -> None:
+    class Stubborn(Blend):
+        def forward(self, *sources: Tensor) -> Tensor:
+            return Rectifier.apply(super().forward(*sources))
+
+    sources = _batch().sources
+    assert supports_forward_mode(Blend(), sources)
+    assert not supports_forward_mode(Stubborn(), sources)

@@ -1,0 +1,90 @@
+"""The shared losses against their formulas, written out pixel by pixel in float64."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fusionkit.losses import image_gradient, reconstruction_loss, sobel, weighted_fusion_loss
+
+
+def _sobel_by_hand(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    padded = np.pad(image, 1)
+    x, y = np.zeros_like(image), np.zeros_like(image)
+    kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], float)
+    for i in range(image.shape[0]):
+        for j in range(image.shape[1]):
+            window = padded[i : i + 3, j : j + 3]
+            x[i, j], y[i, j] = (window * kernel).sum(), (window * kernel.T).sum()
+    return x, y
+
+
+def _images(*shape: int, count: int) -> list[torch.Tensor]:
+    return [torch.rand(*shape, dtype=torch.float64) for _ in range(count)]
+
+
+def test_sobel_is_the_plain_kernel_with_zero_padding() -> None:
+    (image,) = _images(2, 1, 7, 9, count=1)
+    found = sobel(image)
+    for k in range(2):
+        x, y = _sobel_by_hand(image[k, 0].numpy())
+        np.testing.assert_allclose(found[k, 0], x, atol=1e-12)
+        np.testing.assert_allclose(found[k, 1], y, atol=1e-12)
+
+
+def test_sobel_agrees_with_opencv() -> None:
+    (image,) = _images(1, 1, 12, 10, count=1)
+    expected = cv2.Sobel(image[0, 0].numpy(), cv2.CV_64F, 1, 0, ksize=3, borderType=cv2.BORDER_CONSTANT)
+    np.testing.assert_allclose(sobel(image)[0, 0], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["signed", "magnitude"])
+def test_the_fusion_loss_is_equation_1_written_out(form: str) -> None:
+    fused, a, b, w, v = _images(2, 1, 5, 6, count=5)
+    weights, slopes = torch.cat((w, 1 - w), 1), torch.cat((v, 1 - v), 1)
+    found = weighted_fusion_loss(fused, (a, b), weights, slopes, alpha=0.7, form=form)  # type: ignore[arg-type]
+    intensity = gradient = 0.0
+    for n in range(2):
+        f = fused[n, 0].numpy()
+        for k, source in enumerate((a, b)):
+            s = source[n, 0].numpy()
+            intensity += (weights[n, k].numpy() * (s - f) ** 2).mean() / 2
+            fx, fy = _sobel_by_hand(f)
+            sx, sy = _sobel_by_hand(s)
+            if form == "signed":
+                error = (sx - fx) ** 2 + (sy - fy) ** 2
+            else:
+                error = (abs(sx) + abs(sy) - abs(fx) - abs(fy)) ** 2
+            gradient += (slopes[n, k].numpy() * error).mean() / 2
+    assert float(found["intensity"]) == pytest.approx(intensity, rel=1e-12)
+    assert float(found["gradient"]) == pytest.approx(gradient, rel=1e-12)
+    assert float(found["total"]) == pytest.approx(intensity + 0.7 * gradient, rel=1e-12)
+
+
+@pytest.mark.parametrize("combine", ["max", "sum"])
+@pytest.mark.parametrize("form", ["signed", "magnitude"])
+def test_the_reconstruction_loss_is_equation_4_written_out(combine: str, form: str) -> None:
+    a, b, ra, rb = _images(1, 1, 6, 5, count=4)
+    found = reconstruction_loss((ra, rb), (a, b), alpha=2.0, combine=combine, form=form)  # type: ignore[arg-type]
+    over = np.maximum if combine == "max" else np.add
+    pairs = [(x[0, 0].numpy(), y[0, 0].numpy()) for x, y in ((a, ra), (b, rb))]
+    intensity = over(*[(x - y) ** 2 for x, y in pairs]).mean()
+    slopes = []
+    for x, y in pairs:
+        (sx, sy), (rx, ry) = _sobel_by_hand(x), _sobel_by_hand(y)
+        slopes.append(
+            [(sx - rx) ** 2, (sy - ry) ** 2] if form == "signed" else [(abs(sx) + abs(sy) - abs(rx) - abs(ry)) ** 2]
+        )
+    gradient = sum(over(p, q) for p, q in zip(*slopes, strict=True)).mean()
+    assert float(found["total"]) == pytest.approx(intensity + 2 * gradient, rel=1e-12)
+
+
+def test_the_signed_gradient_tells_an_edge_from_its_mirror() -> None:
+    edge = torch.zeros(1, 1, 5, 5, dtype=torch.float64)
+    edge[..., 3:] = 1
+    mirrored = 1 - edge
+    inside = (..., slice(1, -1), slice(1, -1))
+    assert not torch.allclose(image_gradient(edge, "signed")[inside], image_gradient(mirrored, "signed")[inside])
+    assert torch.allclose(image_gradient(edge, "magnitude")[inside], image_gradient(mirrored, "magnitude")[inside])
