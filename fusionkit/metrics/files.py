@@ -55,13 +55,15 @@ def read_scene(
     *sources: str | Path,
     truth: str | Path | None = None,
     dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
 ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
     """The grey levels of one fused image, its sources and the truth.
 
     Raises:
         DataError: a file cannot be read, or is not of the fused image's size.
     """
-    images = {Path(path): read_luminance(path, dtype=dtype) for path in (fused, *sources, *([truth] if truth else ()))}
+    paths = (fused, *sources, *([truth] if truth else ()))
+    images = {Path(path): read_luminance(path, dtype=dtype).to(device) for path in paths}
     own = images[Path(fused)]
     for path, image in images.items():
         if image.shape != own.shape:
@@ -77,6 +79,7 @@ def score_files(
     metrics: Iterable[str] | None = None,
     profile: str = "standard",
     dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
 ) -> Scores:
     """Score one fused image file against its source files.
 
@@ -87,6 +90,7 @@ def score_files(
         metrics: as in :func:`fusionkit.metrics.score`.
         profile: the convention.
         dtype: to compute in.
+        device: to compute on.
 
     Returns:
         The values, each ``(1,)``.
@@ -95,5 +99,8 @@ def score_files(
         DataError: a file cannot be read, sizes differ, or the images are too small for a metric asked for.
         UsageError: an unknown metric or profile.
     """
-    own, others, known = read_scene(fused, *sources, truth=truth, dtype=dtype)
-    return score(own, *others, truth=known, metrics=metrics, profile=profile)
+    own, others, known = read_scene(fused, *sources, truth=truth, dtype=dtype, device=device)
+    try:
+        return score(own, *others, truth=known, metrics=metrics, profile=profile)
+    except DataError as error:
+        raise DataError(f"{fused}: {error}") from error

@@ -25,8 +25,8 @@ def sobel(image: Tensor, *, padding: Padding = "replicate") -> tuple[Tensor, Ten
     x = pad(image, 1, padding)
     across = x[..., 2:] - x[..., :-2]
     down = x[..., 2:, :] - x[..., :-2, :]
-    gx = across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]
-    gy = down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]
+    gx = (across[..., :-2, :] + across[..., 2:, :]).add_(across[..., 1:-1, :], alpha=2)
+    gy = (down[..., :-2] + down[..., 2:]).add_(down[..., 1:-1], alpha=2)
     return gx, gy
 
 

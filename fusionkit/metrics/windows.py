@@ -25,6 +25,9 @@ class Window:
     size: int
     sigma: float | None = None
 
+    def __str__(self) -> str:
+        return f"{self.size}x{self.size} " + ("uniform" if self.sigma is None else f"Gaussian, sigma {self.sigma:g}")
+
     def taps(self) -> tuple[float, ...]:
         """Weights along one axis, which sum to 1."""
         if self.sigma is None:
@@ -121,10 +124,10 @@ def local_moments(images: Tensor, taps: tuple[float, ...], *, padding: Padding =
         # Variances do not depend on a shift, but E[x^2] - E[x]^2 loses fewer digits around 0.
         shift = images.detach().mean((-2, -1), keepdim=True).round()
         images = images - shift
-    planes = torch.cat((images, images.square(), images[:, 1:] * images[:, :1]), 1)
-    filtered = filter_planes(planes, taps, padding=padding)
-    count = images.shape[1]
-    mean, square, product = filtered[:, :count], filtered[:, count : 2 * count], filtered[:, 2 * count :]
+    mean, square, product = (
+        filter_planes(planes, taps, padding=padding)
+        for planes in (images, images.square(), images[:, 1:] * images[:, :1])
+    )
     var = (square - mean.square()).clamp(min=0)
     cov = product - mean[:, 1:] * mean[:, :1]
     mean = mean + shift

@@ -1,0 +1,34 @@
+"""``fusionkit metrics``: which metrics there are and what their numbers mean."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("metrics")
+@click.argument("name", required=False)
+@click.option("-p", "--profile", help="Only the metrics of this profile, with what it sets.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(name: str | None, profile: str | None, as_json: bool) -> None:
+    """List fusion metrics and profiles, or explain the metric NAME and its convention under every profile."""
+    import json
+
+    from fusionkit.metrics.naming import resolve
+    from fusionkit.metrics.profiles import PROFILES, find_profile
+    from fusionkit.metrics.report import aligned, explain, facts, overview
+
+    if profile is not None:
+        find_profile(profile)
+    if name is not None:
+        (known,) = resolve([name])
+        click.echo(json.dumps(facts(known), indent=2) if as_json else explain(known))
+        return
+    head, rows = overview(profile)
+    if as_json:
+        click.echo(json.dumps([facts(row[0]) for row in rows if row[2]], indent=2))
+        return
+    click.echo(aligned(head, rows))
+    if profile is None:
+        click.echo("\nprofiles")
+        for p in PROFILES.values():
+            click.echo(f"  {p.name:9}  {p.title}")
