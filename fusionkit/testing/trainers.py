@@ -48,6 +48,8 @@ def check_trainer(
 
     first = build()
     notes = _check_schedule(subject, first, steps)
+    require(first.config == options, subject, "self.config is not the config it was given", "set it in __init__")
+    require(first.source is pairs, subject, "self.source is not the source it was given", "set it in __init__")
     _check_fuser(subject, first.fuser())
     _check_steps(subject, build, steps)
     _check_snapshot(subject, first)
