@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Border", "extend"]
+__all__ = ["Border", "extend", "frame"]
 
 Border = Literal["edge", "symmetric", "reflect"]
 """``edge`` repeats the last pixel (aa|abc|cc), ``symmetric`` mirrors it in (ba|abc|cb), ``reflect`` mirrors
@@ -38,3 +38,8 @@ def extend(image: Tensor, dim: int, before: int, after: int, *, border: Border) 
         index = index % max(2 * length - 2, 1)
         index = torch.where(index < length, index, 2 * length - 2 - index)
     return image.index_select(dim, index)
+
+
+def frame(image: Tensor, radius: int, *, border: Border) -> Tensor:
+    """Extend an image ``(..., H, W)`` by ``radius`` pixels on all four sides."""
+    return extend(extend(image, -1, radius, radius, border=border), -2, radius, radius, border=border)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fusionkit_classical.borders import extend
+from fusionkit_classical.borders import frame
 from fusionkit_classical.method import ClassicalFuser
 from fusionkit_classical.options import check_above, check_at_least, check_window
 
@@ -58,10 +58,7 @@ def cross_bilateral(image: Tensor, guide: Tensor, *, sigma_space: float, sigma_r
     """
     radius = kernel // 2
     height, width = image.shape[-2:]
-    wide_image, wide_guide = (
-        extend(extend(x, -1, radius, radius, border="symmetric"), -2, radius, radius, border="symmetric")
-        for x in (image, guide)
-    )
+    wide_image, wide_guide = (frame(x, radius, border="symmetric") for x in (image, guide))
     total, weight_sum = torch.zeros_like(image), torch.zeros_like(image)
     for dy in range(kernel):
         for dx in range(kernel):
@@ -90,7 +87,7 @@ def edge_strength(detail: Tensor, *, window: int) -> Tensor:
         Same shape, 0 or more. Pixels at the border are mirrored outwards.
     """
     radius = window // 2
-    wide = extend(extend(detail, -1, radius, radius, border="symmetric"), -2, radius, radius, border="symmetric")
+    wide = frame(detail, radius, border="symmetric")
     strength = torch.zeros_like(detail)
     for dim, other in ((-1, -2), (-2, -1)):
         # The variance along one side of the window, summed over the other side.

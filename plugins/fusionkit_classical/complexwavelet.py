@@ -9,58 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from fusionkit_classical.borders import extend
+from fusionkit_classical.complexfilters import FIRST_FILTERS, FirstFilter, QshiftFilter, QshiftPair, Taps, modulated
 
-__all__ = ["FIRST_FILTERS", "QSHIFT_FILTERS", "ComplexPyramid", "FirstFilter", "QshiftFilter", "forward", "inverse"]
-
-FirstFilter = Literal["legall", "near-sym-a"]
-QshiftFilter = Literal["6", "14"]
-
-FIRST_FILTERS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "legall": ((-1 / 8, 2 / 8, 6 / 8, 2 / 8, -1 / 8), (1 / 4, 2 / 4, 1 / 4)),
-    "near-sym-a": (
-        (-1 / 20, 5 / 20, 12 / 20, 5 / 20, -1 / 20),
-        (-3 / 280, -15 / 280, 73 / 280, 170 / 280, 73 / 280, -15 / 280, -3 / 280),
-    ),
-}
-"""Level 1: symmetric low-pass filters of analysis and synthesis, odd length."""
-
-QSHIFT_FILTERS: dict[str, tuple[float, ...]] = {
-    "6": (
-        0.0351638365714947,
-        0.0,
-        -0.0883294244510729,
-        0.233890320607236,
-        0.760272369066126,
-        0.587518297723561,
-        0.0,
-        -0.114301837144249,
-        0.0,
-        0.0,
-    ),
-    "14": (
-        0.00325314276365318,
-        -0.00388321199915849,
-        0.0346603468448535,
-        -0.0388728012688278,
-        -0.117203887699115,
-        0.275295384668882,
-        0.756145643892523,
-        0.568810420712123,
-        0.0118660920337970,
-        -0.106711804686665,
-        0.0238253847949203,
-        0.0170252238815540,
-        -0.00543947593727412,
-        -0.00455689562847549,
-    ),
-}
-"""Levels 2 and up: orthonormal low-pass of one tree, by its taps that are not 0; the other tree's is its reverse."""
+__all__ = ["ComplexPyramid", "forward", "inverse"]
 
 
 @dataclass(frozen=True)
@@ -79,27 +35,7 @@ class ComplexPyramid:
     sizes: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """Low-pass and high-pass filter of the tree on the even and of the tree on the odd samples."""
-
-    low: tuple[tuple[float, ...], tuple[float, ...]]
-    high: tuple[tuple[float, ...], tuple[float, ...]]
-
-
-def _qshift_pair(name: str) -> _Pair:
-    odd = QSHIFT_FILTERS[name]
-    even = odd[::-1]
-    flipped = tuple((-1) ** n * tap for n, tap in enumerate(odd))
-    return _Pair(low=(even, odd), high=(flipped, flipped[::-1]))
-
-
-def _modulated(taps: tuple[float, ...]) -> tuple[float, ...]:
-    centre = len(taps) // 2
-    return tuple((-1) ** (n - centre) * tap for n, tap in enumerate(taps))
-
-
-def _tap_sum(taps: tuple[float, ...], shifted: list[Tensor]) -> Tensor:
+def _tap_sum(taps: Taps, shifted: list[Tensor]) -> Tensor:
     total = torch.zeros_like(shifted[0])
     for tap, image in zip(taps, shifted, strict=True):
         if tap:
@@ -107,7 +43,7 @@ def _tap_sum(taps: tuple[float, ...], shifted: list[Tensor]) -> Tensor:
     return total
 
 
-def _smooth(image: Tensor, taps: tuple[float, ...]) -> Tensor:
+def _smooth(image: Tensor, taps: Taps) -> Tensor:
     """Filter the last axis with a symmetric filter of odd length."""
     length, radius = image.shape[-1], len(taps) // 2
     wide = extend(image, -1, radius, radius, border="symmetric")
@@ -118,7 +54,7 @@ def _interleave(first: Tensor, second: Tensor) -> Tensor:
     return torch.stack((first, second), -1).flatten(-2)
 
 
-def _halve(image: Tensor, filters: tuple[tuple[float, ...], tuple[float, ...]]) -> tuple[Tensor, Tensor]:
+def _halve(image: Tensor, filters: tuple[Taps, Taps]) -> tuple[Tensor, Tensor]:
     """Filter and decimate each tree of the last axis: ``y[k] = sum_j h[j] x[4 k + m + o - 2 j]``, o = 0 even, 1 odd."""
     length, taps = image.shape[-1], len(filters[0])
     wide = extend(image, -1, taps, taps, border="symmetric")
@@ -129,7 +65,7 @@ def _halve(image: Tensor, filters: tuple[tuple[float, ...], tuple[float, ...]]) 
     return even, odd
 
 
-def _double(even: Tensor, odd: Tensor, filters: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
+def _double(even: Tensor, odd: Tensor, filters: tuple[Taps, Taps]) -> Tensor:
     """The transpose of :func:`_halve` on coefficients that are already extended by ``_margin`` on both sides."""
     taps = len(filters[0])
     margin = _margin(taps)
@@ -151,7 +87,7 @@ def _margin(taps: int) -> int:
     return -(-taps // 4) + 1
 
 
-def _analyse(image: Tensor, pair: _Pair) -> tuple[Tensor, Tensor]:
+def _analyse(image: Tensor, pair: QshiftPair) -> tuple[Tensor, Tensor]:
     """One q-shift level along the last axis: interleaved low-pass and high-pass, each half as long."""
     low = _interleave(*_halve(image, pair.low))
     # The two trees' high-pass samples stand at one place; this order keeps the mirror at the border.
@@ -159,7 +95,7 @@ def _analyse(image: Tensor, pair: _Pair) -> tuple[Tensor, Tensor]:
     return low, _interleave(odd, even)
 
 
-def _synthesise(low: Tensor, high: Tensor, pair: _Pair) -> Tensor:
+def _synthesise(low: Tensor, high: Tensor, pair: QshiftPair) -> Tensor:
     """The inverse of :func:`_analyse`."""
     margin = 2 * _margin(len(pair.low[0]))
     low, high = (extend(band, -1, margin, margin, border="symmetric") for band in (low, high))
@@ -194,13 +130,13 @@ def _unpack(details: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _split_first(image: Tensor, first: FirstFilter) -> tuple[Tensor, Tensor]:
     """Level 1 along the last axis: low-pass and high-pass, not decimated."""
     analysis, synthesis = FIRST_FILTERS[first]
-    return _smooth(image, analysis), _smooth(image, _modulated(synthesis))
+    return _smooth(image, analysis), _smooth(image, modulated(synthesis))
 
 
 def _merge_first(low: Tensor, high: Tensor, first: FirstFilter) -> Tensor:
     """The inverse of :func:`_split_first`."""
     analysis, synthesis = FIRST_FILTERS[first]
-    return _smooth(low, synthesis) + _smooth(high, _modulated(analysis))
+    return _smooth(low, synthesis) + _smooth(high, modulated(analysis))
 
 
 def _split(image: Tensor, split: Callable[[Tensor], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -238,7 +174,7 @@ def forward(image: Tensor, levels: int, *, first: FirstFilter = "legall", qshift
     Source: Kingsbury, "Complex Wavelets for Shift Invariant Analysis and Filtering of Signals", Applied and
     Computational Harmonic Analysis 10(3), 2001.
     """
-    pair = _qshift_pair(qshift)
+    pair = QshiftPair.of(qshift)
     sizes, details = [], []
     for level in range(levels):
         height, width = image.shape[-2:]
@@ -256,7 +192,7 @@ def forward(image: Tensor, levels: int, *, first: FirstFilter = "legall", qshift
 
 def inverse(pyramid: ComplexPyramid, *, first: FirstFilter = "legall", qshift: QshiftFilter = "6") -> Tensor:
     """Rebuild the image of a pyramid; exact for one that :func:`forward` gave with the same filters."""
-    pair = _qshift_pair(qshift)
+    pair = QshiftPair.of(qshift)
     image = pyramid.base
     for level in reversed(range(len(pyramid.details))):
         height, width = pyramid.sizes[level]

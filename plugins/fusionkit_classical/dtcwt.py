@@ -6,15 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fusionkit_classical.complexwavelet import (
-    FIRST_FILTERS,
-    QSHIFT_FILTERS,
-    ComplexPyramid,
-    FirstFilter,
-    QshiftFilter,
-    forward,
-    inverse,
-)
+from fusionkit_classical.complexfilters import FIRST_FILTERS, QSHIFT_FILTERS, FirstFilter, QshiftFilter
+from fusionkit_classical.complexwavelet import ComplexPyramid, forward, inverse
 from fusionkit_classical.method import ClassicalFuser
 from fusionkit_classical.options import check_at_least, check_choice, check_window
 from fusionkit_classical.pyramid import pyramid_depth

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from fusionkit_classical.borders import extend
+from fusionkit_classical.borders import frame
 from fusionkit_classical.method import ClassicalFuser
 from fusionkit_classical.options import check_above, check_at_least, check_window
 from fusionkit_classical.selection import leaders, shares
@@ -59,7 +59,7 @@ def laplacian_saliency(image: Tensor, *, window: int, sigma: float) -> Tensor:
     Returns:
         Same shape, 0 or more. Border pixels are repeated outwards.
     """
-    wide = extend(extend(image, -1, 1, 1, border="edge"), -2, 1, 1, border="edge")
+    wide = frame(image, 1, border="edge")
     rows, columns = wide[..., 1:-1], wide[..., 1:-1, :]
     laplacian = rows[..., :-2, :] + rows[..., 2:, :] + columns[..., :-2] + columns[..., 2:] - 4 * image
     strength = laplacian.abs()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fusionkit.errors import UsageError
-from fusionkit_classical.borders import extend
+from fusionkit_classical.borders import frame
 from fusionkit_classical.method import ClassicalFuser
 from fusionkit_classical.options import check_at_least
 from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth
@@ -63,7 +63,7 @@ def exposure_weights(stack: Tensor, *, contrast: float, saturation: float, expos
         colour = (stack - stack.mean(2, keepdim=True)).square().sum(2, keepdim=True).sqrt() ** saturation
     else:
         grey, colour = stack, torch.ones_like(stack)
-    wide = extend(extend(grey, -1, 1, 1, border="reflect"), -2, 1, 1, border="reflect")
+    wide = frame(grey, 1, border="reflect")
     across, down = wide[..., 1:-1, :], wide[..., 1:-1]
     laplacian = across[..., :-2] + across[..., 2:] + down[..., :-2, :] + down[..., 2:, :] - 4 * grey
     exposed = (-(stack - _WELL_EXPOSED).square().sum(2, keepdim=True) / (2 * _SIGMA**2)).exp()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fusionkit_classical.borders import extend
+from fusionkit_classical.borders import frame
 from fusionkit_classical.windows import box_sum
 
 __all__ = ["leaders", "select_largest", "shares"]
@@ -69,6 +69,6 @@ def select_largest(
 def _majority(marked: Tensor, radius: int) -> Tensor:
     """Mark the source that is marked most often in each window, border marks repeated outwards."""
     height, width = marked.shape[-2:]
-    votes = extend(extend(marked, -1, radius, radius, border="edge"), -2, radius, radius, border="edge")
+    votes = frame(marked, radius, border="edge")
     count = box_sum(votes.to(torch.float64), radius)[..., radius : radius + height, radius : radius + width]
     return count == count.amax(0, keepdim=True)

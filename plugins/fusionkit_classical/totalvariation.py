@@ -59,7 +59,7 @@ def l1_total_variation(target: Array, weight: float, *, iterations: int, toleran
     across, down = _gradient(image)
     error = np.zeros_like(target)
     dual_across, dual_down, dual_error = np.zeros_like(target), np.zeros_like(target), np.zeros_like(target)
-    tiny = np.finfo(target.dtype).tiny
+    threshold, tiny = weight / _GRADIENT_PENALTY, float(np.finfo(target.dtype).tiny)
     for _ in range(iterations):
         right = _GRADIENT_PENALTY * _gradient_transposed(across - dual_across, down - dual_down)
         right += _DATA_PENALTY * (target + error - dual_error)
@@ -74,7 +74,7 @@ def l1_total_variation(target: Array, weight: float, *, iterations: int, toleran
         dual_error += _RELAXATION * new_error + (1 - _RELAXATION) * error
 
         length = np.sqrt(np.square(dual_across) + np.square(dual_down))
-        keep = np.maximum(1 - (weight / _GRADIENT_PENALTY) / np.maximum(length, tiny), 0)
+        keep = np.maximum(length - threshold, 0) / np.maximum(length, max(threshold, tiny))
         old = across, down, error
         across, down = dual_across * keep, dual_down * keep
         error = dual_error - np.clip(dual_error, -1 / _DATA_PENALTY, 1 / _DATA_PENALTY)

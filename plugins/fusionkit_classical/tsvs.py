@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fusionkit_classical.borders import extend
+from fusionkit_classical.borders import frame
 from fusionkit_classical.method import ClassicalFuser
 from fusionkit_classical.options import check_window
 from fusionkit_classical.windows import box_mean
@@ -45,7 +45,7 @@ def median(image: Tensor, window: int) -> Tensor:
         Same shape.
     """
     radius = window // 2
-    wide = extend(extend(image, -1, radius, radius, border="edge"), -2, radius, radius, border="edge")
+    wide = frame(image, radius, border="edge")
     return wide.unfold(-2, window, 1).unfold(-2, window, 1).flatten(-2).median(-1).values
 
 

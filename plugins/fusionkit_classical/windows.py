@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fusionkit_classical.borders import extend
+from fusionkit_classical.borders import frame
 
 __all__ = ["box_mean", "box_sum", "guided_filter"]
 
@@ -50,7 +50,7 @@ def box_mean(image: Tensor, radius: int, *, border: Literal["cut", "edge"] = "cu
         count = box_sum(image.new_ones(image.shape[-2:]), radius)
         return box_sum(image, radius) / count
     height, width = image.shape[-2:]
-    wide = extend(extend(image, -1, radius, radius, border="edge"), -2, radius, radius, border="edge")
+    wide = frame(image, radius, border="edge")
     inner = box_sum(wide, radius)[..., radius : radius + height, radius : radius + width]
     return inner / (2 * radius + 1) ** 2
 
