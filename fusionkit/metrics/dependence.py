@@ -115,7 +115,7 @@ def tsallis_information(
         both = (joint > 0) & (product > 0)
         powers = torch.zeros_like(joint)
         powers[both] = joint[both] ** q * product[both] ** (1 - q)
-        return torch.where(constant, 0.0, (1 - powers.sum((1, 2))) / (1 - q))
+        return torch.where(constant, 0.0, (1 - powers.sum((1, 2))) / (1 - q)) + 0.0
 
     if transposed:
         # Now the levels' values matter, so the stretch that the toolbox starts with does too.
