@@ -1,0 +1,125 @@
+"""``fusionkit fuse``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("fuse")
+@click.option("-m", "--model", required=True, help="Run folder, weights file or name of a fuser.")
+@click.option("--task", help="Which of a fuser's shipped weights: ivif, mif, mfif, meif, or a plugin's task.")
+@click.option("-a", "first", type=_PATH, required=True, help="First source: infrared, CT/PET/SPECT, near, under.")
+@click.option("-b", "second", type=_PATH, required=True, help="Second source: visible, MRI, far, over.")
+@click.option("-s", "more", type=_PATH, multiple=True, help="A further source; may be repeated.")
+@click.option("-o", "--out", required=True, help="Result: a file, or a folder.")
+@click.option(
+    "--stretch",
+    type=click.Choice(["full", "none"]),
+    help="Stretch each fused luminance to its full range, or not.  [default: as the model's authors do]",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--bits", type=click.Choice(["8", "16", "32"]), help="Bits a sample.  [default: the sources' most]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["png", "tif", "jpg", "bmp"]),
+    default="png",
+    show_default=True,
+    help="Format of results in a folder.",
+)
+@click.option("--force", is_flag=True, help="Replace results that are there.")
+@click.option("--skip-bad", is_flag=True, help="Fuse the good pairs of folders and leave the others out.")
+def command(
+    model: str,
+    task: str | None,
+    first: Path,
+    second: Path,
+    more: tuple[Path, ...],
+    out: str,
+    stretch: Literal["full", "none"] | None,
+    device: str,
+    bits: str | None,
+    form: str,
+    force: bool,
+    skip_bad: bool,
+) -> None:
+    """Fuse aligned images, or folders of them matched by file name.
+
+    Prints the result's place. Of folders, every source is read first; if any cannot be fused, all such are named and
+    nothing is written, unless --skip-bad is given. Results that are there are kept unless --force is given. A folder
+    of results has a record of the model and settings in fusion.json.
+
+    \b
+    fusionkit fuse -m runs/refusion-mif-quick -a pet.png -b mri.png -o fused.png
+    fusionkit fuse -m laplacian -a near/ -b far/ -o fused/
+    """
+    from fusionkit.errors import DataError
+    from fusionkit.fuse import load
+    from fusionkit.jobs import check_jobs, plan_jobs, run_jobs
+
+    depth = int(bits) if bits else None
+    plan = plan_jobs([first, second, *more], out, suffix=f".{form}", bits=depth, force=force)
+    loaded = load(model, task, device=device, stretch=stretch)
+    with _progress() as report, _notes():
+        if plan.folder is not None:
+            plan = check_jobs(plan, report=report)
+        for problem in plan.problems:
+            click.echo(f"{'skipped' if skip_bad else 'problem'}: {problem}", err=True)
+        if plan.problems and not (skip_bad and plan.jobs):
+            remedy = "none is left" if skip_bad else "correct them, or leave them out with --skip-bad"
+            total = len(plan.problems) + len(plan.jobs)
+            raise DataError(f"{len(plan.problems)} of {total} scenes cannot be fused: {remedy}")
+        run_jobs(loaded, plan, bits=depth, report=report)
+    click.echo(plan.jobs[0].target if plan.folder is None else plan.folder)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
+    """A function that draws a bar on a terminal; None where stderr is not one."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=total)
+            progress.update(bars[what], completed=done)
+
+        yield report
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Print the library's notes as lines of their own, each once; other warnings go their usual way."""
+    from fusionkit.fuse import FusionNote
+
+    said: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", FusionNote)
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: object) -> None:
+            if not issubclass(category, FusionNote):
+                usual(message, category, *rest)  # type: ignore[arg-type]
+            elif str(message) not in said:
+                said.add(str(message))
+                click.echo(f"note: {message}", err=True)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
