@@ -1,8 +1,7 @@
-"""Models: sources of every kind in, depth and metadata right, results saved; and finding a model by what it is called."""
+"""Models: sources of every kind, depth and metadata of the result; and finding a model by what it is called."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -26,12 +25,11 @@ MEAN = Model(ToyMean(), name="mean")
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue.fusers, "_registered", {})
     monkeypatch.setattr(ToyTrained, "shipped", {})
     for name, kind in TOYS.items():
         catalogue.fusers.register(name, kind)
-    yield
 
 
 def save(pixels: np.ndarray, path: Path, **options) -> Path:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -29,12 +28,11 @@ RNG = np.random.default_rng(11)
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(catalogue.fusers, "_registered", {})
     for name, kind in TOYS.items():
         catalogue.fusers.register(name, kind)
     monkeypatch.chdir(tmp_path)
-    yield
 
 
 @pytest.fixture
