@@ -72,6 +72,8 @@ def _pair(path: Path, line: int, row: dict[str, str], letters: list[str]) -> Pai
     if not row["name"] or given != letters[: max(len(given), 2)]:
         empty = "name" if not row["name"] else next(f"file_{x}" for x in letters if x not in given)
         raise DataError(f"{path}, line {line}: {empty} is empty")
+    if set(row["name"]) & set("/\\\0") or row["name"] in (".", ".."):
+        raise DataError(f"{path}, line {line}: name {row['name']!r} is no file name: fused images are called by it")
     return Pair(
         name=row["name"],
         files=tuple(path.parent / row[f"file_{letter}"] for letter in given),
