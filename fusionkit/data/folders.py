@@ -12,7 +12,7 @@ from fusionkit.data.pairset import IMAGE_SUFFIXES, Pair, PairSet, Problem
 from fusionkit.errors import DataError, UsageError
 from fusionkit.tasks import Task
 
-__all__ = ["SPLITS", "folder_pairs", "image_files", "match_by_stem", "match_listings", "source_folders"]
+__all__ = ["SPLITS", "children", "folder_pairs", "image_files", "match_by_stem", "match_listings", "source_folders"]
 
 SPLITS = ("train", "val", "test")
 """Sub-folders that are taken for splits when they hold the source folders."""
@@ -44,7 +44,7 @@ def folder_pairs(root: Path, task: Task, *, folders: Sequence[str] | None = None
         raise DataError(f"{root}: no such folder")
     if folders is not None and len(folders) < 2:
         raise UsageError(f"folders: at least two source folders are needed, got {list(folders)}")
-    below = {child.name: child for child in sorted(root.iterdir()) if child.is_dir()}
+    below = {child.name: child for child in children(root) if child.is_dir()}
     places = {_SPLIT_WORDS[name.lower()]: path for name, path in below.items() if name.lower() in _SPLIT_WORDS}
     direct = _named_folders(root, folders) if folders is not None else source_folders(root, task, required=not places)
     if direct:
@@ -82,7 +82,7 @@ def source_folders(root: Path, task: Task, *, required: bool = True) -> tuple[Pa
     Raises:
         fusionkit.errors.DataError: a source has no folder or more than one.
     """
-    below = {child.name.lower(): child for child in sorted(root.iterdir()) if child.is_dir()}
+    below = {child.name.lower(): child for child in children(root) if child.is_dir()}
     letters = list(itertools.takewhile(lambda letter: letter in below, string.ascii_lowercase))
     if len(letters) >= 2:
         return tuple(below[letter] for letter in letters)
@@ -162,7 +162,19 @@ def match_listings(
 def image_files(folder: Path) -> Mapping[str, list[Path]]:
     """The images directly in a folder by stem; hidden files are passed over."""
     stems: defaultdict[str, list[Path]] = defaultdict(list)
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file():
+    for file in children(folder):
+        if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
             stems[file.stem].append(file)
     return stems
+
+
+def children(folder: Path) -> list[Path]:
+    """What lies directly in a folder, sorted by name, without hidden entries.
+
+    Raises:
+        fusionkit.errors.DataError: the folder cannot be listed.
+    """
+    try:
+        return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed: {error.strerror}") from error

@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fusionkit.data.folders import match_listings
+from fusionkit.data.folders import children, match_listings
 from fusionkit.data.pairset import IMAGE_SUFFIXES, Pair, Problem
-from fusionkit.errors import DataError
 
 __all__ = ["Layout", "Part", "files_of"]
 
@@ -111,7 +110,7 @@ def files_of(root: Path, template: str) -> dict[str, list[Path]]:
     found: defaultdict[str, list[Path]] = defaultdict(list)
     *folders, last = template.split("/")
     for folder, fields in _descend(root, folders, {}):
-        for file in _children(folder):
+        for file in children(folder):
             if file.suffix.lower() in IMAGE_SUFFIXES and (bound := _bind(last, file.stem, fields)) is not None:
                 found["-".join(bound.values())].append(file)
     return dict(found)
@@ -121,16 +120,9 @@ def _descend(folder: Path, steps: Sequence[str], fields: dict[str, str]) -> Iter
     if not steps:
         yield folder, fields
         return
-    for child in _children(folder):
+    for child in children(folder):
         if (bound := _bind(steps[0], child.name, fields)) is not None and child.is_dir():
             yield from _descend(child, steps[1:], bound)
-
-
-def _children(folder: Path) -> list[Path]:
-    try:
-        return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be listed: {error.strerror}") from error
 
 
 def _bind(step: str, name: str, fields: Mapping[str, str]) -> dict[str, str] | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from fusionkit.data.folders import children
 from fusionkit.data.layouts import Layout
 from fusionkit.data.manifest import FILENAME, read_manifest
 from fusionkit.data.pairset import PairSet
@@ -96,7 +97,7 @@ class NamedDataset:
             if pairs:
                 origin = f"{self.name} in {place} (as {layout.source} publishes it)"
                 return self._described(PairSet(task, pairs, origin, problems=problems))
-        holds = ", ".join(sorted(child.name for child in folder.iterdir())[:6]) or "nothing"
+        holds = ", ".join([child.name for child in children(folder)][:6]) or "nothing"
         raise DataError(
             f"{folder} does not hold {self.name}: expected {self.layouts[0]}; it holds: {holds}; "
             f"the data set is published at {self.homepage}"
@@ -124,10 +125,10 @@ class NamedDataset:
     def _places(self, folder: Path) -> Iterator[Path]:
         yield folder
         wanted = _plain(self.name)
-        for child in sorted(folder.iterdir()):
+        for child in children(folder):
             if child.is_dir() and _plain(child.name).startswith(wanted):
                 yield child
-                yield from (inner for inner in sorted(child.iterdir()) if inner.is_dir())
+                yield from (inner for inner in children(child) if inner.is_dir())
 
 
 def _plain(name: str) -> str:
