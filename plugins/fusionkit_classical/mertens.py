@@ -48,7 +48,8 @@ def exposure_weights(stack: Tensor, *, contrast: float, saturation: float, expos
         E = prod over channels of exp(-(I - 0.5)^2 / (2 0.2^2))
 
     Args:
-        stack: ``(S, B, C, H, W)`` in [0, 1]; C is 3 (RGB), or 1 (grey: S is then left out).
+        stack: ``(S, B, C, H, W)`` in [0, 1]; C is 3 (RGB), or 1 (grey). S is left out for grey exposures. Samples
+            whose three channels are equal count as grey: their S is 0 everywhere and would hide the other measures.
         contrast: exponent wc.
         saturation: exponent ws.
         exposure: exponent we.
@@ -56,17 +57,21 @@ def exposure_weights(stack: Tensor, *, contrast: float, saturation: float, expos
     Returns:
         ``(S, B, 1, H, W)``, sums to 1 over the sources.
 
-    Source: Mertens et al. 2007, section 3.1; the border is mirrored.
+    Source: Mertens, Kautz, Van Reeth 2007, section 3.1; the border is mirrored.
     """
+    distance = (stack - _WELL_EXPOSED).square().sum(2, keepdim=True)
     if stack.shape[2] == 3:
         grey = (stack * stack.new_tensor(_GREY).view(3, 1, 1)).sum(2, keepdim=True)
         colour = (stack - stack.mean(2, keepdim=True)).square().sum(2, keepdim=True).sqrt() ** saturation
+        uncoloured = (stack == stack[:, :, :1]).flatten(2).all(2).all(0).view(-1, 1, 1, 1)
+        colour = torch.where(uncoloured, torch.ones_like(colour), colour)
+        distance = torch.where(uncoloured, distance / 3, distance)
     else:
         grey, colour = stack, torch.ones_like(stack)
     wide = frame(grey, 1, border="reflect")
     across, down = wide[..., 1:-1, :], wide[..., 1:-1]
     laplacian = across[..., :-2] + across[..., 2:] + down[..., :-2, :] + down[..., 2:, :] - 4 * grey
-    exposed = (-(stack - _WELL_EXPOSED).square().sum(2, keepdim=True) / (2 * _SIGMA**2)).exp()
+    exposed = (-distance / (2 * _SIGMA**2)).exp()
     weights = laplacian.abs() ** contrast * colour * exposed**exposure + _FLOOR
     return weights / weights.sum(0, keepdim=True)
 
@@ -96,7 +101,8 @@ class Mertens(ClassicalFuser):
     sources it returns them.
 
     Source: Mertens, Kautz, Van Reeth, "Exposure Fusion", Pacific Graphics 2007, all three exponents 1. Agrees with
-    ``cv2.createMergeMertens``, whose own sums come in no fixed order when it runs in several threads.
+    ``cv2.createMergeMertens``, whose sums come in no fixed order when it runs in several threads, but for grey
+    exposures with three channels, which are fused like those with one.
     """
 
     Config = MertensConfig

@@ -40,6 +40,15 @@ def test_each_half_comes_from_the_exposure_that_shows_it() -> None:
         assert pair[0].std() > 0.5 * pair[1].std()
 
 
+def test_grey_exposures_are_fused_alike_with_one_channel_and_with_three() -> None:
+    grey = torch.rand(2, 2, 1, 20, 17, dtype=torch.float64)
+    colour = torch.rand(2, 1, 3, 20, 17, dtype=torch.float64)
+    mixed = [torch.cat((grey[k].expand(-1, 3, -1, -1), colour[k])) for k in range(2)]
+    fused = Mertens()(*mixed)
+    assert torch.allclose(fused[:2], Mertens()(*grey).expand(-1, 3, -1, -1), atol=1e-9)
+    assert torch.allclose(fused[2:], Mertens()(*colour))
+
+
 def test_two_channels_are_refused() -> None:
     x = torch.rand(1, 2, 4, 4)
     with pytest.raises(UsageError, match=r"3 channels \(RGB\) or 1 \(grey\), got 2"):
