@@ -70,6 +70,7 @@ class CommandLine(click.Group):
             _leave_closed_pipe()
 
     def invoke(self, ctx: click.Context) -> None:
+        _keep_torch_importable()
         try:
             super().invoke(ctx)
             sys.stdout.flush()
@@ -128,6 +129,19 @@ def _take_debug(args: list[str]) -> tuple[list[str], bool]:
     """Take ``--debug`` out, wherever it stands before ``--``."""
     end = args.index("--") if "--" in args else len(args)
     return [arg for arg in args[:end] if arg != "--debug"] + args[end:], "--debug" in args[:end]
+
+
+def _keep_torch_importable() -> None:
+    """Spare PyTorch the entry points of every distribution where one of them cannot be parsed.
+
+    It reads them all as it is imported, to load device backends, and ends with whatever a malformed file raises.
+    """
+    from importlib.metadata import entry_points
+
+    try:
+        entry_points(group="torch.backends")
+    except Exception:  # third-party metadata: fusionkit plugins check tells what is wrong with it
+        os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 
 
 def _leave_closed_pipe() -> NoReturn:

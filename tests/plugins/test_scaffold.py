@@ -1,0 +1,167 @@
+"""``fusionkit plugins new``: names, refusals, and a package that installs, passes its own tests and is found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fusionkit.cli import main
+from fusionkit.errors import DataError, UsageError
+from fusionkit.plugins import scaffold
+from fusionkit.plugins.scaffold import create
+
+
+def shell(*command: str, cwd: Path | None = None, site: Path | None = None) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if site is not None:
+        env["PYTHONPATH"] = str(site)
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.mark.parametrize("name", ["edge-keeper", "fusionkit-edge-keeper", "fusionkit_edge-keeper", "edge_keeper"])
+def test_the_name_gives_folder_distribution_and_package(tmp_path: Path, name: str) -> None:
+    root = create(name, tmp_path / "new" / "folder")
+    assert root == tmp_path / "new" / "folder" / "fusionkit-edge-keeper"
+    assert (root / "src" / "fusionkit_edge_keeper" / "fuser.py").is_file()
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "fusionkit-edge-keeper"
+    assert {group.removeprefix("fusionkit.") for group in project["entry-points"]} == {
+        "fusers",
+        "loss_proposers",
+        "reconstructors",
+        "metrics",
+        "trainers",
+    }
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == ["fusionkit-edge-keeper"]
+
+
+def test_nothing_of_the_template_is_left_in_what_is_written(tmp_path: Path) -> None:
+    root = create("edge-keeper", tmp_path)
+    files = [path for path in root.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    for path in files:
+        assert "$" not in path.read_text()
+        assert not path.name.endswith(".template")
+    modes = {path.stat().st_mode & 0o777 for path in files}
+    assert len(modes) == 1
+    assert root.stat().st_mode & 0o500 == 0o500
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Edge Keeper", "for example 'edge-keeper'"),
+        ("2edge", "for example 'edge'"),
+        ("edge--keeper", "for example 'edge-keeper'"),
+        ("-edge", "for example 'edge'"),
+        ("édge", "for example 'dge'"),
+        ("../edge", "for example 'edge'"),
+        ("", "use lower-case letters"),
+        ("x" * 41, "at most 40 characters"),
+    ],
+)
+def test_a_name_that_cannot_be_a_packages_is_refused_with_one_that_can(tmp_path: Path, name: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        create(name, tmp_path)
+    assert told in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("refusion", "image-fusionkit 0.1.0 has a fuser 'refusion'"), ("ivif", "has a task 'ivif'")],
+)
+def test_a_name_that_is_taken_is_refused(tmp_path: Path, name: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        create(name, tmp_path)
+
+
+def test_a_name_whose_package_is_installed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="fusionkit_classical is installed already"):
+        create("classical", tmp_path)
+
+
+def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
+    root = create("edge-keeper", tmp_path)
+    (root / "README.md").write_text("mine")
+    result = CliRunner().invoke(main, ["plugins", "new", "edge-keeper", "--dir", str(tmp_path)])
+    assert result.exit_code == 4
+    assert result.stderr.startswith(f"error: {root}: is there already")
+    assert (root / "README.md").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"file/fusionkit-edge-keeper: cannot be written \(Not a directory\)"):
+        create("edge-keeper", tmp_path / "file")
+
+
+def test_nothing_is_left_when_writing_fails_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    write_text = Path.write_text
+
+    def full_disk(self: Path, *args: object, **kwargs: object) -> int:
+        if len(written) == 4:
+            raise OSError(28, "No space left on device")
+        written.append(self)
+        return write_text(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scaffold.Path, "write_text", full_disk)
+    with pytest.raises(DataError, match="No space left on device"):
+        create("edge-keeper", tmp_path)
+    assert len(written) == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A new package and the folder that pip installed it into."""
+    folder, site = tmp_path_factory.mktemp("scaffold"), tmp_path_factory.mktemp("site")
+    result = CliRunner().invoke(main, ["plugins", "new", "edge-keeper", "--dir", str(folder)])
+    assert result.exit_code == 0, result.stderr
+    root = Path(result.stdout.strip())
+    options = ["--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check", "-q"]
+    done = shell("pip", "install", *options, "--target", str(site), str(root))
+    assert done.returncode == 0, done.stderr
+    return root, site
+
+
+def test_the_new_package_passes_its_own_tests(installed: tuple[Path, Path]) -> None:
+    root, site = installed
+    done = shell("pytest", "-q", "-p", "no:cacheprovider", cwd=root, site=site)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "passed" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+def test_the_new_package_is_listed_and_loads_without_a_problem(installed: tuple[Path, Path]) -> None:
+    _, site = installed
+    listed = shell("fusionkit", "plugins", "list", site=site)
+    assert "fusionkit_edge_keeper.fuser:EdgeKeeperFuser" in listed.stdout
+    checked = shell("fusionkit", "plugins", "check", "fusionkit-edge-keeper", site=site)
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.splitlines() == [
+        "fuser edge-keeper (fusionkit-edge-keeper 0.1.0): ok",
+        "fuser edge-keeper-variance (fusionkit-edge-keeper 0.1.0): ok",
+        "reconstructor edge-keeper (fusionkit-edge-keeper 0.1.0): ok",
+        "loss proposer edge-keeper (fusionkit-edge-keeper 0.1.0): ok",
+        "trainer edge-keeper (fusionkit-edge-keeper 0.1.0): ok",
+        "metric edge-keeper-nearest (fusionkit-edge-keeper 0.1.0): ok",
+    ]
+
+
+@pytest.mark.parametrize("name", ["edge-keeper", "aa", "zz", "none", "u2-net3"])
+def test_the_new_package_is_clean_to_the_linter_whatever_its_name(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("ruff")
+    root = create(name, tmp_path)
+    for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        done = shell("ruff", *command, str(root))
+        assert done.returncode == 0, done.stdout
