@@ -71,7 +71,9 @@ def test_solver_agrees_with_another_algorithm_in_two_dimensions(weight: float) -
     target = np.kron(rng.uniform(-1, 1, (3, 4)), np.ones((7, 6))) + 0.1 * rng.standard_normal((21, 24))
     solved = l1_total_variation(target, weight, iterations=4000, tolerance=1e-8)
     other = primal_dual(target, weight, 6000)
-    assert objective(solved, target, weight) == pytest.approx(objective(other, target, weight), rel=1e-4)
+    reached, reference = objective(solved, target, weight), objective(other, target, weight)
+    assert reached <= reference * (1 + 1e-6)
+    assert reached == pytest.approx(reference, rel=2e-3)
 
 
 def test_default_options_come_within_a_thousandth_of_the_optimum() -> None:
