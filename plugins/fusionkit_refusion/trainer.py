@@ -47,18 +47,18 @@ class ReFusionTrainer(BilevelTrainer):
     presets = {
         "quick": {
             "trainer": {
-                "epochs": 40,
-                "meta_steps": 5,
+                "epochs": 30,
+                "meta_steps": 10,
                 "fusion_steps": 10,
                 "crop": 64,
                 "lr": 1e-3,
-                "lr_proposer": 5e-4,
+                "lr_proposer": 3e-3,
+                "lr_critic": 3e-3,
                 "hypergradient": "image",
-                "swap": False,
                 "average": 0.98,
                 "decay": "cosine",
             },
-            "proposer": {"dim": 8, "blocks": 1, "logit_cap": 2.0},
+            "proposer": {"dim": 8, "blocks": 1, "logit_cap": 4.0},
             "reconstructor": {"dim": 8, "blocks": 2},
         },
         "paper": {},
