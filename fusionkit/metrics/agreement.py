@@ -206,6 +206,7 @@ class QY(SceneMetric):
         needs="sources",
         sources="two",
         min_size=WINDOW.size,
+        undefined="windows where neither source varies: both weigh 1/2",
         notes=(
             "agrees with Z. Liu's metricYang and MEFB's Qy where no window is flat; in flat windows theirs is made of "
             "rounding errors, and can be in the thousands: rounding='toolbox' repeats them",
@@ -241,11 +242,14 @@ class QC(SceneMetric):
         equation="mean(s S(A, F) + (1 - s) S(B, F)), s = cov(A, F) / (cov(A, F) + cov(B, F)); 0 if s < 0, 1 if s > 1",
         needs="sources",
         sources="two",
+        symmetric=False,
         min_size=WINDOW.size,
+        undefined="windows where both covariances are 0: both sources weigh 1/2",
         notes=(
             "agrees with Z. Liu's metricCvejic, 2, and MEFB's Qc where no window is flat; in flat windows theirs is "
             "made of rounding errors: rounding='toolbox' repeats them",
-            "the paper cuts the weight s off at 0 and 1, all published code the quality: clip='weight' is the paper's",
+            "the paper cuts the weight s off at 0 and 1, all published code the quality, which makes the order of the "
+            "sources matter: clip='weight' is the paper's",
         ),
     )
     clip: Clip = "quality"

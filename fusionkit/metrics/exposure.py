@@ -145,6 +145,7 @@ class MEFSSIM(SceneMetric):
         equation="prod_l mean((2 cov(W, F) + C) / (var W + var F + C))^w_l, W the wanted patch",
         needs="sources",
         min_size=SIDE << (len(SCALE_WEIGHTS) - 1),
+        undefined="patches where no source varies: C / (var F + C); a negative mean of one of several scales: 0",
         differentiable=True,
         notes=(
             "agrees with the authors' mef_ms_ssim, MEFB's MEF_SSIM and what Tang's evaluation calls MS_SSIM; with "

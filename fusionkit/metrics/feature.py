@@ -223,6 +223,7 @@ def _info(name: str, feature: str, *notes: str) -> MetricInfo:
         equation="mean over S and windows of 2 (H(S) + H(F) - H(S, F)) / (H(S) + H(F))",
         needs="sources",
         min_size=3,
+        undefined="flat windows: 1 where both are flat, 0 where one is",
         notes=(
             "agrees with the authors' code; what MEFB calls FMI and Tang's evaluation FMI_pixel is its default, "
             "binary edge maps, which need MATLAB",

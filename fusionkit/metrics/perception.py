@@ -160,8 +160,11 @@ class QCB(SceneMetric):
         equation="mean(sum_X l_X min(C'_X, C'_F) / max(C'_X, C'_F)), l_X = C'_X^2 / sum_Y C'_Y^2",
         needs="sources",
         sources="two",
+        undefined="pixels where no image has contrast: 1; where the fused image alone has: 0; constants have none",
         notes=(
             "agrees with Z. Liu's metricChenBlum and MEFB's Qcb; VIFB's Qcb rounds ties of the stretch otherwise",
+            "in large black areas the contrast is a quotient of rounding errors: on medical images the third digit can "
+            "depend on the FFT library",
             "images are stretched to their full range first: a change of brightness or gain of any image is free",
         ),
     )
@@ -189,6 +192,7 @@ class QCV(SceneMetric):
         equation="sum(l_A D_A + l_B D_B) / sum(l_A + l_B) over blocks, l_X = sum |Sobel X|^5, D_X = mean CSF(X - F)^2",
         needs="sources",
         sources="two",
+        undefined="a constant image: stretched to 0; no edges in the sources: all blocks weigh the same",
         notes=("agrees with Z. Liu's metricChen and MEFB's Qcv; images are stretched to their full range first",),
     )
     block: int = 16

@@ -208,6 +208,7 @@ class QP(SceneMetric):
         needs="sources",
         sources="two",
         min_size=11,
+        undefined="a constant fused image: 0; sources without features: 1 if the fused image has none either, else 0",
         notes=(
             "agrees with Z. Liu's metricZhao and MEFB's Qp; there a constant fused image scores 0.997, here 0",
             "equal images score below 1: the fused map is not cut to the features, the sources' are",

@@ -163,6 +163,7 @@ class QS(SceneMetric):
         needs="sources",
         sources="two",
         min_size=LARGE.size,
+        undefined="windows where neither source varies: both weigh 1/2",
         differentiable=True,
         notes=("agrees with Z. Liu's metricPeilla, 1; the paper has the universal index on 8 x 8 pixels for SSIM",),
     )
@@ -187,6 +188,7 @@ class QW(SceneMetric):
         needs="sources",
         sources="two",
         min_size=LARGE.size,
+        undefined="windows where neither source varies: both weigh 1/2",
         differentiable=True,
         notes=(
             "agrees with Z. Liu's metricPeilla, 2; what MEFB calls Qw is images='edges'",
@@ -224,6 +226,7 @@ class QE(SceneMetric):
         needs="sources",
         sources="two",
         min_size=LARGE.size,
+        undefined="windows where neither source varies: both weigh 1/2",
         differentiable=True,
         notes=("Z. Liu's metricPeilla, 3, stops with an error; the edge factor agrees with MEFB's Qw",),
     )

@@ -77,6 +77,7 @@ class QM(SceneMetric):
         needs="sources",
         sources="two",
         min_size=4,
+        undefined="no detail in the sources: all positions weigh the same",
         notes=(
             "agrees with Z. Liu's metricPWW; three exponentials are summed, so 3 is best (1 with normalised=True)",
             "a difference of a few grey levels in a band already counts as lost",
