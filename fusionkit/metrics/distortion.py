@@ -133,7 +133,7 @@ class PSNR(SceneMetric):
         paper="Jagalingam, Hegde, A review of quality metrics for fused image, Aquatic Procedia 4, 2015",
         equation="10 log10(255^2 / mean over S of MSE(F, S))",
         needs="sources",
-        undefined="a fused image equal to every source: inf",
+        undefined="a fused image equal to every source: inf (nan if all are black and the peak is the fused image's)",
         differentiable=True,
     )
     peak: Literal["range", "fused"] = "range"

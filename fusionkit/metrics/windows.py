@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fusionkit.errors import UsageError, did_you_mean
+from fusionkit.metrics.histograms import histogram
 
 __all__ = ["Moments", "Padding", "Window", "filter_planes", "local_moments", "moments", "pad"]
 
@@ -121,15 +122,20 @@ def local_moments(images: Tensor, taps: tuple[float, ...], *, padding: Padding =
     if padding == "zeros":
         shift = images.new_zeros(1)
     else:
-        # Variances do not depend on a shift, but E[x^2] - E[x]^2 loses fewer digits around 0.
-        shift = images.detach().mean((-2, -1), keepdim=True).round()
+        # Variances do not depend on a shift, but E[x^2] - E[x]^2 loses fewer digits around 0: above all in flat areas,
+        # most of which have the most frequent level.
+        shift = torch.stack([histogram(plane).argmax(1) for plane in images.split(1, 1)], 1)
+        shift = shift[..., None, None].to(images.dtype)
         images = images - shift
     mean, square, product = (
         filter_planes(planes, taps, padding=padding)
         for planes in (images, images.square(), images[:, 1:] * images[:, :1])
     )
-    var = (square - mean.square()).clamp(min=0)
-    cov = product - mean[:, 1:] * mean[:, :1]
+    # A variance within the rounding of its terms is 0, and so is the covariance with a flat source. (With a flat fused
+    # image it is 0 too, but its derivative is not.)
+    var = square - mean.square()
+    var = torch.where(var > 8 * torch.finfo(var.dtype).eps * square, var, 0.0)
+    cov = torch.where(var[:, 1:] > 0, product - mean[:, 1:] * mean[:, :1], 0.0)
     mean = mean + shift
     return Moments(mean[:, :1], mean[:, 1:], var[:, :1], var[:, 1:], cov)
 
