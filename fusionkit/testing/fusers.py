@@ -53,7 +53,7 @@ def check_fuser(fuser: type[Fuser] | Fuser, *, sizes: Sequence[tuple[int, int]] 
     check_weights_file(subject, module, another, lambda each: [each(*sources)])
     if not trainable(module):
         return ()
-    check_functional(subject, module, lambda each: each(*sources))
+    check_functional(subject, module, another, lambda each: each(*sources))
     check_gradient(
         subject, "the fused image", lambda weights: functional_call(module, dict(weights), sources), trainable(module)
     )
@@ -76,7 +76,9 @@ def _check_declared(subject: str, module: Fuser) -> None:
         require(file.is_file(), subject, f"pretrained() names {file} for {task}, which is not there", "ship the file")
 
 
-def _fuse(subject: str, module: Fuser, sources: Sequence[Tensor]) -> Tensor:
+def _fuse(
+    subject: str, module: Fuser, sources: Sequence[Tensor], *, remedy: str = "take any H, W >= 1; pad inside"
+) -> Tensor:
     kept = [source.clone() for source in sources]
     shapes = " and ".join(str(tuple(source.shape)) for source in sources)
     try:
@@ -84,7 +86,7 @@ def _fuse(subject: str, module: Fuser, sources: Sequence[Tensor]) -> Tensor:
             fused = module(*sources)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
-        fail(subject, f"it fails on {sources[0].dtype} sources {shapes} ({reason})", "take any H, W >= 1; pad inside")
+        fail(subject, f"it fails on {sources[0].dtype} sources {shapes} ({reason})", remedy)
     require(isinstance(fused, Tensor), subject, f"it returns a {type(fused).__name__}", "return one tensor")
     for k, (source, before) in enumerate(zip(sources, kept, strict=True)):
         require_same(subject, f"it changes source {k} in place", source, before, "work on a copy")
@@ -139,9 +141,10 @@ def _check_memory_layout(subject: str, module: Fuser, sources: tuple[Tensor, ...
     """Strided views give what their copies give."""
     views = [source[..., ::2, 1::2] for source in sources]
     copies = [view.clone(memory_format=torch.contiguous_format) for view in views]
-    one, other = _fuse(subject, module, views), _fuse(subject, module, copies)
+    remedy = "take strided views: use reshape in place of view, or call contiguous()"
+    one, other = _fuse(subject, module, views, remedy=remedy), _fuse(subject, module, copies)
     what = "sources that are strided views give another image than their copies"
-    require_close(subject, what, one, other, 1e-9, "use reshape in place of view, or call contiguous()")
+    require_close(subject, what, one, other, 1e-9, remedy)
 
 
 def _check_second_derivatives(subject: str, module: Fuser, sources: tuple[Tensor, ...]) -> Notes:

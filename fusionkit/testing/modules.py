@@ -15,6 +15,9 @@ from fusionkit.testing.rules import check_config, fail, require, require_same
 
 M = TypeVar("M", bound=nn.Module)
 
+_GROUPS = 16  # of weights, for finite differences: what a large network costs is bounded
+_STEP = 1e-6
+
 
 def build(plugin: type[M] | M, base: type) -> tuple[str, M, Callable[[], M]]:
     """What to call a plugin, an instance that may be changed, and how to make another one of the same options."""
@@ -45,7 +48,7 @@ def check_weights_file(
         fail(
             subject, f"its state_dict cannot be written as safetensors ({reason})", "keep each tensor once, contiguous"
         )
-    fresh = another()
+    fresh = _alike(another(), module)
     with torch.no_grad():
         for parameter in fresh.parameters():
             parameter.add_(1)  # an equal initialisation would hide a weight that is not stored
@@ -53,23 +56,22 @@ def check_weights_file(
         fresh.load_state_dict(stored)
     except RuntimeError as error:
         fail(subject, f"a new instance does not load its state_dict ({error})", "make names depend on options alone")
-    fresh.train(module.training).to(next(module.parameters(), torch.empty(0)).dtype)
     remedy = "register every weight and table as a parameter or a persistent buffer"
     with torch.no_grad():
         for one, other in zip(outputs(module), outputs(fresh), strict=True):
             require_same(subject, "after its weights are saved and loaded it gives another result", other, one, remedy)
 
 
-def check_functional(subject: str, module: nn.Module, call: Callable[[nn.Module], Tensor]) -> None:
-    """Weights put in by ``torch.func.functional_call`` act as the module's own would."""
-    moved = copy.deepcopy(module)
+def check_functional(subject: str, module: M, another: Callable[[], M], call: Callable[[nn.Module], Tensor]) -> None:
+    """Weights put in by ``torch.func.functional_call`` act as they do in a new instance that holds them."""
     with torch.no_grad():
-        for parameter in moved.parameters():
-            parameter.mul_(0.9).add_(0.01)
-        expected = call(moved)
-        weights = dict(moved.named_parameters())
-        wrapped = _Called(module, call)
-        got: Tensor = functional_call(wrapped, {f"module.{name}": p for name, p in weights.items()}, ())
+        call(module)
+        state = {name: value.clone() for name, value in module.state_dict().items()}
+        weights = {name: p * 0.9 + 0.01 for name, p in module.named_parameters()}
+        fresh = _alike(another(), module)
+        fresh.load_state_dict({**state, **weights})
+        expected = call(fresh)
+        got: Tensor = functional_call(_Called(module, call), {f"module.{n}": w for n, w in weights.items()}, ())
     remedy = "read the parameters in forward each time, and keep no copies or caches of them"
     require_same(subject, "it ignores weights that torch.func.functional_call puts in", got, expected, remedy)
 
@@ -77,31 +79,57 @@ def check_functional(subject: str, module: nn.Module, call: Callable[[nn.Module]
 def check_gradient(
     subject: str, what: str, function: Callable[[Mapping[str, Tensor]], Tensor], weights: Mapping[str, Tensor]
 ) -> None:
-    """The gradient of a float64 function agrees with central differences, and every weight takes part."""
+    """The gradient of a float64 function agrees with central differences, and every weight takes part.
+
+    The weights are tried in groups, each along one direction: the larger part of it the gradient's own, so that the
+    slope is never small by chance, the rest random.
+    """
+    generator = torch.Generator().manual_seed(7)
     leaves = {name: w.detach().clone().requires_grad_() for name, w in weights.items()}
     result = function(leaves)
-    require(
-        result.requires_grad, subject, f"{what} has no gradient", "compute it with torch operations, without detach"
-    )
-    slopes = torch.autograd.grad(result.sum(), list(leaves.values()), allow_unused=True)
+    remedy = "compute it with torch operations, without detach"
+    require(result.requires_grad, subject, f"{what} has no gradient", remedy)
+    toward = torch.randn(result.shape, generator=generator, dtype=result.dtype)
+    slopes = torch.autograd.grad((result * toward).sum(), list(leaves.values()), allow_unused=True)
     unused = [name for name, slope in zip(leaves, slopes, strict=True) if slope is None]
-    remedy = "remove what is not used, or set requires_grad_(False)"
-    require(not unused, subject, f"{what} does not depend on {', '.join(unused[:5])}", remedy)
+    found = f"{what} does not depend on {', '.join(unused[:5])}"
+    require(not unused, subject, found, "use it without detach, or remove it")
+    gradient = {name: slope for name, slope in zip(leaves, slopes, strict=True) if slope is not None}
     names = list(leaves)
-
-    def of_values(*values: Tensor) -> Tensor:
-        return function(dict(zip(names, values, strict=True)))
-
-    try:
-        torch.autograd.gradcheck(of_values, tuple(leaves.values()), fast_mode=True, atol=1e-5, rtol=1e-3)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        fail(subject, f"the gradient of {what} is wrong ({reason})", "correct its backward, or what it detaches")
+    chunk = -(-len(names) // _GROUPS)
+    for group in (names[k : k + chunk] for k in range(0, len(names), chunk)):
+        own = unit({name: gradient[name] for name in group})
+        drawn = {n: torch.randn(gradient[n].shape, generator=generator, dtype=result.dtype) for n in group}
+        along = unit({name: own[name] + 0.7 * other for name, other in unit(drawn).items()})
+        expected = sum(float((gradient[name] * along[name]).sum()) for name in group)
+        with torch.no_grad():
+            ahead, behind = (
+                function({**leaves, **{name: leaves[name] + shift * along[name] for name in group}})
+                for shift in (_STEP, -_STEP)
+            )
+        slope = float(((ahead - behind) * toward).sum()) / (2 * _STEP)
+        found = (
+            f"the gradient of {what} in {', '.join(group[:5])} is wrong: its slope is {slope:.6g}, not {expected:.6g}"
+        )
+        close = abs(slope - expected) <= 1e-3 * abs(expected) + 1e-7
+        require(close, subject, found, "correct its backward, or what it detaches")
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:
     """The parameters that training changes, by name."""
     return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+def _alike(fresh: M, module: nn.Module) -> M:
+    """A new instance in the mode and precision of another."""
+    kind = next((p.dtype for p in module.parameters()), None)
+    return fresh.train(module.training).to(kind) if kind is not None else fresh.train(module.training)
+
+
+def unit(direction: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A direction over several tensors, of length 1 over all; as it is where it is zero."""
+    length = torch.stack([each.square().sum() for each in direction.values()]).sum().sqrt()
+    return {name: each / length.clamp_min(1e-300) for name, each in direction.items()}
 
 
 class _Called(nn.Module):

@@ -49,8 +49,10 @@ def require_terms(subject: str, terms: Any) -> None:
     for name, value in terms.items():
         fine = isinstance(value, Tensor) and value.ndim == 0
         require(fine, subject, f"the term {name!r} is not a scalar tensor", remedy)
-        finite = bool(torch.isfinite(value))
-        require(finite, subject, f"the term {name!r} is {float(value)}", "guard divisions, roots and logarithms")
+        finite = bool(torch.isfinite(value.detach()))
+        require(
+            finite, subject, f"the term {name!r} is {float(value.detach())}", "guard divisions, roots and logarithms"
+        )
 
 
 def check_config(subject: str, config: Any) -> None:

@@ -48,9 +48,7 @@ def seen(found: Discovery) -> set[tuple[str, str, str, str]]:
 
 
 def expected(world: dict[str, dict[str, dict[str, str]]], group: str) -> set[tuple[str, str, str, str]]:
-    return {
-        (dist, "2.5", name, target) for dist, own in world.items() for name, target in own.get(group, {}).items()
-    }
+    return {(dist, "2.5", name, target) for dist, own in world.items() for name, target in own.get(group, {}).items()}
 
 
 @given(world=worlds)

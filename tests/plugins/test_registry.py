@@ -57,7 +57,12 @@ def test_a_plugin_is_imported_on_first_use_and_once(offer, fusers: Make) -> None
 @pytest.mark.parametrize(
     ("source", "target", "stage", "told"),
     [
-        ("import a_module_nobody_has", "bad:X", "load", "install the package that has the module 'a_module_nobody_has'"),
+        (
+            "import a_module_nobody_has",
+            "bad:X",
+            "load",
+            "install the package that has the module 'a_module_nobody_has'",
+        ),
         ("import fusionkit.gone", "bad:X", "load", "install a version of bad that was made for this image-fusionkit"),
         ("1 / 0", "bad:X", "load", "ZeroDivisionError: division by zero"),
         ("def f(:\n", "bad:X", "load", "SyntaxError"),
@@ -174,7 +179,7 @@ def test_a_name_on_a_malformed_line_is_a_plugin_error_and_never_unknown(offer, f
 
 def test_an_unknown_name_tells_of_a_file_that_may_hold_it(offer, fusers: Make) -> None:
     registry = fusers(offer("binary", b"[fusionkit.fusers]\nx = \xff\xfe:X\n"))
-    with pytest.raises(UsageError, match="unknown fuser 'x'.*binary: entry_points.txt cannot be read"):
+    with pytest.raises(UsageError, match=r"unknown fuser 'x'.*binary: entry_points.txt cannot be read"):
         registry.get("x")
 
 
@@ -199,7 +204,9 @@ def test_an_object_of_the_wrong_kind_or_name_breaks_the_contract_of_tasks(offer,
 
 
 def test_a_metric_without_a_record_breaks_the_contract(offer, monkeypatch) -> None:
-    source = "from fusionkit.contracts import Metric\nclass M(Metric):\n    def __call__(self, fused, *s, truth=None): ..."
+    source = (
+        "from fusionkit.contracts import Metric\nclass M(Metric):\n    def __call__(self, fused, *s, truth=None): ..."
+    )
     folder = offer("metricky", {"fusionkit.metrics": {"M": "metricky:M"}}, modules={"metricky": source})
     monkeypatch.syspath_prepend(str(folder))
     registry = Registry(
@@ -241,7 +248,7 @@ def test_a_running_program_registers_and_replaces_its_own_names(fusers: Make, tm
 
 def test_a_running_program_cannot_take_an_installed_name_or_register_another_kind(offer, fusers: Make) -> None:
     registry = fusers(offer("lazy", {FUSERS: {"good": "lazy_good:Good"}}, modules={"lazy_good": GOOD}))
-    with pytest.raises(UsageError, match="'good' is a name of lazy 1.0"):
+    with pytest.raises(UsageError, match=r"'good' is a name of lazy 1.0"):
         registry.register("good", First)
     with pytest.raises(PluginError, match="not a subclass of"):
         registry.register("other", int)  # type: ignore[arg-type]

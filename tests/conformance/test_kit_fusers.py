@@ -1,0 +1,392 @@
+"""The kit passes sound fusers and proposers and names the rule that each broken one breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fusionkit.contracts import Fuser, LossProposer, Proposal, Terms
+from fusionkit.losses import weighted_fusion_loss
+from fusionkit.testing import check_fuser, check_loss_proposer
+
+SMALL = ((1, 1), (5, 6))
+
+
+@dataclass(frozen=True)
+class Width:
+    width: int = 3
+
+
+class Sound(Fuser):
+    Config = Width
+
+    def __init__(self, config: Width | None = None) -> None:
+        super().__init__(config)
+        self.first = nn.Conv2d(2, self.config.width, 3, padding=1)
+        self.last = nn.Conv2d(self.config.width, 1, 1)
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.first(torch.cat(sources, 1)))).sigmoid()
+
+
+class Mean(Fuser):
+    max_sources = None
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        return torch.stack(sources).mean(0)
+
+
+class OnlyBackward(torch.autograd.Function):
+    """A product without a forward-mode derivative."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(x, scale)
+        return x * scale
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:
+        x, scale = ctx.saved_tensors
+        return grad * scale, (grad * x).sum()
+
+
+class Wrong(OnlyBackward):
+    """The same with half the gradient."""
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:
+        x, scale = ctx.saved_tensors
+        return grad * scale, 0.5 * (grad * x).sum()
+
+
+class WrongTangent(OnlyBackward):
+    """The same with a forward-mode derivative that is not its own."""
+
+    @staticmethod
+    def forward(x: Tensor, scale: Tensor) -> Tensor:
+        return x * scale
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def jvp(ctx, x_tangent, scale_tangent):
+        x, _ = ctx.saved_tensors
+        return 2 * x * scale_tangent
+
+
+def scaled(function: type[torch.autograd.Function]) -> type[Fuser]:
+    class Scaled(Fuser):
+        def __init__(self, config: object = None) -> None:
+            super().__init__(config)
+            self.scale = nn.Parameter(torch.tensor(0.7))
+
+        def forward(self, *sources: Tensor) -> Tensor:
+            return function.apply(sources[0], self.scale).sigmoid()
+
+    return Scaled
+
+
+@pytest.mark.parametrize("fuser", [Sound, Mean, Sound(Width(5)), Mean()], ids=str)
+def test_a_sound_fuser_passes_without_notes(fuser: type[Fuser] | Fuser) -> None:
+    assert check_fuser(fuser) == ()
+
+
+def test_an_instance_is_left_as_it_was() -> None:
+    fuser = Sound()
+    before = {name: value.clone() for name, value in fuser.state_dict().items()}
+    check_fuser(fuser, sizes=SMALL)
+    assert fuser.training
+    for name, value in fuser.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, before[name])
+
+
+def test_a_fuser_without_forward_mode_passes_with_a_note() -> None:
+    (note,) = check_fuser(scaled(OnlyBackward), sizes=SMALL)
+    assert "no forward-mode derivative" in note
+
+
+class InPlace(Mean):
+    def forward(self, *sources: Tensor) -> Tensor:
+        return sources[0].add_(sources[1]).div_(2)
+
+
+class Escapes(Mean):
+    def forward(self, *sources: Tensor) -> Tensor:
+        return sources[0] + sources[1]
+
+
+class Nan(Mean):
+    def forward(self, *sources: Tensor) -> Tensor:
+        total = sources[0] + sources[1]
+        return sources[0] * sources[0] / total
+
+
+class Batchwise(Mean):
+    def forward(self, *sources: Tensor) -> Tensor:
+        return (sources[0] - sources[0].mean() + 0.5).clamp(0, 1)
+
+
+class Random(Mean):
+    def forward(self, *sources: Tensor) -> Tensor:
+        return torch.rand_like(sources[0])
+
+
+class Normed(Sound):
+    def __init__(self, config: Width | None = None) -> None:
+        super().__init__(config)
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        return self.norm(super().forward(*sources)).sigmoid()
+
+
+class Padded(Mean):
+    def forward(self, *sources: Tensor) -> Tensor:
+        return nn.functional.pad(sources[0], (1, 1, 1, 1), mode="reflect")[..., 1:-1, 1:-1]
+
+
+class Halved(Mean):
+    def forward(self, *sources: Tensor) -> Tensor:
+        return sources[0][..., ::2, ::2]
+
+
+class Single(Mean):
+    def forward(self, *sources: Tensor) -> Tensor:
+        return super().forward(*sources).float()
+
+
+class Fixed(Mean):
+    max_sources = None
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        first, second = sources
+        return (first + second) / 2
+
+
+class Viewing(Mean):
+    def forward(self, *sources: Tensor) -> Tensor:
+        return sources[0].view(-1).view(sources[0].shape)
+
+
+class Cached(Sound):
+    def __init__(self, config: Width | None = None) -> None:
+        super().__init__(config)
+        self.table = [1.0]
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        first = dict(self.__dict__.setdefault("kept", {}))
+        if not first:
+            self.__dict__["kept"]["last"] = self.last.weight.detach().clone()
+        weight = self.__dict__["kept"]["last"].to(sources[0].dtype)
+        hidden = torch.tanh(self.first(torch.cat(sources, 1)))
+        return (nn.functional.conv2d(hidden, weight) + 0 * self.last(hidden)).sigmoid()
+
+
+class Detached(Sound):
+    def forward(self, *sources: Tensor) -> Tensor:
+        return super().forward(*sources).detach()
+
+
+class Idle(Sound):
+    def __init__(self, config: Width | None = None) -> None:
+        super().__init__(config)
+        self.idle = nn.Parameter(torch.zeros(2))
+
+
+class Forgetful(Sound):
+    def __init__(self, config: Width | None = None) -> None:
+        super().__init__(config)
+        self.register_buffer("table", torch.rand(1), persistent=False)
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        return super().forward(*sources) * self.table.to(sources[0])
+
+
+class Tied(Sound):
+    def __init__(self, config: Width | None = None) -> None:
+        super().__init__(config)
+        self.again = nn.Parameter(self.first.weight)
+        self.again = self.first.weight
+
+
+@dataclass
+class Thawed:
+    width: int = 3
+
+
+class ThawedOptions(Mean):
+    Config = Thawed
+
+
+@dataclass(frozen=True)
+class Needy:
+    width: int
+
+
+class NeedyOptions(Mean):
+    Config = Needy
+
+
+class NoConfig(Mean):
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class OddSpace(Mean):
+    space = "hsv"  # type: ignore[assignment]
+
+
+class OddCount(Mean):
+    max_sources = 1
+
+
+@pytest.mark.parametrize(
+    ("fuser", "told"),
+    [
+        (InPlace, "it changes source 0 in place; work on a copy"),
+        (Escapes, "keep the result in [0, 1]"),
+        (Nan, "two black sources give values that are not finite"),
+        (Batchwise, "treat samples apart"),
+        (Random, "two equal calls in training mode differ"),
+        (Normed, "a call in training mode changes 'norm."),
+        (Padded, "take any H, W >= 1; pad inside"),
+        (Halved, "give the same size back"),
+        (Single, "return the dtype of the sources"),
+        (Fixed, "it fails on torch.float32 sources (2, 1, 1, 1) and (2, 1, 1, 1) and (2, 1, 1, 1)"),
+        (Viewing, "use reshape in place of view"),
+        (Cached, "read the parameters in forward each time"),
+        (Detached, "the fused image has no gradient"),
+        (Idle, "the fused image does not depend on idle"),
+        (Forgetful, "register every weight and table as a parameter or a persistent buffer"),
+        (Tied, "cannot be written as safetensors"),
+        (scaled(Wrong), "the gradient of the fused image in scale is wrong"),
+        (scaled(WrongTangent), "its forward-mode derivative is not that of its backward"),
+        (ThawedOptions, "Config Thawed is not frozen"),
+        (NeedyOptions, "does not build by its defaults"),
+        (NoConfig, "it cannot be built from its options"),
+        (OddSpace, "space is 'hsv'"),
+        (OddCount, "max_sources is 1"),
+        (nn.Identity, "it is not a Fuser"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_broken_fuser_is_told_the_rule_and_the_remedy(fuser: type[Fuser], told: str) -> None:
+    with pytest.raises(AssertionError) as caught:
+        check_fuser(fuser, sizes=SMALL)
+    message = str(caught.value)
+    assert told in message
+    assert message.startswith(f"Fuser {fuser.__name__}: ")
+
+
+class Proposes(LossProposer):
+    def __init__(self, config: object = None) -> None:
+        super().__init__(config)
+        self.body = nn.Conv2d(2, 2, 3, padding=1)
+
+    def forward(self, *sources: Tensor) -> Proposal:
+        return {"w": self.body(torch.cat(sources, 1)).softmax(1)}
+
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        return weighted_fusion_loss(fused, sources, proposal["w"], proposal["w"])
+
+
+class Equal(LossProposer):
+    def forward(self, *sources: Tensor) -> Proposal:
+        return {"w": torch.full_like(torch.cat(sources, 1), 1 / len(sources))}
+
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        return {"total": (proposal["w"] * (torch.cat(tuple(sources), 1) - fused).square()).sum(1).mean()}
+
+
+@pytest.mark.parametrize("proposer", [Proposes, Equal, Proposes()], ids=str)
+def test_a_sound_proposer_passes(proposer: type[LossProposer] | LossProposer) -> None:
+    assert check_loss_proposer(proposer) == ()
+
+
+def test_a_proposer_for_three_sources_passes() -> None:
+    assert check_loss_proposer(Equal, count=3, sizes=SMALL) == ()
+
+
+class Unnormalised(Proposes):
+    def forward(self, *sources: Tensor) -> Proposal:
+        return {"w": self.body(torch.cat(sources, 1)).sigmoid()}
+
+
+class Negative(Proposes):
+    def forward(self, *sources: Tensor) -> Proposal:
+        logits = self.body(torch.cat(sources, 1))[:, :1] * 9
+        return {"w": torch.cat((logits, 1 - logits), 1)}
+
+
+class OneMap(Proposes):
+    def forward(self, *sources: Tensor) -> Proposal:
+        return {"w": super().forward(*sources)["w"].sum(1, keepdim=True)}
+
+
+class NoTotal(Equal):
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        return {"loss": super().loss(proposal, fused, sources)["total"]}
+
+
+class Summed(Equal):
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        return {"total": super().loss(proposal, fused, sources)["total"] * len(fused)}
+
+
+class Rooted(Equal):
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        return {"total": (super().loss(proposal, fused, sources)["total"]).log()}
+
+
+class Unweighed(Proposes):
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        return {"total": (fused - sources[0]).square().mean() + proposal["w"][:, 0].mean()}
+
+
+class Blind(Equal):
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        return {"total": (proposal["w"] * torch.cat(tuple(sources), 1)).mean()}
+
+
+class BackwardOnlyLoss(Proposes):
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        error = OnlyBackward.apply((fused - sources[0]).square(), torch.ones((), dtype=fused.dtype))
+        return {"total": (proposal["w"][:, :1] * error).mean()}
+
+
+class HalfDetached(Proposes):
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        w = proposal["w"]
+        error = (w * (torch.cat(tuple(sources), 1) - fused).square()).sum(1)
+        return {"total": error.mean() + (w.detach()[:, :1] * fused).mean()}
+
+
+@pytest.mark.parametrize(
+    ("proposer", "told"),
+    [
+        (Unnormalised, "the map 'w' does not sum to 1"),
+        (Negative, "the map 'w' has negative weights; put a softmax over the sources last"),
+        (OneMap, "make it torch.float32 (2, 2, 1, 1): one channel a source"),
+        (NoTotal, 'the loss has no "total"'),
+        (Summed, "the loss of a batch is not the mean of its samples' losses"),
+        (Rooted, "the term 'total' is -inf"),
+        (Unweighed, "nothing can be learned"),
+        (Blind, "the loss has no gradient"),
+        (BackwardOnlyLoss, "cannot be differentiated in the fused image and its parameters"),
+        (HalfDetached, "the hypergradient is not what central differences give"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_broken_proposer_is_told_the_rule_and_the_remedy(proposer: type[LossProposer], told: str) -> None:
+    torch.manual_seed(3)
+    with pytest.raises(AssertionError) as caught:
+        check_loss_proposer(proposer, sizes=SMALL)
+    assert told in str(caught.value)

@@ -1,0 +1,67 @@
+"""Everything that is registered loads and keeps the contract of its kind."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from fusionkit.config import as_dict, resolve
+from fusionkit.plugins import catalogue
+from fusionkit.plugins.registry import Registry
+from fusionkit.testing import (
+    check_fuser,
+    check_loss_proposer,
+    check_metric,
+    check_reconstructor,
+    check_trainer,
+)
+
+FEW_SIZES = ((1, 1), (1, 9), (17, 31))
+
+
+def built_in(registry: Registry[Any]) -> list[str]:
+    return [entry.name for entry in registry.entries() if entry.built_in]
+
+
+@pytest.mark.parametrize("registry", catalogue.registries(), ids=lambda registry: registry.kind)
+def test_every_built_in_name_loads(registry: Registry[Any]) -> None:
+    problems = {entry.name: registry.problem(entry) for entry in registry.entries() if entry.built_in}
+    assert {name: str(problem) for name, problem in problems.items() if problem} == {}
+
+
+@pytest.mark.parametrize("name", built_in(catalogue.fusers))
+def test_every_fuser_keeps_its_contract(name: str) -> None:
+    check_fuser(catalogue.fusers.get(name), sizes=FEW_SIZES)
+
+
+@pytest.mark.parametrize("name", built_in(catalogue.loss_proposers))
+def test_every_loss_proposer_keeps_its_contract(name: str) -> None:
+    check_loss_proposer(catalogue.loss_proposers.get(name), sizes=FEW_SIZES)
+
+
+@pytest.mark.parametrize("name", built_in(catalogue.reconstructors))
+def test_every_reconstructor_keeps_its_contract(name: str) -> None:
+    check_reconstructor(catalogue.reconstructors.get(name), sizes=FEW_SIZES)
+
+
+@pytest.mark.parametrize("name", built_in(catalogue.metrics))
+def test_every_metric_keeps_its_contract(name: str) -> None:
+    check_metric(catalogue.metrics.get(name))
+
+
+@pytest.mark.parametrize("name", built_in(catalogue.trainers))
+def test_every_trainer_keeps_its_contract_in_every_preset(name: str) -> None:
+    trainer = catalogue.trainers.get(name)
+    for preset, values in trainer.presets.items():
+        # The preset's updates on a schedule that meets every stage within the steps that are tried.
+        short = {"epochs": 2, "meta_steps": 1, "fusion_steps": 2, "batch": 2, "crop": 24}
+        options = resolve(trainer.Config, (f"preset {preset}", values))
+        known = {field.name for field in dataclasses.fields(options.trainer)}
+        config = resolve(
+            trainer.Config,
+            (f"preset {preset}", as_dict(options)),
+            ("this test", {"trainer": {key: value for key, value in short.items() if key in known}}),
+        )
+        check_trainer(trainer, config=config)
