@@ -63,6 +63,10 @@ CANCELLATION = {
     "*": "g = cov / (var + 1e-10) of flat areas is a quotient of rounding errors; reference codes differ too"
 }
 CONSTANT = {"e_a_const": ZERO_BY_ZERO, "e_a_zero": ZERO_BY_ZERO, "e_f_const": ZERO_BY_ZERO, "e_all_const": ZERO_BY_ZERO}
+CONSTANT_FUSED = {"e_f_const": "a constant image has no phase: that code takes rounding errors for its features"}
+FFT_NOISE = {
+    "mripet_lap": "black areas: QCB is a quotient of two filtered images, both of which are rounding errors there"
+}
 TSALLIS_NOISE = {
     **dict.fromkeys(CONSTANT, "a constant image has an entropy of 1e-18 there instead of 0, and 1e-18^0.43 is 2e-8"),
     "e_all_const": ZERO_BY_ZERO,
@@ -189,9 +193,9 @@ RULES = (
     Rule("MEF_MS_SSIM", "ports.py", ("standard:MEF-SSIM",)),
     Rule("MEF_SSIM_1level", "MEFB", ("mefb:MEF-SSIM",)),
     Rule("MEF_SSIM_1level", "ports.py", ("mefb:MEF-SSIM",)),
-    Rule("QCB", "zhengliu", ("refusion:QCB",), CLOSE),
-    Rule("QCB", "MEFB", ("mefb:QCB",), CLOSE),
-    Rule("QCB", "VIFB", ("vifb:QCB",), CLOSE),
+    Rule("QCB", "zhengliu", ("refusion:QCB",), CLOSE, FFT_NOISE, limit=1e-3),
+    Rule("QCB", "MEFB", ("mefb:QCB",), CLOSE, FFT_NOISE, limit=1e-3),
+    Rule("QCB", "VIFB", ("vifb:QCB",), CLOSE, FFT_NOISE, limit=1e-3),
     Rule("QCV", "zhengliu", ("standard:QCV",), CLOSE, CONSTANT),
     Rule("QCV", "MEFB", ("mefb:QCV", "vifb:QCV"), CLOSE),
     Rule("QS", "zhengliu", ("standard:QS",), CLOSE),
@@ -199,9 +203,13 @@ RULES = (
     Rule("QW_edge", "MEFB", ("mefb:QW",), CLOSE),
     Rule("QY", "MEFB", ("mefb:QY",), 1e-4),
     Rule("QC", "MEFB", ("mefb:QC",), 1e-4),
-    Rule("QP", "zhengliu", ("standard:QP",), 1e-5),
+    Rule("QP", "zhengliu", ("standard:QP",), 1e-5, CONSTANT | CONSTANT_FUSED),
     Rule("QP", "MEFB", ("mefb:QP",), 1e-5),
     Rule("QM", "zhengliu", ("standard:QM",)),
+    Rule("FMI_none", "", ("standard:FMI-pixel",)),
+    Rule("FMI_gradient", "", ("standard:FMI-gradient",)),
+    Rule("FMI_dct", "", ("standard:FMI-dct", "tang:FMI-dct")),
+    Rule("FMI_w", "", ("standard:FMI-wavelet", "tang:FMI-wavelet"), CLOSE),
 )
 
 NOT_OURS = {

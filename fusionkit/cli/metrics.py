@@ -13,15 +13,13 @@ def command(name: str | None, profile: str | None, as_json: bool) -> None:
     """List fusion metrics and profiles, or explain the metric NAME and its convention under every profile."""
     import json
 
-    from fusionkit.metrics.naming import resolve
     from fusionkit.metrics.profiles import PROFILES, find_profile
     from fusionkit.metrics.report import aligned, explain, facts, overview
 
     if profile is not None:
         find_profile(profile)
     if name is not None:
-        (known,) = resolve([name])
-        click.echo(json.dumps(facts(known), indent=2) if as_json else explain(known))
+        click.echo(json.dumps(facts(name), indent=2) if as_json else explain(name))
         return
     head, rows = overview(profile)
     if as_json:

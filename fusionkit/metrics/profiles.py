@@ -106,6 +106,8 @@ _PROFILES = (
             "Nabf": {},
             "SSIM": {"padding": "replicate", "data_range": 1.0},
             "MEF-SSIM": {},
+            "FMI-dct": {},
+            "FMI-wavelet": {},
         },
     ),
     Profile(
@@ -142,7 +144,7 @@ _PROFILES = (
             "QNCIE": {},
             "QTE": {"form": "cvejic", "q": 1.85, "transposed": True},
             "Qabf": {"undefined": nan},
-            "QP": {},
+            "QP": {"finite": False},
             "SD": {},
             "SF": {"per": "pixel"},
             "QC": {"rounding": "toolbox", "drop_undefined": True},

@@ -13,7 +13,7 @@ from typing import Any
 
 from fusionkit.contracts import Metric, MetricInfo
 from fusionkit.errors import PluginError
-from fusionkit.metrics.naming import build, conventions
+from fusionkit.metrics.naming import build, conventions, resolve
 from fusionkit.metrics.profiles import PROFILES
 from fusionkit.plugins import catalogue
 
@@ -126,6 +126,7 @@ def overview(profile: str | None = None) -> tuple[tuple[str, ...], list[tuple[st
 
 def explain(name: str) -> str:
     """All that is known of a metric: its facts and its convention under every profile that has it."""
+    (name,) = resolve([name])
     metric = build(name)
     info = metric.info
     lines = [f"{info.name}: {info.title}"]
@@ -155,6 +156,7 @@ def explain(name: str) -> str:
 
 def facts(name: str) -> dict[str, Any]:
     """The same as data for JSON: the metric's info, its settings, and what every profile sets."""
+    (name,) = resolve([name])
     metric = build(name)
     return {
         **{key: _plain(value) for key, value in asdict(metric.info).items()},
