@@ -19,13 +19,13 @@ __all__ = ["main"]
 
 COMMANDS = {
     "train": "Train a fusion method.",
-    "fuse": "Fuse image pairs.",
-    "weights": "Show, convert and check weights files.",
-    "models": "List fusion methods and their weights.",
+    "fuse": "Fuse aligned images, or folders of them.",
+    "weights": "Look into weights files, and take up published ones.",
+    "models": "List the methods that can be used right away.",
     "data": "List, check and prepare data sets.",
     "sample": "Write the built-in sample pairs.",
     "score": "Score fused images against their sources.",
-    "metrics": "List fusion metrics and what they mean.",
+    "metrics": "List fusion metrics and profiles, or explain one.",
     "bench": "Compare methods over data sets.",
     "plugins": "List, check and create plugins.",
 }

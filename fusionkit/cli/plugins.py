@@ -79,20 +79,21 @@ def new_command(name: str, folder: Path) -> None:
 def _print_table(found: Findings) -> None:
     """A table on a terminal; aligned columns, one line an entry, in a pipe."""
     head = ("kind", "name", "from", "target", "problem")
-    rows = [
-        (f.kind, f.entry.name, f.entry.origin, f.entry.target, str(f.problem or "-"))
-        for f in found.findings
-    ]
+    rows = [(f.kind, f.entry.name, f.entry.origin, f.entry.target, str(f.problem or "-")) for f in found.findings]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*head)
+        # The target is left to the other forms: names stay whole on a narrow terminal, and problems are wrapped.
+        table = Table(box=None)
+        for column in (0, 1, 2, 4):
+            table.add_column(head[column], min_width=widths[column] if column < 4 else None)
         for row in rows:
-            table.add_row(*map(Text, row), style="red" if row[-1] != "-" else "")
+            cells = (Text(row[column]) for column in (0, 1, 2, 4))
+            table.add_row(*cells, style="red" if row[-1] != "-" else "")
         Console().print(table)
         return
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -191,3 +192,30 @@ def test_what_works_is_used_by_name_beside_all_that_is_broken(site: Path) -> Non
         "plug_clash_b",
         "infrared-visible image fusion | infrared-visible image fusion",
     ], done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo-terminals")
+def test_the_list_on_a_narrow_terminal_keeps_names_whole_and_wraps_problems(site: Path) -> None:
+    import pty
+
+    master, slave = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": str(site), "COLUMNS": "80", "TERM": "xterm"}
+    process = subprocess.Popen([sys.executable, "-m", "fusionkit", "plugins", "list"], stdout=slave, env=env)
+    os.close(slave)
+    shown = bytearray()
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(master)
+    assert process.wait(timeout=60) == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    for distribution, (name, *_) in PLUGINS.items():
+        if distribution != "plug-malformed":
+            assert any(line.split()[1:3] == [name, distribution] for line in lines), name
+    assert all(len(line) <= 80 for line in lines)
+    assert "needs" in "".join(lines)
