@@ -157,18 +157,13 @@ def _run(
     log_every: int = 10,
     checkpoint_seconds: float = 60.0,
 ) -> None:
-    done = 0
-    checkpoint = folder.load_checkpoint()
-    if checkpoint is not None:
-        done, state = checkpoint
-        trainer.load_state(state)
-    folder.rewind_metrics(done)
-    shown = _shown(trainer)
-    if done == 0:
-        save_snapshot(folder.path, 0, shown, trainer)
-    pending: list[tuple[str, Mapping[str, Tensor]]] = []
-    saved_at, saved_step, began, began_at = time.monotonic(), done, time.monotonic(), done
     with _stop_requested() as stop:
+        done = _take_up(folder, trainer)
+        shown = [trainer.source.whole(index) for index in sorted({0, len(trainer.source) // 2})]
+        if done == 0:
+            save_snapshot(folder.path, 0, shown, trainer)
+        pending: list[tuple[str, Mapping[str, Tensor]]] = []
+        saved_at, saved_step, began, began_at = time.monotonic(), done, time.monotonic(), done
         while done < trainer.steps:
             pending.append((trainer.stage(done), trainer.step(done)))
             done += 1
@@ -178,8 +173,7 @@ def _run(
             losses = _means(pending)
             pending.clear()
             _check_finite(losses, done, folder, saved_step)
-            rate = (time.monotonic() - began) / (done - began_at)
-            _log(folder, done, losses, rate)
+            _log(folder, done, losses, (time.monotonic() - began) / (done - began_at))
             if report is not None:
                 report(done, trainer.steps, losses)
             if done == trainer.steps or _pictured(done, trainer.steps) > _pictured(done - log_every, trainer.steps):
@@ -236,8 +230,13 @@ def _build(
     return kind(options, store, device=device, precision=record.precision, seed=record.seed)
 
 
-def _shown(trainer: MetaTrainer) -> list[tuple[Tensor, ...]]:
-    return [trainer.source.whole(index) for index in sorted({0, len(trainer.source) // 2})]
+def _take_up(folder: RunFolder, trainer: MetaTrainer) -> int:
+    """Load the last checkpoint, where there is one, and return the steps that it holds."""
+    done, state = folder.load_checkpoint() or (0, None)
+    if state is not None:
+        trainer.load_state(state)
+    folder.rewind_metrics(done)
+    return done
 
 
 def _absolute(spec: str) -> str:

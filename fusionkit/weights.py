@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import struct
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -118,7 +119,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         except (SafetensorError, OSError, struct.error) as error:
             raise DataError(f"{path}: is not a readable safetensors file ({error})") from None
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # PyTorch warns of pickle protocols it does not expect; what it cannot read it refuses below.
+            warnings.simplefilter("ignore", UserWarning)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DataError(
             f"{path}: holds more than tensors and was not opened, since that could run code in it: "
