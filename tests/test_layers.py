@@ -1,0 +1,98 @@
+"""Imports run one way, and the core knows no plugin."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "fusionkit"
+HEAVY = {"torch", "numpy", "cv2", "kornia", "scipy", "skimage", "matplotlib"}
+
+
+def _imports(file: Path, *, top_level: bool = False) -> set[str]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = list(tree.body) if top_level else list(ast.walk(tree))
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def _files(*parts: str) -> list[Path]:
+    place = CORE.joinpath(*parts)
+    found = [place] if place.suffix == ".py" else [f for f in place.rglob("*.py") if "template" not in f.parts]
+    assert found, place
+    return found
+
+
+def _reaches(files: list[Path], *targets: str) -> list[str]:
+    return [
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in files
+        for name in _imports(file)
+        if any(name == target or name.startswith(target + ".") for target in targets)
+    ]
+
+
+def test_the_core_never_imports_a_plugin() -> None:
+    files = [f for f in CORE.rglob("*.py") if "template" not in f.parts]
+    assert not _reaches(files, "fusionkit_refusion", "fusionkit_classical")
+
+
+@pytest.mark.parametrize("plugin", ["fusionkit_refusion", "fusionkit_classical"])
+def test_plugins_import_neither_each_other_nor_the_command_line(plugin: str) -> None:
+    files = list((ROOT / "plugins" / plugin).rglob("*.py"))
+    others = {"fusionkit_refusion", "fusionkit_classical"} - {plugin}
+    private = [
+        f"{f.name}: {name}" for f in files for name in _imports(f) if "._" in name and name.startswith("fusionkit.")
+    ]
+    assert not _reaches(files, *others, "fusionkit.cli", "fusionkit.runs", "fusionkit.train")
+    assert not private
+
+
+@pytest.mark.parametrize(
+    ("lower", "higher"),
+    [
+        (["errors.py"], ["fusionkit"]),
+        (["tasks.py"], ["fusionkit"]),
+        (["losses.py", "color.py", "imageio.py", "metrics", "data", "meta"], ["fusionkit.train", "fusionkit.fuse"]),
+        (["losses.py", "color.py", "imageio.py", "data", "meta"], ["fusionkit.runs", "fusionkit.weights"]),
+        (["losses.py", "color.py", "imageio.py", "metrics", "data"], ["fusionkit.meta"]),
+        (["fuse.py", "runs.py", "train.py", "weights.py", "metrics", "data", "meta", "plugins"], ["fusionkit.cli"]),
+        (["train.py", "fuse.py", "weights.py", "runs.py"], ["fusionkit.bench"]),
+    ],
+)
+def test_imports_run_one_way(lower: list[str], higher: list[str]) -> None:
+    assert not _reaches([file for part in lower for file in _files(part)], *higher)
+
+
+def test_no_command_imports_anything_heavy_before_it_runs() -> None:
+    slow = [
+        f"{file.name} imports {name}"
+        for file in _files("cli")
+        for name in _imports(file, top_level=True)
+        if name.partition(".")[0] in HEAVY
+    ]
+    assert not slow
+
+
+def test_entrypoints_is_imported_in_one_place() -> None:
+    files = [f.relative_to(CORE).as_posix() for f in CORE.rglob("*.py") if "entrypoints" in _imports(f)]
+    assert len(files) == 1
+    assert files[0].startswith("plugins/")
+
+
+def test_files_stay_one_room() -> None:
+    long = {
+        str(f.relative_to(ROOT)): n
+        for place in ("fusionkit", "plugins")
+        for f in (ROOT / place).rglob("*.py")
+        if (n := len(f.read_text(encoding="utf-8").splitlines())) > 400
+    }
+    assert not long
