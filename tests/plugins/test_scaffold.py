@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,17 @@ def test_the_new_package_is_clean_to_the_linter_whatever_its_name(tmp_path: Path
     for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
         done = shell("ruff", *command, str(root))
         assert done.returncode == 0, done.stdout
+
+
+def test_every_file_of_the_template_is_in_the_wheel(tmp_path: Path) -> None:
+    package = Path(scaffold.__file__).parents[1]
+    if not (package.parent / "pyproject.toml").is_file():
+        pytest.skip("needs the source tree, to build a wheel of it")
+    done = shell("hatchling", "build", "-t", "wheel", "-d", str(tmp_path), cwd=package.parent)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    template = {
+        path.relative_to(package.parent).as_posix() for path in (package / "plugins/template").rglob("*.template")
+    }
+    assert len(template) > 10
+    assert template <= set(zipfile.ZipFile(wheel).namelist())
