@@ -183,7 +183,7 @@ def _normalised_information(x: _Distributions, y: _Distributions) -> Tensor:
     logarithm = joint.abs().clamp_(min=torch.finfo(joint.dtype).tiny).log_()
     joint_entropy = -joint.mul_(logarithm).sum((0, 1))
     entropies = x.entropy + y.entropy
-    return ratio(2 * (entropies - joint_entropy), entropies)
+    return ratio(2 * (entropies - joint_entropy).clamp(min=0), entropies)
 
 
 @lru_cache(maxsize=8)
