@@ -37,7 +37,8 @@ class BilevelOptions:
         lr: learning rate of the fuser (Adam).
         lr_critic: learning rate of the critic (Adam); None takes ``lr``.
         lr_proposer: learning rate of the proposer; None takes ``lr``.
-        eta: step size of the inner updates F' and R'; None takes ``lr``.
+        eta: step size of the inner updates F' and R'; None takes ``lr``, and 1 for an inner step on the image.
+        indifference: weight of the pull of the proposed maps to 1/S in the outer loss; 0 is the paper's.
         proposer_update: ``"adam"``, ``"normalized"`` (``lr g / max|g|``, TDFusion's public rule) or ``"sgd"``.
         proposer_eps: eps of the proposer's Adam: the exact hypergradient carries a factor eta and is minute.
         hypergradient: ``"exact"`` through F', or ``"image"``: the inner step taken on the fused image.
@@ -61,6 +62,7 @@ class BilevelOptions:
     lr_critic: float | None = None
     lr_proposer: float | None = None
     eta: float | None = None
+    indifference: float = 0.0
     proposer_update: Literal["adam", "normalized", "sgd"] = "adam"
     proposer_eps: float = 1e-10
     hypergradient: Literal["exact", "image"] = "exact"
@@ -89,6 +91,8 @@ def check_options(options: BilevelOptions) -> None:
         value = getattr(options, name)
         if value is not None and not 0 < value < float("inf"):
             raise UsageError(f"trainer.{name}={value} must be a positive number")
+    if not 0 <= options.indifference < float("inf"):
+        raise UsageError(f"trainer.indifference={options.indifference} must be zero or a positive number")
     if not 0 <= options.average < 1:
         raise UsageError(f"trainer.average={options.average} must lie in [0, 1)")
     if options.scheme == "inner" and options.meta_steps == 0:
@@ -140,7 +144,7 @@ class BilevelTrainer(MetaTrainer):
         self.meta_steps = options.meta_steps if self._learns or options.scheme == "inner" else 0
         self.fusion_steps = options.fusion_steps if options.scheme != "inner" else 0
         lr = options.lr
-        self._eta = options.eta or lr
+        self._eta = options.eta or (lr if options.hypergradient == "exact" else 1.0)
         self._rules: dict[str, GradientRule] = {
             "fuser": make_rule("adam", fuser, lr),
             "critic": make_rule("adam", critic, options.lr_critic or lr),
@@ -185,8 +189,16 @@ class BilevelTrainer(MetaTrainer):
     def _meta_gradient(self, mtr: Batch, mts: Batch) -> MetaGradient:
         networks = self._fuser, self._proposer, self._critic
         if self.options.hypergradient == "image":
-            return image_meta_gradient(*networks, mts, eta=self._eta)
-        return meta_gradient(*networks, mtr, mts, eta_fuser=self._eta, eta_critic=self._eta, method=self._method)
+            return image_meta_gradient(*networks, mts, eta=self._eta, indifference=self.options.indifference)
+        return meta_gradient(
+            *networks,
+            mtr,
+            mts,
+            eta_fuser=self._eta,
+            eta_critic=self._eta,
+            indifference=self.options.indifference,
+            method=self._method,
+        )
 
     def _fusion_step(self, batch: Batch, factor: float) -> Terms:
         joint = self.options.scheme == "joint"

@@ -56,6 +56,7 @@ def meta_gradient(
     *,
     eta_fuser: float,
     eta_critic: float,
+    indifference: float = 0.0,
     method: Method = "forward",
 ) -> MetaGradient:
     """The hypergradient through one inner step of the fuser (and one of the critic).
@@ -71,6 +72,7 @@ def meta_gradient(
         mts: the batch of the outer loss, from other pairs.
         eta_fuser: step size of F'.
         eta_critic: step size of R'.
+        indifference: weight of :func:`leaning`, added to the outer loss.
         method: ``"forward"``, the exact form above, or ``"double_backward"``, the same number by a graph of the
             gradient, for fusers that have no forward-mode AD; it takes more time and two to three times the memory.
 
@@ -92,16 +94,19 @@ def meta_gradient(
     outer = _critic_loss(critic, critic_stepped, functional_call(fuser, stepped, mts.sources), mts)
 
     if second_order:
-        hyper = _gradients(outer["total"], dict(proposer.named_parameters()))
+        objective = outer["total"] + indifference * leaning(proposal)
+        hyper = _gradients(objective, dict(proposer.named_parameters()))
     else:
         u = _gradients(outer["total"], stepped)
         tangent = fused_tangent(fuser, u, mtr.sources)
-        hyper = along(proposer, proposal, fused.detach(), tangent, mtr.sources, scale=-eta_fuser)
+        slope_along = derivative_along(proposer, proposal, fused.detach(), tangent, mtr.sources)
+        objective = -eta_fuser * slope_along + indifference * leaning(proposal)
+        hyper = _gradients(objective, dict(proposer.named_parameters()))
     return MetaGradient(hyper, _cut(slope), critic_slope, _cut(inner), _cut(outer))
 
 
 def image_meta_gradient(
-    fuser: Fuser, proposer: LossProposer, critic: Critic, batch: Batch, *, eta: float
+    fuser: Fuser, proposer: LossProposer, critic: Critic, batch: Batch, *, eta: float = 1.0, indifference: float = 0.0
 ) -> MetaGradient:
     """The same question asked of the fused image itself: the inner step moves the pixels instead of the weights.
 
@@ -114,7 +119,8 @@ def image_meta_gradient(
         proposer: P.
         critic: R, or a downstream network.
         batch: the batch that both losses see.
-        eta: step size in image space; it scales the result and nothing else.
+        eta: step size in image space, a factor of the result.
+        indifference: weight of :func:`leaning`, added to the outer loss.
     """
     weights = dict(fuser.named_parameters())
     proposal = proposer(*batch.sources)
@@ -125,7 +131,9 @@ def image_meta_gradient(
     outer = critic.loss(image, batch)
     (tangent,) = torch.autograd.grad(outer["total"], image)
     # dL/dI_f carries the 1/(B H W) of a mean: without it, eta would depend on the size of the crops.
-    hyper = along(proposer, proposal, image.detach(), tangent * tangent.numel(), batch.sources, scale=-eta)
+    slope_along = derivative_along(proposer, proposal, image.detach(), tangent * tangent.numel(), batch.sources)
+    objective = -eta * slope_along + indifference * leaning(proposal)
+    hyper = _gradients(objective, dict(proposer.named_parameters()))
     return MetaGradient(hyper, slope, {}, _cut(inner), _cut(outer))
 
 
@@ -137,16 +145,10 @@ def fused_tangent(fuser: Fuser, direction: Mapping[str, Tensor], sources: Sequen
     return tangent
 
 
-def along(
-    proposer: LossProposer,
-    proposal: Proposal,
-    fused: Tensor,
-    tangent: Tensor,
-    sources: Sequence[Tensor],
-    *,
-    scale: float,
-) -> Parameters:
-    """``scale`` times d/dtheta_P of the derivative of L_f along ``tangent``, by parameter name.
+def derivative_along(
+    proposer: LossProposer, proposal: Proposal, fused: Tensor, tangent: Tensor, sources: Sequence[Tensor]
+) -> Tensor:
+    """The derivative of L_f with respect to the fused image along ``tangent``, with its graph to the proposal.
 
     Args:
         proposer: P.
@@ -154,14 +156,22 @@ def along(
         fused: where L_f is differentiated, ``(B, C, H, W)``, without a graph.
         tangent: the direction, same shape.
         sources: as ``proposal`` was made from.
-        scale: factor of the result.
     """
     with forward_ad.dual_level():
         total = proposer.loss(proposal, forward_ad.make_dual(fused, tangent), sources)["total"]
         slope = forward_ad.unpack_dual(total).tangent
         if slope is None:
             raise RuntimeError(f"{type(proposer).__name__}.loss does not depend on the fused image")
-        return _gradients(scale * slope, dict(proposer.named_parameters()))
+        return slope
+
+
+def leaning(proposal: Proposal) -> Tensor:
+    """How far the proposed maps lean to one source: the mean of (p - 1/S)^2, summed over the maps.
+
+    As a small part of the outer loss it lets every pixel follow its own evidence and stops the whole map from
+    running to one source, which a critic that has given up on the other one would never correct.
+    """
+    return torch.stack([(maps - 1 / maps.shape[1]).square().mean() for maps in proposal.values()]).sum()
 
 
 def critic_gradients(critic: Critic, fused: Tensor, batch: Batch) -> tuple[Terms, Parameters]:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
-from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
-from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Critic, Fuser, LossProposer, Proposal, Terms
 from fusionkit.meta import image_meta_gradient, meta_gradient, supports_forward_mode
-from fusionkit.meta.hypergradient import along, fused_tangent
+from fusionkit.meta.hypergradient import derivative_along, fused_tangent, leaning
+from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
+from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
 
 
 class Blend(Fuser):
@@ -187,7 +187,27 @@ def test_a_loss_that_ignores_the_fused_image_is_refused() -> None:
     proposer, batch = Deaf(), _batch()
     image = torch.rand_like(batch.sources[0])
     with pytest.raises(RuntimeError, match="does not depend on the fused image"):
-        along(proposer, proposer(*batch.sources), image, torch.ones_like(image), batch.sources, scale=1.0)
+        derivative_along(proposer, proposer(*batch.sources), image, torch.ones_like(image), batch.sources)
+
+
+@pytest.mark.parametrize("method", ["forward", "double_backward"])
+def test_indifference_adds_the_gradient_of_leaning(method: str) -> None:
+    networks, mtr, mts = _refusion(), _batch(), _batch()
+    settings = {"eta_fuser": 0.1, "eta_critic": 0.1, "method": method}
+    plain = meta_gradient(*networks, mtr, mts, **settings)  # type: ignore[arg-type]
+    pulled = meta_gradient(*networks, mtr, mts, indifference=0.4, **settings)  # type: ignore[arg-type]
+    proposer = networks[1]
+    expected = torch.autograd.grad(0.4 * leaning(proposer(*mtr.sources)), list(proposer.parameters()))
+    torch.testing.assert_close(
+        _flat(pulled.proposer) - _flat(plain.proposer), torch.cat([g.flatten() for g in expected])
+    )
+
+
+def test_leaning_is_zero_at_indifference_and_a_half_where_all_goes_to_one_of_two_sources() -> None:
+    even = torch.full((1, 2, 3, 3), 0.5)
+    one = torch.stack((torch.ones(1, 3, 3), torch.zeros(1, 3, 3)), 1)
+    assert float(leaning({"w": even, "v": even})) == 0
+    assert float(leaning({"w": one, "v": one})) == pytest.approx(0.5)
 
 
 def test_a_fuser_without_forward_mode_is_recognised() -> None:
