@@ -53,10 +53,9 @@ def over_sources(values: Tensor, reduction: Reduction) -> Tensor:
 
 def centred(image: Tensor) -> Tensor:
     """``(B, K, H, W)`` minus its mean over H and W; exactly 0 everywhere where a plane is constant."""
-    planes = image.flatten(2)
-    least, greatest = planes.amin(2), planes.amax(2)
-    mean = torch.where(least == greatest, least, planes.mean(2))
-    return image - mean[..., None, None]
+    # Counted from its first pixel a constant plane is 0 before any rounding.
+    shifted = image - image[..., :1, :1]
+    return shifted.sub_(shifted.mean((2, 3), keepdim=True))
 
 
 def correlation(x: Tensor, y: Tensor, undefined: float = 0.0) -> Tensor:

@@ -77,9 +77,8 @@ def sum_of_correlations_of_differences(
     Source: Aslantas and Bendes, AEU Int. J. Electron. Commun. 69, 2015. Subtraction in uint8, which saturates,
     gives other values.
     """
-    r_first = correlation(centred(fused - second), once(centred, first), undefined)
-    r_second = correlation(centred(fused - first), once(centred, second), undefined)
-    return (r_first + r_second)[:, 0]
+    f, a, b = (once(centred, image) for image in (fused, first, second))
+    return (correlation(f - b, a, undefined) + correlation(f - a, b, undefined))[:, 0]
 
 
 @dataclass(frozen=True, kw_only=True)
