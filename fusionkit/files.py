@@ -35,10 +35,10 @@ def written_aside(path: Path) -> Iterator[Path]:
         os.umask(umask)
         aside.chmod(0o666 & ~umask)
         os.replace(aside, path)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror or error}): free space or choose another place"
-        ) from None
+    except (OSError, SafetensorError) as error:
+        # safetensors reports a failed write as an error of its own.
+        cause = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be written ({cause}): free space or choose another place") from None
     finally:
         aside.unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -30,6 +31,8 @@ class BilevelOptions:
 
     Attributes:
         epochs: L.
+        warmup: epochs at the beginning that have no meta steps: a proposer that listens to an untrained critic
+            learns its accidents. 0 is the paper's.
         meta_steps: M, meta steps an epoch.
         fusion_steps: N, fusion steps an epoch.
         batch: pairs a batch.
@@ -54,6 +57,7 @@ class BilevelOptions:
     """
 
     epochs: int = 50
+    warmup: int = 0
     meta_steps: int = 600
     fusion_steps: int = 1600
     batch: int = 4
@@ -84,7 +88,7 @@ def check_options(options: BilevelOptions) -> None:
     for name in ("epochs", "batch", "crop", "decay_epochs"):
         if getattr(options, name) < 1:
             raise UsageError(f"trainer.{name}={getattr(options, name)} must be at least 1")
-    for name in ("meta_steps", "fusion_steps"):
+    for name in ("meta_steps", "fusion_steps", "warmup"):
         if getattr(options, name) < 0:
             raise UsageError(f"trainer.{name}={getattr(options, name)} must not be negative")
     for name in ("lr", "lr_critic", "lr_proposer", "eta", "proposer_eps"):
@@ -95,6 +99,10 @@ def check_options(options: BilevelOptions) -> None:
         raise UsageError(f"trainer.indifference={options.indifference} must be zero or a positive number")
     if not 0 <= options.average < 1:
         raise UsageError(f"trainer.average={options.average} must lie in [0, 1)")
+    if options.warmup >= options.epochs:
+        raise UsageError(f"trainer.warmup={options.warmup} must be less than trainer.epochs={options.epochs}")
+    if options.scheme == "inner" and options.warmup:
+        raise UsageError("trainer.scheme=inner has no fusion steps to warm up with: set trainer.warmup=0")
     if options.scheme == "inner" and options.meta_steps == 0:
         raise UsageError("trainer.scheme=inner trains in meta steps: set trainer.meta_steps above 0")
     if options.scheme != "inner" and options.fusion_steps == 0:
@@ -157,23 +165,31 @@ class BilevelTrainer(MetaTrainer):
 
     @property
     def steps(self) -> int:
-        return self.options.epochs * self._per_epoch
+        return self.options.warmup * self.fusion_steps + (self.options.epochs - self.options.warmup) * self._per_epoch
 
     @property
     def _per_epoch(self) -> int:
         return self.meta_steps + self.fusion_steps
 
+    def _locate(self, index: int) -> tuple[int, int]:
+        """Epoch of a step, and its number in it, below 0 for the epoch's meta steps."""
+        warm = self.options.warmup * self.fusion_steps
+        if index < warm:
+            return divmod(index, self.fusion_steps)
+        epoch, position = divmod(index - warm, self._per_epoch)
+        return self.options.warmup + epoch, position - self.meta_steps
+
     def stage(self, index: int) -> str:
-        return "meta" if index % self._per_epoch < self.meta_steps else "fusion"
+        return "meta" if self._locate(index)[1] < 0 else "fusion"
 
     def step(self, index: int) -> Terms:
-        epoch, position = divmod(index, self._per_epoch)
+        epoch, position = self._locate(index)
         plan = self._epoch_plan(epoch)
-        factor = self._decay(index)
+        factor = self._decay(index, epoch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            if position < self.meta_steps:
+            if position < 0:
                 return self._meta_step(plan.mtr[position], plan.mts[position], factor)
-            return self._fusion_step(self._crop(plan.ftr[position - self.meta_steps]), factor)
+            return self._fusion_step(self._crop(plan.ftr[position]), factor)
 
     def _meta_step(self, mtr_rows: Tensor, mts_rows: Tensor, factor: float) -> Terms:
         gradient = self._meta_gradient(self._crop(mtr_rows), self._crop(mts_rows))
@@ -249,12 +265,11 @@ class BilevelTrainer(MetaTrainer):
             self._plan = epoch, EpochPlan(drawn.mtr.to(home), drawn.mts.to(home), drawn.ftr.to(home))
         return self._plan[1]
 
-    def _decay(self, index: int) -> float:
+    def _decay(self, index: int, epoch: int) -> float:
         if self.options.decay == "cosine":
-            turn = torch.pi * index / max(self.steps, 1)
-            return 0.01 + 0.99 * 0.5 * (1 + float(torch.cos(torch.tensor(turn, dtype=torch.float64))))
+            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * index / self.steps))
         if self.options.decay == "step":
-            return float(0.1 ** (index // self._per_epoch // self.options.decay_epochs))
+            return float(0.1 ** (epoch // self.options.decay_epochs))
         return 1.0
 
     def _choose_method(self) -> Literal["forward", "double_backward"]:
