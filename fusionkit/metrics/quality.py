@@ -102,7 +102,7 @@ def piella_edge(
     Returns:
         ``(B,)`` in [-1, 1]; 1 where all images are one constant.
 
-    Source: Piella and Heijmans, ICIP 2003, equation 7.
+    Source: Piella and Heijmans, ICIP 2003.
     """
     grey, edges = (
         piella(fused, a, b, weighted=True, images=images, flat_variance=flat_variance, window=window, once=once)
