@@ -1,0 +1,112 @@
+"""What a leaderboard's rows must share to be compared: where a record, or a whole table, departs from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from fusionkit.bench.records import MetricUse, Record
+from fusionkit.errors import FusionkitError
+from fusionkit.plugins import catalogue
+from fusionkit.tasks import Task
+
+__all__ = ["departures", "find_task", "table_notes", "usual_images", "usual_stretch", "usual_use"]
+
+
+def find_task(name: str) -> Task | None:
+    """The task of that name; None where it is of a plugin that is not here or fails: the records still stand."""
+    try:
+        return catalogue.tasks.get(name)
+    except FusionkitError:
+        return None
+
+
+def usual_images(records: Sequence[Record]) -> tuple[str, int]:
+    """Fingerprint and number of pairs of the image set that most records have; of equally frequent ones the largest."""
+    counted = Counter((record.data.fingerprint, record.data.pairs) for record in records)
+    return max(counted, key=lambda found: (counted[found], found[1], found[0]))
+
+
+def usual_stretch(records: Sequence[Record]) -> str:
+    """The range stretch of most records, ``"none"`` before ``"full"``; "" where no record knows its own."""
+    counted = Counter(record.method.stretch for record in records if record.method.stretch)
+    return max(counted, key=lambda found: (counted[found], found), default="")
+
+
+def usual_use(records: Sequence[Record], metric: str) -> MetricUse:
+    """How most of the records that have a metric compute it."""
+    found = [record.metrics[metric] for record in records if metric in record.metrics]
+    counted = Counter(use.model_dump_json() for use in found)
+    return max(found, key=lambda use: counted[use.model_dump_json()])
+
+
+def departures(
+    record: Record, records: Sequence[Record], usual: tuple[str, int], ranking: Sequence[str]
+) -> tuple[str, ...]:
+    """How a record departs from its table, a short phrase each.
+
+    Args:
+        record: one of the records.
+        records: those of the table.
+        usual: what :func:`usual_images` gives for them.
+        ranking: the metrics that rank.
+    """
+    marks = []
+    if record.data.fingerprint != usual[0]:
+        marks.append(f"other images ({record.data.pairs} pairs, the table's are {usual[1]})")
+    if record.failures:
+        marks.append(f"{len(record.failures)} of {record.data.pairs} pairs failed")
+    if not record.images:
+        marks.append("no results")
+    if lacking := [metric for metric in ranking if metric not in record.metrics]:
+        marks.append(f"without {', '.join(lacking)}")
+    if record.method.stretch != (stretch := usual_stretch(records)):
+        own = {"full": "stretched to the full range", "none": "not stretched", "": "stretch not known"}
+        marks.append(f"{own[record.method.stretch]} (the table: {stretch or 'not known'})")
+    for metric, use in record.metrics.items():
+        common = usual_use(records, metric)
+        if (use.version, use.settings) != (common.version, common.settings):
+            marks.append(f"{metric} by {use.version}, with other settings or of another version than the table's")
+    return tuple(marks)
+
+
+def table_notes(
+    records: Sequence[Record],
+    task: Task | None,
+    ranking: Sequence[str],
+    images: Mapping[str, int],
+    pairs: int,
+    ranked: int,
+) -> tuple[str, ...]:
+    """What goes for a whole table: where it departs from its task's protocol, and what its ranks leave out.
+
+    Args:
+        records: those of the table.
+        task: their task, if it is known.
+        ranking: the metrics that rank.
+        images: metric -> number of images that the ranks by it rest on.
+        pairs: of the table's image set.
+        ranked: number of ranked rows.
+    """
+    head = records[0]
+    notes = []
+    if task is None:
+        notes.append(f"task {head.task} is not installed here: nothing is known of its protocol")
+    else:
+        if head.profile != task.profile:
+            notes.append(f"profile {head.profile}: the protocol of {task.name} is profile {task.profile}")
+        if head.split not in ("test", ""):
+            notes.append(f"split {head.split}: the protocol of {task.name} is the split test")
+        if absent := [metric for metric in task.metrics if metric not in ranking]:
+            notes.append(f"not measured: {', '.join(absent)}, of the protocol of {task.name}")
+    if ranked:
+        if left_out := [metric for metric in ranking if not images[metric]]:
+            notes.append(f"no rank by {', '.join(left_out)}: no image has a value for every ranked method")
+        if fewer := [f"{metric} ({images[metric]})" for metric in ranking if 0 < images[metric] < pairs]:
+            notes.append(
+                f"ranked on fewer than {pairs} images, those with a value for every method: {', '.join(fewer)}"
+            )
+    devices = sorted({image.cost.device for record in records for image in record.images if image.cost})
+    if len(devices) > 1:
+        notes.append(f"times are of different machines: {', '.join(devices)}")
+    return tuple(notes)
