@@ -12,11 +12,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
-from fusionkit_refusion.merge import CrossAttention
-from fusionkit_refusion.proposer import EqualProposer, ProposerOptions, ReFusionProposer
-from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
-from fusionkit_refusion.restormer import RestormerBlock
 from torch import Tensor
 
 import fusionkit
@@ -27,6 +22,11 @@ from fusionkit.errors import DataError, UsageError
 from fusionkit.imageio import read_image
 from fusionkit.testing import check_fuser, check_loss_proposer, check_reconstructor
 from fusionkit.weights import WeightsInfo, import_weights, load_fuser, save_fuser
+from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.merge import CrossAttention
+from fusionkit_refusion.proposer import EqualProposer, ProposerOptions, ReFusionProposer
+from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+from fusionkit_refusion.restormer import RestormerBlock
 
 
 def _parameters(module: torch.nn.Module) -> int:
@@ -150,7 +150,7 @@ def test_the_reconstructor_starts_near_the_fused_image() -> None:
 
 
 def test_heads_that_do_not_divide_are_refused_by_name() -> None:
-    with pytest.raises(UsageError, match="fuser.heads=3 does not divide fuser.dim=16"):
+    with pytest.raises(UsageError, match=r"fuser\.heads=3 does not divide fuser\.dim=16"):
         ReFusionFuser(FuserOptions(heads=3))
 
 
