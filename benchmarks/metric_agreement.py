@@ -279,13 +279,13 @@ class Images:
         return self.values[metric] * factor
 
 
-def compare(folder: Path, *, dtype: torch.dtype = torch.float64, triples: Sequence[str] = ()) -> list[Line]:
-    """Compare every reference value that a rule covers; ``triples`` restricts it to these."""
-    known = set(catalogue.metrics.names())
+def compare(folder: Path, *, dtype: torch.dtype = torch.float64, without: Sequence[str] = ()) -> list[Line]:
+    """Compare every reference value that a rule covers, but those of the metrics ``without``."""
+    known = set(catalogue.metrics.names()) - set(without)
     lines = [Line(rule, target) for rule in RULES for target in rule.targets if _name(target) in known]
     images = Images(folder, dtype)
     for row in sorted(_rows(folder), key=lambda r: r["triple_id"]):
-        if (triples and row["triple_id"] not in triples) or row["value"] == "ERROR":
+        if row["value"] == "ERROR":
             continue
         reference = float(row["value"] or "nan")
         for line in lines:

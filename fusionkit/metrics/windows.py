@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -83,10 +83,7 @@ def filter_planes(planes: Tensor, taps: tuple[float, ...], *, padding: Padding =
         ``(B, K, h, w)``; for ``"valid"`` ``h = ceil((H - len(taps) + 1) / stride)``.
     """
     planes = pad(planes, len(taps) // 2, padding)
-    if planes.is_cuda or (planes.requires_grad and torch.is_grad_enabled()):
-        return _convolved(planes, taps, stride)
-    # On a CPU shifted sums beat the one-channel convolution of torch by 3 to 15 times.
-    return _shifted(_shifted(planes, taps, 2, stride), taps, 3, stride)
+    return _correlate(_correlate(planes, taps, 2, stride), taps, 3, stride)
 
 
 def moments(
@@ -140,24 +137,49 @@ def local_moments(images: Tensor, taps: tuple[float, ...], *, padding: Padding =
     return Moments(mean[:, :1], mean[:, 1:], var[:, :1], var[:, 1:], cov)
 
 
-def _convolved(planes: Tensor, taps: tuple[float, ...], stride: int) -> Tensor:
-    channels, size = planes.shape[1], len(taps)
-    kernel = planes.new_tensor(taps)
-    down = kernel.view(1, 1, size, 1).expand(channels, 1, size, 1)
-    across = kernel.view(1, 1, 1, size).expand(channels, 1, 1, size)
-    planes = F.conv2d(planes, down, stride=(stride, 1), groups=channels)
-    return F.conv2d(planes, across, stride=(1, stride), groups=channels)
+class _Correlation(torch.autograd.Function):
+    """Correlation along one axis as a sum of shifted planes.
+
+    On a CPU that is 3 to 15 times as fast as the one-channel convolution of torch, and on a GPU it is not rounded to
+    TF32 as convolutions are by default.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(planes: Tensor, taps: tuple[float, ...], axis: int, stride: int) -> Tensor:
+        length = planes.shape[axis] - len(taps) + 1
+
+        def part(k: int) -> Tensor:
+            index = [slice(None)] * planes.ndim
+            index[axis] = slice(k, k + length, stride)
+            return planes[tuple(index)]
+
+        result = part(0) * taps[0]
+        for k in range(1, len(taps)):
+            result.add_(part(k), alpha=taps[k])
+        return result
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, tuple[float, ...], int, int], output: Tensor) -> None:
+        planes, ctx.taps, ctx.axis, ctx.stride = inputs
+        ctx.length = planes.shape[ctx.axis]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        """The adjoint: spread by the stride, then a full correlation with the taps reversed."""
+        edge = len(ctx.taps) - 1
+        spread = list(gradient.shape)
+        spread[ctx.axis] = ctx.length + edge
+        last = edge + (gradient.shape[ctx.axis] - 1) * ctx.stride
+        padded = gradient.new_zeros(spread).slice_scatter(gradient, ctx.axis, edge, last + 1, ctx.stride)
+        return _correlate(padded, ctx.taps[::-1], ctx.axis, 1), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *constants: None) -> Tensor:
+        return _correlate(tangent, ctx.taps, ctx.axis, ctx.stride)
 
 
-def _shifted(planes: Tensor, taps: tuple[float, ...], axis: int, stride: int) -> Tensor:
-    length = planes.shape[axis] - len(taps) + 1
-
-    def part(k: int) -> Tensor:
-        index = [slice(None)] * 4
-        index[axis] = slice(k, k + length, stride)
-        return planes[tuple(index)]
-
-    result = part(0) * taps[0]
-    for k in range(1, len(taps)):
-        result.add_(part(k), alpha=taps[k])
+def _correlate(planes: Tensor, taps: tuple[float, ...], axis: int, stride: int) -> Tensor:
+    result: Tensor = _Correlation.apply(planes, taps, axis, stride)  # type: ignore[no-untyped-call]
     return result

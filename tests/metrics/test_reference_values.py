@@ -36,7 +36,8 @@ def agreement() -> ModuleType:
 
 
 def test_every_profile_agrees_with_the_code_it_stands_for(folder: Path, agreement: ModuleType) -> None:
-    lines = agreement.compare(folder)
+    # Slow ones, held against the same values in their own tests.
+    lines = agreement.compare(folder, without=("QP", "FMI-pixel", "FMI-gradient", "FMI-dct", "FMI-wavelet"))
     assert sum(line.count for line in lines) > 3000
     assert all(line.count for line in lines)
     wrong = [
