@@ -1,0 +1,242 @@
+"""A whole bench: every method on every data set, shared between processes, going on where it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fusionkit.bench.contest import Contest
+from fusionkit.bench.datasets import Dataset, find_datasets
+from fusionkit.bench.methods import FuserSpec, ResultsSpec, check_names, contend, parse_fuser, parse_results, usable
+from fusionkit.bench.records import Record
+from fusionkit.bench.scoring import choose_metrics, score_image
+from fusionkit.bench.shards import Shard, shard_from
+from fusionkit.errors import DataError, UsageError
+from fusionkit.runs import environment
+from fusionkit.train import choose_device
+
+__all__ = ["BenchRequest", "Outcome", "run_bench"]
+
+Report = Callable[[str, int, int], None]
+"""Called as work goes on with what is being done, how many pairs are done and how many there are."""
+
+Say = Callable[[str], None]
+"""Called with a line for the user."""
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRequest:
+    """What to compare.
+
+    Attributes:
+        tasks: names of tasks; where empty, all that the data has.
+        fusers: ``[LABEL=]MODEL``, see :func:`fusionkit.bench.methods.parse_fuser`; where neither these nor results are
+            given, every usable fuser of each task.
+        results: ``NAME=DIR``: images that another program fused.
+        data: data sets, as :func:`fusionkit.data.find_pairs` takes them.
+        split: which pairs; ``"all"`` for every split.
+        metrics: names; the task's own if None.
+        profile: the metrics' convention; the task's own if None.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``.
+        limit: how many pairs of each data set; None for all.
+    """
+
+    tasks: tuple[str, ...] = ()
+    fusers: tuple[str, ...] = ()
+    results: tuple[str, ...] = ()
+    data: tuple[str, ...] = ("sample",)
+    split: str = "test"
+    metrics: tuple[str, ...] | None = None
+    profile: str | None = None
+    device: str = "auto"
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a bench came to.
+
+    Attributes:
+        records: for each data set, the record of each method, with only the images and metrics that were asked for.
+        failures: how many results or values are missing that were asked for.
+        leads: whether this process is the one to print and to write the board; the only one, or the first of several.
+    """
+
+    records: tuple[tuple[Record, ...], ...]
+    failures: int
+    leads: bool
+
+
+def run_bench(request: BenchRequest, out: Path, *, report: Report | None = None, say: Say = print) -> Outcome:
+    """Fuse, score and write everything down below ``out``; what is there already is not done again.
+
+    Args:
+        request: what to compare.
+        out: folder of the results, images and notes.
+        report: told of progress.
+        say: told in words of what failed and what is done.
+
+    Raises:
+        fusionkit.errors.FusionkitError: the request cannot be met, a model not be loaded or a file not be written.
+        KeyboardInterrupt: interrupted; what was done is kept.
+    """
+    shard = shard_from()
+    device = choose_device(shard.device(request.device))
+    specs: list[FuserSpec | ResultsSpec] = [parse_fuser(text) for text in request.fusers]
+    specs += [parse_results(text) for text in request.results]
+    check_names(specs)
+    datasets = find_datasets(request.data, request.tasks, split=request.split, limit=request.limit)
+    _check_tasks(specs, datasets)
+    contests = []
+    for dataset in datasets:
+        contests += _contests(request, out, dataset, specs, device, say if shard.rank == 0 else _silent)
+    contests = _answering(contests, say if shard.rank == 0 else _silent)
+    about = environment()
+    for contest in contests:
+        _run(contest, shard, about, report, say)
+    shard.wait()
+    outcome = _outcome(contests, about, shard, say)
+    shard.leave()
+    return outcome
+
+
+def _contests(
+    request: BenchRequest,
+    out: Path,
+    dataset: Dataset,
+    specs: Sequence[FuserSpec | ResultsSpec],
+    device: torch.device,
+    say: Say,
+) -> list[Contest]:
+    task = dataset.task
+    profile = request.profile or task.profile
+    metrics = choose_metrics(task, request.metrics, profile)
+    if not specs:
+        specs, problems = usable(task.name)
+        for problem in problems:
+            say(f"note: {problem}")
+        if not specs:
+            raise UsageError(f"no installed fuser can be used for {task.name} as it is: name one with --fuser")
+    found = []
+    for contender in contend(specs, task.name, device):
+        if contender.folder is not None:
+            place = ResultsSpec(contender.method.name, contender.folder).place(task.name, dataset.name, dataset.label)
+            contender = replace(contender, folder=place)
+        found.append(
+            Contest(
+                out,
+                dataset,
+                contender,
+                metrics,
+                profile,
+                lambda file, pair, some: score_image(
+                    file, pair.files, some, truth=pair.truth, profile=profile, device=device
+                ),
+            )
+        )
+    return found
+
+
+def _silent(line: str) -> None:
+    """What another process says is not said again."""
+
+
+def _answering(contests: Sequence[Contest], say: Say) -> list[Contest]:
+    """The contests without those in which a folder of results has no image of the data set.
+
+    Raises:
+        fusionkit.errors.DataError: a folder has no image of any data set.
+    """
+    names = {contest.name for contest in contests if contest.answers()}
+    for contest in contests:
+        if contest.answers():
+            continue
+        pair = contest.dataset.selected[0].name
+        line = f"{contest.contender.folder}: has no image of {contest.dataset.title} (called {pair}, ...)"
+        if contest.name not in names:
+            raise DataError(f"--results {contest.name}: {line}")
+        say(f"note: {contest.name} is left out: {line}")
+    return [contest for contest in contests if contest.answers()]
+
+
+def _check_tasks(specs: Sequence[FuserSpec | ResultsSpec], datasets: Sequence[Dataset]) -> None:
+    """Refuse a model that is for none of the tasks; one that is for some of them is compared on those."""
+    asked = list(dict.fromkeys(dataset.task.name for dataset in datasets))
+    for spec in specs:
+        tasks = spec.tasks() if isinstance(spec, FuserSpec) else None
+        if tasks is not None and not set(tasks) & set(asked):
+            raise UsageError(f"--fuser {spec.name}: is for {', '.join(tasks)}, and the data is for {', '.join(asked)}")
+
+
+def _run(contest: Contest, shard: Shard, about: dict[str, Any], report: Report | None, say: Say) -> None:
+    """Do this process's share of a contest and write its record."""
+    what = f"{contest.name} on {contest.dataset.title}"
+    pairs = shard.of(contest.dataset.selected)
+    try:
+        contest.look()
+        for done, pair in enumerate(pairs):
+            if report:
+                report(what, done, len(pairs))
+            contest.do(pair)
+        if report:
+            report(what, len(pairs), len(pairs))
+    except KeyboardInterrupt:
+        contest.save(about)
+        raise KeyboardInterrupt(f"what is done is kept in {contest.out}; the same command goes on from there") from None
+    contest.save(about)
+
+
+def _outcome(contests: Sequence[Contest], about: dict[str, Any], shard: Shard, say: Say) -> Outcome:
+    """Gather the records, and say what is missing in them."""
+    if shard.rank:
+        return Outcome((), 0, leads=False)
+    tables: dict[str, list[Record]] = {}
+    failures = 0
+    for contest in contests:
+        record = _asked_for(contest.save(about), contest)
+        tables.setdefault(contest.dataset.title, []).append(record)
+        for line, count in _missing(record, contest):
+            say(f"failed: {contest.name} on {contest.dataset.title}: {line}")
+            failures += count
+    return Outcome(tuple(tuple(records) for records in tables.values()), failures, leads=True)
+
+
+def _asked_for(record: Record, contest: Contest) -> Record:
+    names = [pair.name for pair in contest.dataset.selected]
+    return record.model_copy(
+        update={
+            "images": tuple(image for image in record.images if image.name in set(names)),
+            "failures": {
+                name: why
+                for name, why in record.failures.items()
+                if name in set(names) or name in contest.dataset.incomplete
+            },
+            "metrics": {name: record.metrics[name] for name in contest.metrics},
+        }
+    )
+
+
+def _missing(record: Record, contest: Contest) -> list[tuple[str, int]]:
+    """What is missing in a record, in lines with how much each stands for: one line a cause."""
+    causes: dict[str, list[str]] = {}
+    for name, why in record.failures.items():
+        causes.setdefault(why, []).append(name)
+    for metric in contest.metrics:
+        for image in record.images:
+            if image.scores.get(metric) is None:
+                causes.setdefault(image.reasons.get(metric, f"{metric} is not computed yet"), []).append(image.name)
+    there = {image.name for image in record.images} | set(record.failures)
+    for pair in contest.dataset.selected:
+        if pair.name not in there:
+            causes.setdefault("not done yet", []).append(pair.name)
+    return [(f"{_listed(names)}: {why}", len(names)) for why, names in causes.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"

@@ -1,0 +1,247 @@
+"""What is compared: fusers by name, trained models by run folder or weights file, and other programs' results."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fusionkit.bench.door import Failed, attempt
+from fusionkit.bench.records import Method, file_name
+from fusionkit.config import as_dict
+from fusionkit.contracts import Fuser
+from fusionkit.errors import DataError, UsageError
+from fusionkit.fuse import Model, load
+from fusionkit.plugins import catalogue
+from fusionkit.runs import MODEL
+from fusionkit.weights import WeightsInfo, import_weights, read_info
+
+__all__ = ["Contender", "FuserSpec", "ResultsSpec", "check_names", "contend", "parse_fuser", "parse_results", "usable"]
+
+
+@dataclass(frozen=True)
+class FuserSpec:
+    """A fuser as asked for.
+
+    Attributes:
+        name: what to call it.
+        model: name of a fuser, run folder or weights file.
+        fuser: the fuser that the file must be for, or "": then the file says it.
+    """
+
+    name: str
+    model: str
+    fuser: str = ""
+
+    @property
+    def file(self) -> Path | None:
+        """The weights file, or None for a fuser's name."""
+        path = Path(self.model).expanduser()
+        if not self.fuser and (self.model in catalogue.fusers.names() or not path.exists()):
+            return None
+        return path / MODEL if path.is_dir() else path
+
+    def tasks(self) -> tuple[str, ...] | None:
+        """The tasks that it can be compared on; None for any."""
+        file = self.file
+        if file is not None:
+            task = "" if self._is_foreign() else read_info(file).task
+            return (task,) if task else None
+        if self.model not in catalogue.fusers.names():
+            return None
+        kind = catalogue.fusers.get(self.model)
+        return tuple(kind.pretrained()) or kind.tasks
+
+    def _is_foreign(self) -> bool:
+        """Whether the file is a method's published weights, which do not say what they are."""
+        if not self.fuser or self.file is None:
+            return False
+        try:
+            own = read_info(self.file).fuser
+        except DataError:
+            return True
+        if own != self.fuser:
+            raise UsageError(f"--fuser {self.fuser}:{self.model}: these are weights of fuser {own!r}")
+        return False
+
+    def load(self, task: str, device: torch.device) -> tuple[Model, WeightsInfo | None]:
+        """The model, and what its weights file says of itself.
+
+        Raises:
+            fusionkit.errors.FusionkitError: as :func:`fusionkit.fuse.load`.
+        """
+        file = self.file
+        if file is not None and self._is_foreign():
+            fuser, info = import_weights(self.fuser, file, task=task)
+            return Model(fuser, name=self.name, task=task, device=device, digest=info.training["sha256"]), info
+        model = load(self.model, task, device=device)
+        if file is None:
+            file = catalogue.fusers.get(self.model).pretrained().get(task)
+        return model, read_info(file) if file else None
+
+
+@dataclass(frozen=True)
+class ResultsSpec:
+    """A folder of images that another program fused.
+
+    Attributes:
+        name: what to call it.
+        folder: the images, or sub-folders of them called like tasks and data sets.
+    """
+
+    name: str
+    folder: Path
+
+    def place(self, task: str, dataset: str, label: str) -> Path:
+        """The folder of a data set's images: ``TASK/DATASET``, ``DATASET`` or ``TASK`` below it, or itself."""
+        for parts in ((task, label), (task, dataset), (label,), (dataset,), (task,)):
+            if self.folder.joinpath(*parts).is_dir():
+                return self.folder.joinpath(*parts)
+        return self.folder
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method that is ready to be compared on one task.
+
+    Attributes:
+        method: what the record says of it.
+        model: what to fuse with; None for results.
+        folder: the results; None for a model.
+    """
+
+    method: Method
+    model: Model | None = None
+    folder: Path | None = None
+
+    @property
+    def identity(self) -> str:
+        """A digest of all that decides the fused images beside the sources; images of results speak for themselves."""
+        if self.model is None:
+            return "results"
+        decisive = self.method.model_dump_json(include={"fuser", "version", "config", "weights_sha256", "stretch"})
+        return hashlib.sha256(decisive.encode()).hexdigest()
+
+
+def parse_fuser(text: str) -> FuserSpec:
+    """``[LABEL=]MODEL``, where MODEL is a fuser's name, a run folder, a weights file, or ``FUSER:FILE``.
+
+    ``FUSER:FILE`` also takes weights as a method's authors published them. Without a label a name is called so, a
+    run after its folder and a file after its stem.
+
+    Raises:
+        fusionkit.errors.UsageError: nothing stands before or after the equals sign.
+    """
+    label, equals, model = text.partition("=")
+    if not equals or Path(text).expanduser().exists():
+        label, model = "", text
+    elif not label.strip() or not model.strip():
+        raise UsageError(f"--fuser {text!r}: write LABEL=MODEL, as in ours=runs/refusion-mif-quick")
+    fuser, colon, file = model.partition(":")
+    named = bool(colon) and fuser in catalogue.fusers.names() and Path(file).expanduser().exists()
+    spec = FuserSpec(label.strip(), file, fuser) if named else FuserSpec(label.strip(), model.strip())
+    if spec.name:
+        return spec
+    path = Path(spec.model).expanduser()
+    default = spec.model
+    if spec.file is not None:
+        default = (
+            path.resolve().name if path.is_dir() else path.stem if path.name != MODEL else path.resolve().parent.name
+        )
+    return FuserSpec(default, spec.model, spec.fuser)
+
+
+def parse_results(text: str) -> ResultsSpec:
+    """``NAME=DIR``.
+
+    Raises:
+        fusionkit.errors.UsageError: it is written otherwise.
+        fusionkit.errors.DataError: there is no such folder.
+    """
+    name, equals, folder = text.partition("=")
+    if not equals or not name.strip() or not folder:
+        raise UsageError(f"--results {text!r}: write NAME=DIR, the method's name and the folder of its fused images")
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise DataError(f"--results {text}: {path} is no folder")
+    return ResultsSpec(name.strip(), path)
+
+
+def check_names(specs: Iterable[FuserSpec | ResultsSpec]) -> None:
+    """Refuse two methods of one name, also where only their files would be called alike.
+
+    Raises:
+        fusionkit.errors.UsageError: always in that case.
+    """
+    taken: dict[str, str] = {}
+    for spec in specs:
+        file = file_name(spec.name).casefold()
+        if file in taken:
+            raise UsageError(
+                f"two methods are called {spec.name!r}: name them apart, as in --fuser other={taken[file]}"
+                if isinstance(spec, FuserSpec)
+                else f"two methods are called {spec.name!r}: name them apart, as in --results other={spec.folder}"
+            )
+        taken[file] = spec.model if isinstance(spec, FuserSpec) else str(spec.folder)
+
+
+def usable(task: str) -> tuple[list[FuserSpec], list[str]]:
+    """Every registered fuser that can be compared on a task as it is: made for it, and untrained or with weights.
+
+    Returns:
+        The fusers, and one line for each whose plugin cannot be used.
+    """
+    found: list[FuserSpec] = []
+    problems: list[str] = []
+    for name in catalogue.fusers.names():
+        try:
+            if attempt(lambda name=name: _is_ready(catalogue.fusers.get(name), task)):  # type: ignore[misc]
+                found.append(FuserSpec(name, name))
+        except Failed as error:
+            problems.append(f"{name} is left out: {error}")
+    return found, problems
+
+
+def _is_ready(kind: type[Fuser], task: str) -> bool:
+    if kind.tasks is not None and task not in kind.tasks:
+        return False
+    return task in kind.pretrained() or not any(True for _ in kind().parameters())
+
+
+def contend(specs: Sequence[FuserSpec | ResultsSpec], task: str, device: torch.device) -> list[Contender]:
+    """Make methods ready for a task; those that are for other tasks are left out.
+
+    Raises:
+        fusionkit.errors.FusionkitError: a model cannot be loaded.
+    """
+    ready = []
+    for spec in specs:
+        if isinstance(spec, ResultsSpec):
+            ready.append(Contender(Method(name=spec.name, kind="results", origin=str(spec.folder)), folder=spec.folder))
+        elif (tasks := spec.tasks()) is None or task in tasks:
+            ready.append(_loaded(spec, task, device))
+    return ready
+
+
+def _loaded(spec: FuserSpec, task: str, device: torch.device) -> Contender:
+    model, info = spec.load(task, device)
+    registered = info.fuser if info else spec.model
+    given = Path(spec.model).expanduser()
+    kind = type(model.fuser)
+    method = Method(
+        name=spec.name,
+        kind="fuser" if spec.file is None else "run" if given.is_dir() else "weights",
+        origin=spec.model,
+        fuser=f"{kind.__module__}:{kind.__qualname__}",
+        version=catalogue.fusers.entry(registered).origin,
+        config=as_dict(model.fuser.config),
+        weights_sha256=model.digest,
+        parameters=sum(parameter.numel() for parameter in model.fuser.parameters()),
+        stretch=model.stretch,
+        training=info.training if info else {},
+        reference=kind.reference,
+    )
+    return Contender(method, model=model)
