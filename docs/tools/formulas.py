@@ -1,0 +1,63 @@
+"""Formulas of the pages as inline SVG, drawn by matplotlib at build time: the pages need no script and no network."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
+
+_MARKED = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+_EM = 10.0
+_LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "Z"}
+# matplotlib sizes delimiters by \left and \right alone.
+_SIZES = re.compile(r"\\[Bb]igg?[lr]?(?![a-zA-Z])")
+_EXAMPLE = re.compile(r"<p>(fusionkit [^<]+)</p>")
+
+
+def drawn(tex: str, *, block: bool) -> str:
+    """One formula as SVG in the text's colour and size.
+
+    Args:
+        tex: the formula, in the part of TeX that matplotlib knows.
+        block: whether it stands by itself.
+
+    Raises:
+        ValueError: matplotlib cannot read it.
+    """
+    plain = " ".join(_SIZES.sub("", tex).replace(r"\mathrm{mean}\max", r"\mathrm{mean}\,\max").split())
+    if block:
+        plain = plain.replace(r"\frac", r"\dfrac")
+    path = TextPath((0, 0), f"${plain}$", size=_EM)
+    box = path.get_extents()
+    steps = []
+    for points, code in path.iter_segments(curves=True, simplify=False):
+        numbers = (f"{x:.2f} {-y:.2f}" for x, y in points.reshape(-1, 2))
+        steps.append(_LETTERS[code] + ("" if code == Path.CLOSEPOLY else " ".join(numbers)))
+    # Room for the strokes that antialiasing spreads over the edge.
+    left, top, width, height = box.x0 - 0.3, -box.y1 - 0.3, box.width + 0.6, box.height + 0.6
+    size = 1.12 if block else 1.0
+    style = f"width:{size * width / _EM:.3f}em;height:{size * height / _EM:.3f}em"
+    if not block:
+        style += f";vertical-align:{-(top + height) / _EM:.3f}em"
+    return (
+        f'<svg class="formula" role="img" style="{style}" viewBox="{left:.2f} {top:.2f} {width:.2f} {height:.2f}">'
+        f'<title>{html.escape(plain)}</title><path fill="currentColor" d="{"".join(steps)}"/></svg>'
+    )
+
+
+def on_page_content(content: str, page: Any, **_rest: Any) -> str:
+    """MkDocs calls this with the HTML of every page."""
+    if page.file.src_uri == "cli.md":
+        # The examples of a command's help, which click keeps apart from its paragraphs.
+        content = _EXAMPLE.sub(r"<pre><code>\1</code></pre>", content)
+
+    def replace(match: re.Match[str]) -> str:
+        tag, tex = match[1], html.unescape(match[2]).strip()
+        block = tex.startswith(r"\[")
+        svg = drawn(tex[2:-2].strip(), block=block)
+        return f'<{tag} class="arithmatex">{svg}</{tag}>'
+
+    return _MARKED.sub(replace, content)

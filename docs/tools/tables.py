@@ -1,0 +1,224 @@
+"""The tables of the pages, made from what is registered: ``python docs/tools/tables.py`` writes them anew.
+
+A table stands in a page between ``<!-- table: NAME -->`` and ``<!-- end of table -->``. A test compares them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent.parent
+_TABLE = re.compile(r"(<!-- table: (?P<name>[^\n]+?) -->\n)(?P<body>.*?)(<!-- end of table -->)", re.DOTALL)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *([_cell(text) for text in row] for row in rows)]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def options(target: str, prefix: str = "") -> str:
+    """The options of a dataclass: name, default and what its docstring says of each.
+
+    Args:
+        target: ``module:Class``.
+        prefix: stands before every name (``"trainer."``).
+    """
+    module, _, name = target.partition(":")
+    kind = getattr(import_module(module), name)
+    said = attributes(kind.__doc__ or "")
+    default = kind()
+    rows = []
+    for field in dataclasses.fields(kind):
+        value = getattr(default, field.name)
+        if not dataclasses.is_dataclass(value):
+            rows.append((f"`{prefix}{field.name}`", _value(value), said[field.name]))
+    return table(("option", "default", "what it is"), rows)
+
+
+def attributes(docstring: str) -> dict[str, str]:
+    """The ``Attributes:`` of a docstring, each as Markdown on one line."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in docstring.partition("Attributes:\n")[2].splitlines():
+        if not line.strip() or not line.startswith("        "):
+            break
+        start = re.match(r"        (\w+): (.*)", line)
+        if start:
+            name = start[1]
+            found[name] = start[2]
+        else:
+            found[name] += " " + line.strip()
+    return {name: _markdown(text) for name, text in found.items()}
+
+
+def tasks() -> str:
+    """Every task with its sources, the folders that hold them and the metrics of its tables."""
+    from fusionkit.plugins import catalogue
+
+    rows = []
+    for name in catalogue.tasks.names():
+        task = catalogue.tasks.get(name)
+        sources = (f"{role} (`{'`, `'.join(names)}`)" for role, names in zip(task.sources, task.folders, strict=True))
+        rows.append((f"`{name}`", task.title, *sources, " ".join(task.metrics)))
+    return table(("task", "what", "source a (folder names)", "source b (folder names)", "metrics"), rows)
+
+
+def datasets() -> str:
+    """Every named data set."""
+    from fusionkit.plugins import catalogue
+
+    rows = []
+    for name in catalogue.datasets.names():
+        record = catalogue.datasets.get(name)
+        pairs = ", ".join(
+            f"{'not stated' if n is None else n} {split or 'in all'}" for split, n in record.splits.items()
+        )
+        rows.append((f"[{name}]({record.homepage})", f"`{record.task}`", pairs, record.images, record.licence))
+    return table(("name", "task", "pairs", "images", "licence"), rows)
+
+
+def presets(trainer: str) -> str:
+    """What each preset of a trainer is for and what it sets."""
+    from fusionkit.plugins import catalogue
+
+    kind = catalogue.trainers.get(trainer)
+    rows = []
+    for name, values in kind.presets.items():
+        chosen = ", ".join(f"`{option}={_toml(value)}`" for option, value in _flat(values))
+        rows.append((f"`{name}`", kind.preset_notes.get(name, ""), chosen or "nothing: the defaults below"))
+    return table(("preset", "what it is for", "what it sets"), rows)
+
+
+def classical() -> str:
+    """Every fuser that has nothing to train."""
+    from fusionkit.plugins import catalogue
+
+    rows = []
+    for name in catalogue.fusers.names():
+        kind = catalogue.fusers.get(name)
+        if kind.__module__.startswith("fusionkit_classical."):
+            made_for = ", ".join(f"`{task}`" for task in kind.tasks) if kind.tasks else "any"
+            most = "any number" if kind.max_sources is None else str(kind.max_sources)
+            rows.append((f"[`{name}`](#{name})", made_for, most, kind.space, kind.reference))
+    return table(("fuser", "task", "sources a call", "works on", "defined by"), rows)
+
+
+def metrics() -> str:
+    """Every registered metric."""
+    from fusionkit.metrics.naming import conventions
+    from fusionkit.plugins import catalogue
+
+    rows = []
+    for name in catalogue.metrics.names():
+        info = catalogue.metrics.get(name).info
+        where = ", ".join(f"`{profile}`" for profile in conventions(name) if profile != "standard")
+        better = "higher" if info.higher_is_better else "lower"
+        span = f"{info.range[0]:g} to {info.range[1]:g}"
+        needs = info.needs if info.needs != "sources" else f"{info.needs} ({info.sources})"
+        rows.append((f"`{name}`", info.title, better, span, info.unit, needs, where or "none"))
+    return table(("metric", "title", "better", "range", "unit", "needs", "published profiles"), rows)
+
+
+def profiles() -> str:
+    """Every metric profile."""
+    from fusionkit.metrics.profiles import PROFILES
+
+    return table(
+        ("profile", "what it stands for", "follows"), ((f"`{p.name}`", p.title, p.source) for p in PROFILES.values())
+    )
+
+
+def groups() -> str:
+    """Every entry-point group and what its targets must be."""
+    from fusionkit.plugins.catalogue import registries
+
+    rows = []
+    for registry in registries():
+        contract = registry._base.replace(":", ".")
+        rows.append(
+            (f"`{registry.group}`", registry.kind, f"`{contract}`", "an instance" if registry._instances else "a class")
+        )
+    return table(("group", "kind", "contract", "the target is"), rows)
+
+
+def exit_codes() -> str:
+    """Every exit code of the command line."""
+    from fusionkit import cli, errors
+
+    rows = [("0", "done", "")]
+    rows.append(("1", "a bug of ours", "`--debug` shows the traceback; please report it"))
+    for kind in (errors.UsageError, errors.PluginError, errors.DataError, errors.DivergedError):
+        rows.append((str(kind.exit_code), _markdown(str(kind.__doc__)), f"`fusionkit.errors.{kind.__name__}`"))
+    rows.append(
+        (str(cli._INTERRUPTED), "Stopped by Ctrl-C or a polite kill; a training writes a checkpoint first.", "")
+    )
+    return table(("code", "meaning", "in Python"), rows)
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "classical": classical,
+    "datasets": datasets,
+    "exit codes": exit_codes,
+    "groups": groups,
+    "metrics": metrics,
+    "options": options,
+    "presets": presets,
+    "profiles": profiles,
+    "tasks": tasks,
+}
+
+
+def renewed(text: str) -> str:
+    """A page with its tables made anew."""
+
+    def replace(match: re.Match[str]) -> str:
+        name, *arguments = match["name"].split("|")
+        made = TABLES[name.strip()](*(argument.strip() for argument in arguments))
+        return f"{match[1]}\n{made}\n{match[4]}"
+
+    return _TABLE.sub(replace, text)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _markdown(text: str) -> str:
+    return " ".join(re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`").split())
+
+
+def _value(value: Any) -> str:
+    return f"`{value:.4g}`" if isinstance(value, float) else f"`{_toml(value)}`"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _flat(values: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def main() -> None:
+    """Write every page's tables anew."""
+    for page in sorted(DOCS.glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (made := renewed(text)) != text:
+            page.write_text(made, encoding="utf-8")
+            print(page)
+
+
+if __name__ == "__main__":
+    main()
