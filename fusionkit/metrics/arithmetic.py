@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from fusionkit.errors import UsageError, did_you_mean
+from fusionkit.metrics.scene import Once, direct
 
-__all__ = ["Reduction", "centred", "correlation", "logarithm", "over_sources", "ratio", "root"]
+__all__ = ["Reduction", "centred", "correlation", "length", "over_sources", "ratio", "root"]
 
 Reduction = Literal["sum", "mean"]
 """How a metric's values for the single sources become one."""
@@ -27,15 +28,6 @@ def root(x: Tensor) -> Tensor:
         return x.sqrt()
     zero = x == 0
     return torch.where(zero, 0.0, torch.where(zero, 1.0, x).sqrt())
-
-
-def logarithm(x: Tensor, base: float) -> Tensor:
-    """``log_base(x)``; base 2 gives bits, base e nats."""
-    if base == 2.0:
-        return x.log2()
-    if base == 10.0:
-        return x.log10()
-    return x.log() / torch.tensor(base, dtype=torch.float64).log().item()
 
 
 def over_sources(values: Tensor, reduction: Reduction) -> Tensor:
@@ -58,17 +50,22 @@ def centred(image: Tensor) -> Tensor:
     return shifted.sub_(shifted.mean((2, 3), keepdim=True))
 
 
-def correlation(x: Tensor, y: Tensor, undefined: float = 0.0) -> Tensor:
+def length(x: Tensor) -> Tensor:
+    """Euclidean length of each plane of ``(B, K, H, W)``: ``(B, K)``."""
+    return root(x.square().sum((2, 3)))
+
+
+def correlation(x: Tensor, y: Tensor, undefined: float = 0.0, *, once: Once = direct) -> Tensor:
     """Pearson's correlation over H and W of ``x`` and ``y``, which :func:`centred` gave.
 
     Args:
         x: ``(B, K, H, W)`` with zero mean.
         y: the same shape, or one channel for all.
         undefined: the value where either is constant.
+        once: see :mod:`fusionkit.metrics.scene`.
 
     Returns:
         ``(B, K)`` in [-1, 1].
     """
-    # A root of each sum before the product: the product of two sums can leave the range of float32.
-    scale = root(x.square().sum((2, 3))) * root(y.square().sum((2, 3)))
-    return ratio((x * y).sum((2, 3)), scale, undefined)
+    # Lengths before the product: the product of two sums of squares can leave the range of float32.
+    return ratio((x * y).sum((2, 3)), once(length, x) * once(length, y), undefined)

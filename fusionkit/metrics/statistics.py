@@ -54,7 +54,7 @@ def correlation_coefficients(fused: Tensor, *sources: Tensor, undefined: float =
         ``(B, S)`` in [-1, 1].
     """
     target = once(centred, fused)
-    return torch.cat([correlation(once(centred, s), target, undefined) for s in sources], 1)
+    return torch.cat([correlation(once(centred, s), target, undefined, once=once) for s in sources], 1)
 
 
 def sum_of_correlations_of_differences(
@@ -78,7 +78,8 @@ def sum_of_correlations_of_differences(
     gives other values.
     """
     f, a, b = (once(centred, image) for image in (fused, first, second))
-    return (correlation(f - b, a, undefined) + correlation(f - a, b, undefined))[:, 0]
+    r_first, r_second = (correlation(f - y, x, undefined, once=once) for x, y in ((a, b), (b, a)))
+    return (r_first + r_second)[:, 0]
 
 
 @dataclass(frozen=True, kw_only=True)
