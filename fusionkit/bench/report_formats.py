@@ -17,12 +17,12 @@ from rich.text import Text
 from fusionkit.bench.published import PublishedTable
 from fusionkit.bench.report_tables import Cell, Column, Leaderboard, Row
 
-__all__ = ["as_csv", "as_json", "as_markdown", "as_terminal", "memory", "parameters", "printable", "seconds"]
+__all__ = ["as_csv", "as_json", "as_markdown", "as_terminal", "memory", "parameters", "plain", "printable", "seconds"]
 
 _LEGEND = (
     "Means over images ± half of the 95 % bootstrap interval (percentile, 9999 draws). Best in bold, second-best "
     "underlined, among ranked rows. Rank: mean over the metrics of the rank. Wins: share of images on which a method "
-    "is better than another one, over rivals and metrics. Published rows are what papers print: never ranked or averaged."
+    "is better than another one, over rivals and metrics. Published rows are what papers print, never ranked."
 )
 
 
@@ -106,7 +106,7 @@ def as_csv(boards: Sequence[Leaderboard]) -> str:
 
 def as_json(boards: Sequence[Leaderboard]) -> str:
     """Everything as JSON: rows, intervals, win rates with their p-values, notes, published tables."""
-    return json.dumps({"format": 1, "tables": [_plain(board) for board in boards]}, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps({"format": 1, "tables": [plain(board) for board in boards]}, indent=1, ensure_ascii=False) + "\n"
 
 
 def heading(board: Leaderboard) -> str:
@@ -200,7 +200,8 @@ def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~])", r"\\\1", html.escape(printable(text), quote=False))
 
 
-def _plain(board: Leaderboard) -> dict[str, Any]:
+def plain(board: Leaderboard) -> dict[str, Any]:
+    """A table as plain data."""
     return {
         "task": board.task,
         "dataset": board.dataset,

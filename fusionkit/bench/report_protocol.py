@@ -60,9 +60,10 @@ def departures(
         marks.append("no results")
     if lacking := [metric for metric in ranking if metric not in record.metrics]:
         marks.append(f"without {', '.join(lacking)}")
-    if record.method.stretch != (stretch := usual_stretch(records)):
+    stretch = usual_stretch(records)
+    if record.method.stretch != stretch:
         own = {"full": "stretched to the full range", "none": "not stretched", "": "stretch not known"}
-        marks.append(f"{own[record.method.stretch]} (the table: {stretch or 'not known'})")
+        marks.append(f"{own[record.method.stretch]}, the other rows: {own[stretch]}")
     for metric, use in record.metrics.items():
         common = usual_use(records, metric)
         if (use.version, use.settings) != (common.version, common.settings):

@@ -1,0 +1,75 @@
+// The page: which table and image the address asks for, the theme, and the navigation.
+
+const { tables } = read('board');
+const main = document.getElementById('main');
+const picker = document.getElementById('picker');
+const theme = document.getElementById('theme');
+const titleOf = table => `${table.label}${tables.some(other => other !== table && other.label === table.label && other.task === table.task) ? ` (${table.profile})` : ''}`;
+
+let current = -1;
+const viewer = createViewer(shown => {
+  const parts = new URLSearchParams({ t: current });
+  if (shown) for (const [key, value] of [['i', shown.at], ['a', shown.a], ['b', shown.b], ['m', shown.mode]]) parts.set(key, value);
+  // Opening an image is a step that the browser's Back undoes; what is chosen in it is not.
+  const opened = shown && !new URLSearchParams(location.hash.slice(1)).has('i');
+  history[opened ? 'pushState' : 'replaceState'](null, '', `#${parts}`);
+});
+
+function showTable(number) {
+  if (number === current) return;
+  current = number;
+  const table = tables[number];
+  Object.assign(state, { sort: 'mean_rank', descending: false });
+  const openImage = (at, method) => viewer.open(number, table, at, method === undefined ? {} : { b: `method:${method}` });
+  const openMean = (row, metric) => openValues(number, table, row, metric, openImage);
+  const facts = [plural(table.pairs, 'pair'), plural(table.rows.length, 'method'), `profile ${table.profile}`];
+  main.replaceChildren(
+    el('div', { class: 'lead' },
+      el('p', { class: 'eyebrow' }, table.title), el('h1', {}, table.label),
+      el('ul', { class: 'chips' }, facts.map(fact => el('li', {}, fact))),
+      table.notes.length ? el('ul', { class: 'notes' }, table.notes.map(note => el('li', {}, note))) : null),
+    leaderboard(table, openMean),
+    el('div', { class: 'pair' }, plotSection(table), winsSection(table)),
+    gallerySection(number, table, openImage),
+    el('section', { class: 'quiet small sources' }, table.citations.map(text => el('p', {}, `Data: ${text}`)), table.licences.map(text => el('p', {}, `Licence of the data: ${text}`))));
+  document.title = `${table.label}: fusion leaderboard`;
+  picker.value = String(number);
+  for (const link of document.querySelectorAll('.side a')) {
+    if (Number(link.dataset.number) === number) link.setAttribute('aria-current', 'page'); else link.removeAttribute('aria-current');
+  }
+}
+
+function follow() {
+  const parts = new URLSearchParams(location.hash.slice(1));
+  const asked = Number(parts.get('t'));
+  const number = tables[asked] ? asked : 0;
+  const moved = number !== current;
+  showTable(number);
+  if (moved) window.scrollTo(0, 0);
+  if (parts.has('i')) viewer.open(number, tables[number], Number(parts.get('i')), { a: parts.get('a'), b: parts.get('b'), mode: parts.get('m') });
+  else viewer.close();
+}
+
+const THEMES = { auto: ['◐', 'Colours: as the system'], light: ['☀', 'Colours: light'], dark: ['☾', 'Colours: dark'] };
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  theme.textContent = THEMES[name][0];
+  theme.setAttribute('aria-label', THEMES[name][1]);
+  theme.title = THEMES[name][1];
+}
+function stored() { try { return localStorage.getItem('fusionkit-theme'); } catch { return null; } }
+theme.addEventListener('click', () => {
+  const names = Object.keys(THEMES);
+  const next = names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length];
+  setTheme(next);
+  try { localStorage.setItem('fusionkit-theme', next); } catch { /* a page from disk may have no storage: the choice lasts as long as the page */ }
+});
+setTheme(THEMES[stored()] ? stored() : 'auto');
+
+const groups = [...new Set(tables.map(table => table.title))].map(title => [title, tables.map((table, number) => ({ table, number })).filter(({ table }) => table.title === title)]);
+document.querySelector('.side').append(...groups.map(([title, entries]) => el('section', {}, el('h2', {}, title),
+  el('ul', {}, entries.map(({ table, number }) => el('li', {}, el('a', { href: `#t=${number}`, 'data-number': number }, titleOf(table), el('span', { class: 'quiet' }, ` ${table.pairs}`))))))));
+picker.append(...groups.map(([title, entries]) => el('optgroup', { label: title }, entries.map(({ table, number }) => option(number, titleOf(table), false)))));
+picker.addEventListener('change', () => { location.hash = `t=${picker.value}`; });
+window.addEventListener('hashchange', follow);
+follow();

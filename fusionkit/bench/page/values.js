@@ -1,0 +1,47 @@
+// The images behind a number: each value of one method by one metric, worst to best, with a strip of them all.
+
+function strip(values, metric) {
+  const known = values.filter(value => value !== null);
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const at = value => 10 + 480 * (high > low ? (value - low) / (high - low) : 0.5);
+  return svg('svg', { viewBox: '0 0 500 62', class: 'strip', role: 'img',
+    'aria-label': `${known.length} values from ${fixed(low, metric.decimals)} to ${fixed(high, metric.decimals)}` },
+    svg('line', { class: 'grid', x1: 10, x2: 490, y1: 40, y2: 40 }),
+    known.map(value => svg('line', { class: 'tickmark', x1: at(value), x2: at(value), y1: 14, y2: 40 })),
+    svg('text', { class: 'tick', x: 10, y: 57 }, fixed(low, metric.decimals)),
+    svg('text', { class: 'tick', x: 490, y: 57, 'text-anchor': 'end' }, fixed(high, metric.decimals)));
+}
+
+function openValues(number, table, row, metric, openImage) {
+  const dialog = document.getElementById('values');
+  const data = valuesOf(number);
+  const method = data.methods[table.rows.indexOf(row)];
+  const values = method.values[metric.name];
+  const cell = row.means[metric.name];
+  const entries = values.map((value, k) => ({ value, k, image: data.images[method.at[k]], reason: (method.reasons[k] || {})[metric.name] }));
+  const list = el('ol', { class: 'entries' });
+  const draw = descending => {
+    const ordered = [...entries].sort(byValue(entry => entry.value, descending));
+    list.replaceChildren(...ordered.map(entry => el('li', {},
+      el('button', { type: 'button', class: 'entry', onclick: () => openImage(method.at[entry.k], row.method) },
+        picture(method.fused[entry.k], ''),
+        el('span', { class: 'grow' }, entry.image.name, entry.reason ? el('span', { class: 'flag' }, entry.reason) : null),
+        el('span', { class: 'value' }, fixed(entry.value, metric.decimals + 1))))));
+  };
+  const failures = Object.entries(method.failures);
+  dialog.replaceChildren(
+    el('div', { class: 'bar' },
+      el('h2', { id: 'values-title' }, `${metric.name} of ${row.method}`),
+      el('button', { type: 'button', class: 'plain close', 'aria-label': 'Close', onclick: () => dialog.close() }, '✕')),
+    el('p', { class: 'facts' }, `mean ${fixed(cell.mean, metric.decimals)}`,
+      cell.low === null ? '' : `, 95 % interval ${fixed(cell.low, metric.decimals)} to ${fixed(cell.high, metric.decimals)}`,
+      `, ${plural(cell.count, 'image')}`, cell.missing ? `, ${cell.missing} without a value` : '', `; ${better(metric)}; unit ${metric.unit}; profile ${table.profile}`),
+    strip(values, metric),
+    el('label', { class: 'small' }, el('span', { class: 'quiet' }, 'order '), el('select', { onchange: event => draw((event.target.value === 'best') === metric.higher_is_better) },
+      option('worst', 'worst first', true), option('best', 'best first', false))),
+    list,
+    failures.length ? el('details', {}, el('summary', {}, `${plural(failures.length, 'pair')} failed`),
+      el('ul', {}, failures.map(([name, why]) => el('li', {}, el('b', {}, name), ` ${why}`)))) : null);
+  draw(!metric.higher_is_better);
+  openDialog(dialog);
+}

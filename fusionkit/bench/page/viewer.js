@@ -1,0 +1,124 @@
+// One image at full size: its sources, every method's result, weight maps where there are any, and all of its values.
+
+const MODES = [['slider', 'Slider'], ['side', 'Side by side'], ['difference', 'Difference']];
+
+function itemsOf(data, table, at) {
+  const image = data.images[at];
+  const items = image.sources.map((pair, k) => ({ id: `source:${k}`, label: data.roles[k] || `source ${k + 1}`, kind: 'source', pair }));
+  if (image.truth) items.push({ id: 'truth', label: 'known result', kind: 'source', pair: image.truth });
+  data.methods.forEach((method, m) => {
+    const k = method.at.indexOf(at);
+    const label = table.rows[m].method;
+    if (k < 0) { items.push({ id: `method:${label}`, label, kind: 'method', pair: null, why: method.failures[image.name] || 'no result' }); return; }
+    items.push({ id: `method:${label}`, label, kind: 'method', pair: method.fused[k], m, k });
+    for (const [name, ...pair] of method.maps[k] || []) items.push({ id: `map:${name}:${label}`, label: `${name} of ${label}`, kind: 'map', pair });
+  });
+  return items;
+}
+
+function valuesTable(data, table, at) {
+  const rows = data.methods.map((method, m) => ({ name: table.rows[m].method, method, k: method.at.indexOf(at) })).filter(row => row.k >= 0);
+  const value = (row, metric) => (row.method.values[metric.name] ? row.method.values[metric.name][row.k] : null);
+  const best = table.metrics.map(metric => {
+    const known = rows.map(row => value(row, metric)).filter(found => found !== null);
+    return metric.higher_is_better ? Math.max(...known) : Math.min(...known);
+  });
+  return el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Values of this image, scrolls sideways' },
+    el('table', { class: 'board compact' },
+      el('caption', { class: 'hidden' }, 'Values of this image'),
+      el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Method'), table.metrics.map(metric => el('th', { scope: 'col', title: better(metric) }, `${metric.name} ${arrow(metric)}`)), el('th', { scope: 'col' }, 'Time'))),
+      el('tbody', {}, rows.map(row => el('tr', {}, el('th', { scope: 'row', class: 'method' }, el('span', { class: 'name' }, row.name)),
+        table.metrics.map((metric, c) => {
+          const found = value(row, metric);
+          const reason = (row.method.reasons[row.k] || {})[metric.name];
+          return el('td', { class: `number ${found !== null && found === best[c] ? 'best' : ''}`, title: reason }, fixed(found, metric.decimals + 1));
+        }),
+        el('td', { class: 'number' }, time(row.method.seconds[row.k])))))));
+}
+
+function createViewer(remember) {
+  const dialog = document.getElementById('viewer');
+  const now = { number: 0, table: null, at: 0, a: null, b: null, mode: 'slider', gain: 4, full: false };
+  let stage = null;
+
+  function refresh() {
+    const items = itemsOf(valuesOf(now.number), now.table, now.at);
+    const chosen = side => {
+      const item = items.find(found => found.id === now[side]) || { id: now[side], label: 'not there', pair: null };
+      const pair = item.pair || ['', ''];
+      return { ...item, address: (now.full && pair[1]) || pair[0] };
+    };
+    stage.show(chosen('a'), chosen('b'), now.mode, now.gain);
+    for (const side of ['a', 'b']) dialog.querySelector(`select[name=${side}]`).value = now[side];
+    for (const button of dialog.querySelectorAll('[data-side]')) button.setAttribute('aria-pressed', String(now[button.dataset.side] === button.dataset.id));
+    for (const radio of dialog.querySelectorAll('input[name=mode]')) radio.checked = radio.value === now.mode;
+    dialog.querySelector('.gain').hidden = now.mode !== 'difference';
+    remember(now);
+  }
+
+  function go(at) {
+    now.at = at;
+    build();
+  }
+
+  function build() {
+    const data = valuesOf(now.number);
+    const image = data.images[now.at];
+    const items = itemsOf(data, now.table, now.at);
+    const focused = dialog.open && document.activeElement ? document.activeElement.dataset.keep : null;
+    stage = createStage();
+    const set = (side, id) => { now[side] = id; refresh(); };
+    const choose = side => el('label', { class: 'choice' }, el('span', { class: `side-${side}` }, side.toUpperCase()), el('span', { class: 'hidden' }, side === 'a' ? 'left image' : 'right image'),
+      el('select', { name: side, onchange: event => set(side, event.target.value) },
+        [['source', 'sources'], ['method', 'methods'], ['map', 'weight maps']].map(([kind, label]) => {
+          const some = items.filter(item => item.kind === kind);
+          return some.length ? el('optgroup', { label }, some.map(item => option(item.id, item.label, false))) : null;
+        })));
+    const step = (by, label, glyph) => el('button', { type: 'button', class: 'plain', 'data-keep': label, 'aria-label': label, disabled: now.at + by < 0 || now.at + by >= data.images.length, onclick: () => go(now.at + by) }, glyph);
+    const tool = (label, glyph, run) => el('button', { type: 'button', class: 'plain', 'aria-label': label, title: label, onclick: run }, glyph);
+    dialog.replaceChildren(
+      el('header', { class: 'bar' },
+        el('h2', { id: 'viewer-title' }, image.name, el('span', { class: 'quiet small' }, ` ${image.size[0]} × ${image.size[1]}, ${now.at + 1} of ${data.images.length}`)),
+        el('div', { class: 'tools' }, step(-1, 'Previous image', '←'), step(1, 'Next image', '→'),
+          el('button', { type: 'button', class: 'plain close', 'aria-label': 'Close', onclick: () => dialog.close() }, '✕'))),
+      el('div', { class: 'controls' }, choose('a'), tool('Exchange the two images', '⇄', () => { [now.a, now.b] = [now.b, now.a]; refresh(); }), choose('b'),
+        el('fieldset', { class: 'modes' }, el('legend', { class: 'hidden' }, 'Compare by'), MODES.map(([value, label]) => el('label', {}, el('input', { type: 'radio', name: 'mode', value, onchange: () => { now.mode = value; refresh(); } }), el('span', {}, label)))),
+        el('label', { class: 'gain' }, el('span', { class: 'quiet' }, 'gain '), el('input', { type: 'range', min: '1', max: '16', step: '0.5', value: now.gain, oninput: event => { now.gain = Number(event.target.value); refresh(); } })),
+        el('div', { class: 'tools' }, tool('Zoom out', '−', () => stage.zoom(1 / 1.5)), tool('Fit', '⤢', () => stage.fit()), tool('Zoom in', '+', () => stage.zoom(1.5)),
+          el('label', { class: 'check' }, el('input', { type: 'checkbox', checked: now.full, onchange: event => { now.full = event.target.checked; refresh(); } }), 'original files'))),
+      stage.node, stage.split,
+      el('ul', { class: 'film', 'aria-label': 'Images to compare' }, items.map(item => el('li', { class: item.kind },
+        el('figure', {}, picture(item.pair, ''), el('figcaption', { title: item.why }, item.label)),
+        item.pair ? el('div', { class: 'sides' }, ['a', 'b'].map(side => el('button', { type: 'button', 'data-side': side, 'data-id': item.id, 'aria-label': `${item.label} as ${side.toUpperCase()}`, onclick: () => set(side, item.id) }, side.toUpperCase()))) : el('span', { class: 'flag' }, item.why)))),
+      valuesTable(data, now.table, now.at));
+    refresh();
+    if (focused) { const same = dialog.querySelector(`[data-keep="${focused}"]:not([disabled])`); if (same) same.focus(); }
+  }
+
+  dialog.addEventListener('keydown', event => {
+    if (event.target.matches('input, select')) return;
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (by === undefined) return;
+    const at = now.at + by;
+    if (at >= 0 && at < valuesOf(now.number).images.length) { event.preventDefault(); go(at); }
+  });
+  dialog.addEventListener('close', () => { dialog.replaceChildren(); remember(null); });
+
+  /** Open image ``at`` of a table, with ``choice`` {a, b, mode} where given, a source and the best method else. */
+  function open(number, table, at, choice = {}) {
+    const data = valuesOf(number);
+    if (!data.images[at]) return;
+    const items = itemsOf(data, table, at);
+    const known = id => (items.some(item => item.id === id) ? id : null);
+    const other = table === now.table;
+    Object.assign(now, { number, table, at,
+      a: known(choice.a) || (other && known(now.a)) || items[0].id,
+      b: known(choice.b) || (other && known(now.b)) || (items.find(item => item.kind === 'method' && item.pair) || items[0]).id });
+    if (MODES.some(([mode]) => mode === choice.mode)) now.mode = choice.mode;
+    build();
+    openDialog(dialog);
+    stage.fit();
+    stage.node.focus();
+  }
+  return { open, close: () => dialog.open && dialog.close() };
+}
