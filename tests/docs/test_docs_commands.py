@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 from pages import PAGES, READ_ALONE, commands
 
-import fusionkit
 from fusionkit.cli import main
 from fusionkit.config import parse_assignments, resolve
 from fusionkit.plugins import catalogue
@@ -56,19 +55,6 @@ def test_an_option_that_does_not_exist_is_noticed() -> None:
         parse(["train", "refusion", "--tusk", "mif"])
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run, as ``fusionkit train refusion --task mif`` leaves it, but short."""
-    tiny = {
-        "trainer": {"epochs": 1, "meta_steps": 1, "fusion_steps": 1, "crop": 16, "batch": 2},
-        "fuser": {"dim": 4, "heads": 2, "blocks": 1},
-        "proposer": {"dim": 4, "heads": 2, "blocks": 1},
-        "reconstructor": {"dim": 4, "heads": 2, "blocks": 1},
-    }
-    request = fusionkit.TrainRequest(method="refusion", task="mif", options=tiny, device="cpu")
-    return fusionkit.start(request, tmp_path_factory.mktemp("runs") / "refusion-mif-quick").path
-
-
 def is_cheap(arguments: list[str]) -> bool:
     resumes = arguments[:2] == ["train", "--resume"]
     names_elsewhere = any(word.startswith(ELSEWHERE) or PLUGIN in word for word in arguments)
@@ -77,14 +63,14 @@ def is_cheap(arguments: list[str]) -> bool:
 
 @pytest.mark.parametrize("page", [page for page in WITH_COMMANDS if page in PAGES], ids=lambda page: page.stem)
 def test_the_cheap_commands_of_a_page_run_in_its_order(
-    page: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, short_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = [arguments for arguments in commands(page) if is_cheap(arguments)]
     if page.stem == "index":
         chosen.sort(key=lambda arguments: arguments[0] != "sample")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / run.name).symlink_to(run)
+    (tmp_path / "runs" / short_run.name).symlink_to(short_run)
     for arguments in chosen:
         if arguments[0] == "score" and "--metric" not in arguments:
             # All metrics of all profiles have tests of their own, and take their time.
