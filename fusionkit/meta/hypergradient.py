@@ -112,7 +112,8 @@ def image_meta_gradient(
 
     ``I_f' = I_f - eta dL_f/dI_f``, so the tangent is dL_outer/dI_f itself: no F', no forward-mode pass, a third of
     the cost. It is another gradient than :func:`meta_gradient`: it leaves out the smoothing by the fuser's Jacobian
-    and needs no second batch.
+    and needs no second batch. The tangent is scaled to a root mean square of 1: its size says how good the critic
+    is by now, which is not the proposer's affair, and ``indifference`` keeps its meaning throughout a run.
 
     Args:
         fuser: F.
@@ -130,8 +131,8 @@ def image_meta_gradient(
     image = fused.detach().requires_grad_()
     outer = critic.loss(image, batch)
     (tangent,) = torch.autograd.grad(outer["total"], image)
-    # dL/dI_f carries the 1/(B H W) of a mean: without it, eta would depend on the size of the crops.
-    slope_along = derivative_along(proposer, proposal, image.detach(), tangent * tangent.numel(), batch.sources)
+    tangent = tangent / tangent.square().mean().sqrt().clamp_min(torch.finfo(tangent.dtype).tiny)
+    slope_along = derivative_along(proposer, proposal, image.detach(), tangent, batch.sources)
     objective = -eta * slope_along + indifference * leaning(proposal)
     hyper = _gradients(objective, dict(proposer.named_parameters()))
     return MetaGradient(hyper, slope, {}, _cut(inner), _cut(outer))
