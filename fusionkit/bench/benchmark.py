@@ -13,7 +13,7 @@ from fusionkit.bench.contest import Contest
 from fusionkit.bench.datasets import Dataset, find_datasets
 from fusionkit.bench.methods import FuserSpec, ResultsSpec, check_names, contend, parse_fuser, parse_results, usable
 from fusionkit.bench.records import Record
-from fusionkit.bench.scoring import choose_metrics, score_image
+from fusionkit.bench.scoring import INFINITE, UNDEFINED, choose_metrics, score_image
 from fusionkit.bench.shards import Shard, shard_from
 from fusionkit.errors import DataError, UsageError
 from fusionkit.runs import environment
@@ -201,9 +201,11 @@ def _outcome(contests: Sequence[Contest], about: dict[str, Any], shard: Shard, s
     for contest in contests:
         record = _asked_for(contest.save(about), contest)
         tables.setdefault(contest.dataset.title, []).append(record)
-        for line, count in _missing(record, contest):
-            say(f"failed: {contest.name} on {contest.dataset.title}: {line}")
-            failures += count
+        failed, undefined = _missing(record, contest)
+        for word, causes in (("note", undefined), ("failed", failed)):
+            for why, names in causes.items():
+                say(f"{word}: {contest.name} on {contest.dataset.title}: {_listed(names)}: {why}")
+        failures += sum(len(names) for names in failed.values())
     return Outcome(tuple(tuple(records) for records in tables.values()), failures, leads=True)
 
 
@@ -222,20 +224,25 @@ def _asked_for(record: Record, contest: Contest) -> Record:
     )
 
 
-def _missing(record: Record, contest: Contest) -> list[tuple[str, int]]:
-    """What is missing in a record, in lines with how much each stands for: one line a cause."""
-    causes: dict[str, list[str]] = {}
+def _missing(record: Record, contest: Contest) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The images of each cause for which something is missing, and of each for which a formula has no value."""
+    failed: dict[str, list[str]] = {}
+    undefined: dict[str, list[str]] = {}
     for name, why in record.failures.items():
-        causes.setdefault(why, []).append(name)
+        failed.setdefault(why, []).append(name)
     for metric in contest.metrics:
         for image in record.images:
             if image.scores.get(metric) is None:
-                causes.setdefault(image.reasons.get(metric, f"{metric} is not computed yet"), []).append(image.name)
+                why = image.reasons.get(metric, "not computed yet")
+                causes = undefined if why in (UNDEFINED, INFINITE) else failed
+                causes.setdefault(f"{metric} {'is ' if causes is undefined else 'has no value: '}{why}", []).append(
+                    image.name
+                )
     there = {image.name for image in record.images} | set(record.failures)
     for pair in contest.dataset.selected:
         if pair.name not in there:
-            causes.setdefault("not done yet", []).append(pair.name)
-    return [(f"{_listed(names)}: {why}", len(names)) for why, names in causes.items()]
+            failed.setdefault("not done yet", []).append(pair.name)
+    return failed, undefined
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,7 +1,13 @@
-"""What a fuser's call costs: wall time and memory, measured around the call alone."""
+"""What a fuser's call costs: wall time and memory, measured around the call alone.
+
+On CUDA both come from one call: torch's allocator knows its peak. On the CPU memory is the rise of the process's
+resident set, and freed memory that the C library kept has to be given back before, or its reuse would not show. That
+slows the next call down, so there memory and time are measured in calls of their own.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import re
 import time
@@ -16,7 +22,7 @@ import torch
 from fusionkit.bench.records import Cost
 from fusionkit.contracts import Fuser
 
-__all__ = ["Meter", "metered"]
+__all__ = ["Meter", "cost_of", "device_name", "metered"]
 
 _STATUS = Path("/proc/self/status")
 _PEAK_RESET = Path("/proc/self/clear_refs")
@@ -28,11 +34,13 @@ class Meter:
 
     Attributes:
         device: where it runs.
+        memory: whether to measure memory; on the CPU at the cost of time.
         seconds: wall time of all calls so far; on CUDA the device is waited for on both sides.
         peak: most memory that a call took above what was in use before it, in bytes; None if not measured.
     """
 
     device: torch.device
+    memory: bool
     seconds: float = 0.0
     peak: int | None = None
     _began: float = field(default=0.0, repr=False)
@@ -40,7 +48,7 @@ class Meter:
 
     def begin(self) -> None:
         """A call begins."""
-        self._level = self._memory_level()
+        self._level = self._memory_level() if self.memory else None
         self._began = self._now()
 
     def end(self) -> None:
@@ -48,13 +56,6 @@ class Meter:
         self.seconds += self._now() - self._began
         if self._level is not None:
             self.peak = max(self.peak or 0, self._memory_peak() - self._level, 0)
-
-    def cost(self) -> Cost:
-        """What the calls have cost."""
-        memory: Literal["cuda allocator", "resident set", "not measured"] = "not measured"
-        if self.peak is not None:
-            memory = "cuda allocator" if self.device.type == "cuda" else "resident set"
-        return Cost(device=device_name(self.device), seconds=self.seconds, peak_bytes=self.peak, memory=memory)
 
     def _now(self) -> float:
         if self.device.type == "cuda":
@@ -66,6 +67,7 @@ class Meter:
             torch.cuda.reset_peak_memory_stats(self.device)
             return torch.cuda.memory_allocated(self.device)
         try:
+            _give_back()
             # Linux sets the peak of the resident set back to its present size.
             _PEAK_RESET.write_text("5")
             return _status("VmRSS")
@@ -77,9 +79,9 @@ class Meter:
 
 
 @contextmanager
-def metered(fuser: Fuser, device: torch.device) -> Iterator[Meter]:
+def metered(fuser: Fuser, device: torch.device, *, memory: bool) -> Iterator[Meter]:
     """Measure the calls of ``fuser`` within the block: its ``forward``, not colour, stretch, reading or moving."""
-    meter = Meter(device)
+    meter = Meter(device, memory)
 
     def before(_module: torch.nn.Module, _args: Any) -> None:
         meter.begin()
@@ -95,12 +97,27 @@ def metered(fuser: Fuser, device: torch.device) -> Iterator[Meter]:
             handle.remove()
 
 
+def cost_of(device: torch.device, seconds: float, peak: int | None) -> Cost:
+    """What is written down of a fusion: time, and the peak of memory where it was measured."""
+    memory: Literal["cuda allocator", "resident set", "not measured"] = "not measured"
+    if peak is not None:
+        memory = "cuda allocator" if device.type == "cuda" else "resident set"
+    return Cost(device=device_name(device), seconds=seconds, peak_bytes=peak, memory=memory)
+
+
 def device_name(device: torch.device) -> str:
     """A device with what it is: ``"cpu (x86_64, 2 threads)"``, ``"cuda (NVIDIA H200)"``."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
     return f"{device.type} ({platform.machine()}, {threads} thread{'s' if threads > 1 else ''})"
+
+
+def _give_back() -> None:
+    """Let the C library return freed memory to the system, where it can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _status(name: str) -> int:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from fusionkit.bench.cost import metered
+from fusionkit.bench.cost import Meter, cost_of, metered
 from fusionkit.bench.door import attempt
 from fusionkit.bench.records import Cost
 from fusionkit.data.pairset import Pair
-from fusionkit.fuse import FusionNote, Model
+from fusionkit.fuse import Fused, FusionNote, Model
 from fusionkit.imageio import Image, read_image
 
 __all__ = ["PairFuser"]
 
 _BITS = 8
-_WARM = 64
 
 
 class PairFuser:
     """Fuses pairs with one model and measures it.
 
-    Before the first pair it warms the model up: on the CPU with a crop of that pair, on CUDA with every new size as a
-    whole, since kernels are chosen by size.
+    A size that is new on CUDA (kernels are chosen by size), or larger than any before, is fused once more beforehand:
+    that warms the model up, and it is where memory is measured on the CPU.
 
     Args:
         model: what to fuse with.
@@ -33,7 +29,7 @@ class PairFuser:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._warm: set[tuple[int, ...]] = set()
+        self._sizes: dict[tuple[int, ...], int] = {}
 
     def __call__(self, pair: Pair, target: Path) -> Cost:
         """Fuse a pair into an 8-bit PNG.
@@ -46,17 +42,26 @@ class PairFuser:
             # That orientations differ concerns who looks at a result; scores are of pixels as they are stored.
             warnings.simplefilter("ignore", FusionNote)
             images = attempt(lambda: [read_image(file) for file in pair.files])
-            attempt(lambda: self._warm_up(images))
-            with metered(self.model.fuser, self.model.device) as meter:
-                fused = attempt(lambda: self.model.fuse(*images, bits=_BITS))
+            peak = self._warm_up(images)
+            fused, meter = self._fuse(images, memory=self._on_cuda)
             fused.save(target, bits=_BITS)
-        return meter.cost()
+        return cost_of(self.model.device, meter.seconds, meter.peak if self._on_cuda else peak)
 
-    def _warm_up(self, images: list[Image]) -> None:
-        whole = self.model.device.type == "cuda"
-        size = images[0].pixels.shape if whole else ()
-        if size in self._warm or len({image.size for image in images}) > 1:
-            return
-        edge = None if whole else _WARM
-        self.model.fuse(*(replace(i, pixels=np.ascontiguousarray(i.pixels[:edge, :edge])) for i in images), bits=_BITS)
-        self._warm.add(size)
+    @property
+    def _on_cuda(self) -> bool:
+        return self.model.device.type == "cuda"
+
+    def _fuse(self, images: list[Image], *, memory: bool) -> tuple[Fused, Meter]:
+        with metered(self.model.fuser, self.model.device, memory=memory) as meter:
+            fused = attempt(lambda: self.model.fuse(*images, bits=_BITS))
+        return fused, meter
+
+    def _warm_up(self, images: list[Image]) -> int | None:
+        """Fuse a size that needs it; the peak of memory, None where there was no need."""
+        size = images[0].pixels.shape[:2]
+        area = size[0] * size[1]
+        if size in self._sizes or not (self._on_cuda or area > max(self._sizes.values(), default=0)):
+            return None
+        _, meter = self._fuse(images, memory=True)
+        self._sizes[size] = area
+        return meter.peak

@@ -57,9 +57,9 @@ class Cost(_Strict):
     Attributes:
         device: where, with its name (``"cpu (x86_64)"``, ``"cuda (NVIDIA H200)"``).
         seconds: wall time of the model call on tensors that are on the device already, synchronised, after a warm-up.
-        peak_bytes: memory that the call needed at its peak above what was in use before it; None if not measured.
-        memory: how that was measured: by torch's CUDA allocator, by the process's resident set (pages that were
-            resident before and are used again do not show: a lower bound), or not at all.
+        peak_bytes: memory that such a call needed at its peak above what was in use before it; None if not measured.
+        memory: how that was measured: by torch's CUDA allocator; as the rise of the process's resident set, which is
+            done for each image that is larger than those before it; or not at all.
     """
 
     device: str

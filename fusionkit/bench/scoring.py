@@ -23,7 +23,22 @@ from fusionkit.metrics.scoring import evaluate
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import Task
 
-__all__ = ["ImageScores", "choose_metrics", "metric_use", "present_use", "score_image", "use_key"]
+__all__ = [
+    "INFINITE",
+    "UNDEFINED",
+    "ImageScores",
+    "choose_metrics",
+    "metric_use",
+    "present_use",
+    "score_image",
+    "use_key",
+]
+
+UNDEFINED = "not defined on this image"
+"""Reason for a value that is not a number: by the convention the formula is 0/0 there. Nothing failed."""
+
+INFINITE = "infinite on this image"
+"""Reason for a value that is infinite, as the PSNR of equal images. Nothing failed."""
 
 
 @dataclass(frozen=True)
@@ -125,5 +140,5 @@ def score_image(
             continue
         scores[name] = value if math.isfinite(value) else None
         if not math.isfinite(value):
-            reasons[name] = f"{name} is {'not defined' if math.isnan(value) else value} on this image"
+            reasons[name] = UNDEFINED if math.isnan(value) else INFINITE
     return ImageScores(own.shape[2], own.shape[3], scores, reasons)
