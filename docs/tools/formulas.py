@@ -38,8 +38,7 @@ def drawn(tex: str, *, block: bool) -> str:
         steps.append(_LETTERS[code] + ("" if code == Path.CLOSEPOLY else " ".join(numbers)))
     # Room for the strokes that antialiasing spreads over the edge.
     left, top, width, height = box.x0 - 0.3, -box.y1 - 0.3, box.width + 0.6, box.height + 0.6
-    size = 1.12 if block else 1.0
-    style = f"width:{size * width / _EM:.3f}em;height:{size * height / _EM:.3f}em"
+    style = f"width:{width / _EM:.3f}em;height:{height / _EM:.3f}em"
     if not block:
         style += f";vertical-align:{-(top + height) / _EM:.3f}em"
     return (

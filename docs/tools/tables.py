@@ -186,7 +186,8 @@ def renewed(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    # A bar would end the cell; escaped, it keeps its backslash inside code.
+    return " ".join(text.split()).replace("|", "∣")
 
 
 def _markdown(text: str) -> str:
