@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -28,8 +29,8 @@ _LEGEND = (
 
 def as_terminal(board: Leaderboard) -> RenderableType:
     """A table for a terminal, with the ranking metrics; notes and published rows below it."""
-    table = Table(title=Text(heading(board)), title_justify="left")
-    table.add_column("method", overflow="fold")
+    table = _table(heading(board))
+    table.add_column("method", overflow="fold", min_width=8)
     for title in (*(_titled(column) for column in board.ranking), "rank", "wins", "params", "time", "memory"):
         table.add_column(title, justify="right", no_wrap=True)
     placed = {column.metric: board.placed(column.metric) for column in board.ranking}
@@ -39,7 +40,7 @@ def as_terminal(board: Leaderboard) -> RenderableType:
             name.append(f"\n{'; '.join(map(printable, row.marks))}", style="yellow")
         cells = [
             Text(
-                _shown(row.cells.get(column.metric), column),
+                "\n".join(_parts(row.cells.get(column.metric), column)),
                 style={1: "bold", 2: "underline"}.get(placed[column.metric].get(row.record.method.name, 0), ""),
             )
             for column in board.ranking
@@ -47,7 +48,7 @@ def as_terminal(board: Leaderboard) -> RenderableType:
         table.add_row(name, *cells, *map(Text, _end(row)))
     parts: list[RenderableType] = [table, *(Text(f"note: {printable(note)}", style="yellow") for note in board.notes)]
     for published in board.published:
-        beside = Table(title=Text(f"published, not measured: {published.label}"), title_justify="left", style="dim")
+        beside = _table(f"published, not measured: {published.label}")
         beside.add_column("method")
         for title in published.printed:
             beside.add_column(title, justify="right")
@@ -99,8 +100,8 @@ def as_csv(boards: Sequence[Leaderboard]) -> str:
         for table in board.published:
             for line in table.rows:
                 for metric, mean in zip(table.metrics, line.values, strict=True):
-                    value = (mean, "", "", table.pairs, "")
-                    writer.writerow(("published", *place, line.method, metric, *value, *[""] * 6, table.label))
+                    printed = (mean, "", "", table.pairs, "")
+                    writer.writerow(("published", *place, line.method, metric, *printed, *[""] * 6, table.label))
     return text.getvalue()
 
 
@@ -145,17 +146,20 @@ def _scaled(number: float, units: Sequence[str], step: int) -> str:
     return f"{number:.1f} {units[place]}".strip() if place else f"{number:.0f} {units[0]}".strip()
 
 
+def _table(title: str) -> Table:
+    return Table(title=Text(title, style="bold"), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
 def _titled(column: Column) -> str:
     return f"{column.metric} {'↑' if column.higher_is_better else '↓'}"
 
 
-def _shown(cell: Cell | None, column: Column) -> str:
+def _parts(cell: Cell | None, column: Column) -> list[str]:
+    """The mean, half of its interval, and the number of values where some are missing."""
     if cell is None or cell.mean is None:
-        return "-"
-    shown = f"{cell.mean:.{column.decimals}f}"
-    if cell.half_width is not None:
-        shown += f" ± {cell.half_width:.{column.decimals}f}"
-    return shown + (f" (n={cell.count})" if cell.missing else "")
+        return ["-"]
+    half = [] if cell.half_width is None else [f"± {cell.half_width:.{column.decimals}f}"]
+    return [f"{cell.mean:.{column.decimals}f}", *half, *([f"(n={cell.count})"] if cell.missing else [])]
 
 
 def _end(row: Row) -> tuple[str, str, str, str, str]:
@@ -181,7 +185,7 @@ def _markdown_row(board: Leaderboard, row: Row) -> list[str]:
     name = row.record.method.name
     cells = []
     for column in board.ranking:
-        shown = _shown(row.cells.get(column.metric), column)
+        shown = " ".join(_parts(row.cells.get(column.metric), column))
         place = board.placed(column.metric).get(name)
         cells.append(f"**{shown}**" if place == 1 else f"<u>{shown}</u>" if place == 2 else shown)
     return [_markdown(name) + (" †" if row.marks else ""), *cells, *_end(row)]

@@ -1,6 +1,6 @@
 // Quality against speed: one point a method, as inline SVG.
 
-const PLOT = { width: 640, height: 400, left: 56, right: 24, top: 20, bottom: 48 };
+const PLOT = { left: 56, right: 24, top: 20, bottom: 48 };
 
 function logTicks(low, high) {
   const ticks = [];
@@ -33,7 +33,8 @@ function spread(points, gap) {
   }
 }
 
-function drawPlot(table, choice) {
+function drawPlot(table, choice, width) {
+  const height = Math.round(Math.min(400, 140 + width * 0.42));
   const metric = table.metrics.find(found => found.name === choice);
   const quality = row => (choice === 'mean_rank' ? row.mean_rank : row.means[choice] ? row.means[choice].mean : null);
   const rows = table.rows.map((row, number) => ({ row, number, x: row.seconds, q: quality(row) }));
@@ -44,10 +45,13 @@ function drawPlot(table, choice) {
   const values = shown.map(p => p.q);
   const margin = (Math.max(...values) - Math.min(...values)) * 0.12 || Math.abs(values[0]) * 0.1 || 1;
   const [low, high] = [Math.min(...values) - margin, Math.max(...values) + margin];
-  const { width, height, left, right, top, bottom } = PLOT;
+  const { left, right, top, bottom } = PLOT;
   const atX = value => left + (width - left - right) * Math.log(value / fast) / Math.log(slow / fast);
   const atY = value => { const part = (value - low) / (high - low); return top + (height - top - bottom) * (upward ? 1 - part : part); };
-  const points = shown.map(p => ({ ...p, x: atX(p.x), y: atY(p.q) }));
+  const points = shown.map(p => {
+    const text = p.row.method.length > 18 ? `${p.row.method.slice(0, 17)}…` : p.row.method;
+    return { ...p, x: atX(p.x), y: atY(p.q), name: text, left: atX(p.x) + 14 + 7.5 * text.length > width };
+  });
   spread(points, 15);
   const [ticks, decimals] = linearTicks(low, high);
   const name = metric ? metric.name : 'mean rank';
@@ -61,16 +65,20 @@ function drawPlot(table, choice) {
     svg('text', { class: 'axis', x: 14, y: (top + height - bottom) / 2, 'text-anchor': 'middle', transform: `rotate(-90 14 ${(top + height - bottom) / 2})` }, `${name}, better upward`),
     points.map(p => svg('g', {}, svg('title', {}, `${p.row.method}: ${name} ${p.q.toPrecision(4)}, ${time(p.row.seconds)}, ${count(p.row.parameters)} parameters`),
       svg('circle', { cx: p.x, cy: p.y, r: 5.5 + Math.min(9, Math.log10(1 + (p.row.parameters || 0))), class: 'dot', style: { '--ink': `var(--c${p.number % 10})` } }),
-      svg('text', { class: 'label', x: p.x > width * 0.68 ? p.x - 14 : p.x + 14, y: p.labelY + 4, 'text-anchor': p.x > width * 0.68 ? 'end' : 'start' }, p.row.method.length > 18 ? `${p.row.method.slice(0, 17)}…` : p.row.method))));
+      svg('text', { class: 'label', x: p.x + (p.left ? -14 : 14), y: p.labelY + 4, 'text-anchor': p.left ? 'end' : 'start' }, p.name))));
 }
 
 function plotSection(table) {
   const holder = el('div', {});
-  const draw = choice => holder.replaceChildren(drawPlot(table, choice));
-  draw('mean_rank');
+  let [choice, width] = ['mean_rank', 0];
+  const draw = () => holder.replaceChildren(drawPlot(table, choice, width));
+  new ResizeObserver(([entry]) => {
+    const now = Math.max(260, Math.round(entry.contentRect.width));
+    if (now !== width) requestAnimationFrame(() => { width = now; draw(); });
+  }).observe(holder);
   return el('section', { class: 'card', 'aria-labelledby': 'plot-title' },
     el('div', { class: 'bar' }, el('h2', { id: 'plot-title' }, 'Quality against speed'),
-      el('label', {}, el('span', { class: 'quiet' }, 'quality: '), el('select', { onchange: event => draw(event.target.value) },
+      el('label', {}, el('span', { class: 'quiet' }, 'quality: '), el('select', { onchange: event => { choice = event.target.value; draw(); } },
         option('mean_rank', 'mean rank', true), table.metrics.filter(m => m.ranks).map(m => option(m.name, m.name, false))))),
     holder,
     el('p', { class: 'quiet small' }, 'Median time of the model call; larger dots have more parameters. Times compare on one machine alone.'));

@@ -94,8 +94,7 @@ function createStage() {
 
   function show(a, b, mode, gain) {
     view.mode = mode;
-    node.classList.remove('slider', 'side', 'difference');
-    node.classList.add(mode);
+    for (const other of ['slider', 'side', 'difference']) node.classList.toggle(`mode-${other}`, other === mode);
     split.hidden = mode !== 'slider';
     node.style.setProperty('--gain', gain);
     [a, b].forEach((item, k) => {

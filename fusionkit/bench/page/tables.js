@@ -72,8 +72,8 @@ function publishedBody(published, columns, table) {
   const places = columns.map(metric => published.metrics.indexOf(metric.name));
   return el('tbody', { class: 'published' },
     el('tr', {}, el('th', { scope: 'rowgroup', colspan: columns.length + 6 },
-      el('span', { class: 'tag' }, 'published'), ` ${published.label}, ${pairs}; neither ranked nor averaged `,
-      el('span', { class: 'quiet small' }, published.citation))),
+      el('span', { class: 'about' }, el('span', { class: 'tag' }, 'published'), ` ${published.label}, ${pairs}; neither ranked nor averaged. `,
+        el('span', { class: 'quiet small' }, published.citation)))),
     published.rows.map(row => el('tr', {},
       el('th', { scope: 'row', class: 'method' }, el('span', { class: 'name' }, row.method)),
       el('td', { class: 'number quiet' }, MISSING),

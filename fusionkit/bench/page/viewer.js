@@ -46,7 +46,8 @@ function createViewer(remember) {
     const chosen = side => {
       const item = items.find(found => found.id === now[side]) || { id: now[side], label: 'not there', pair: null };
       const pair = item.pair || ['', ''];
-      return { ...item, address: (now.full && pair[1]) || pair[0] };
+      // A difference of compressed copies would show the compression.
+      return { ...item, address: ((now.full || now.mode === 'difference') && pair[1]) || pair[0] };
     };
     stage.show(chosen('a'), chosen('b'), now.mode, now.gain);
     for (const side of ['a', 'b']) dialog.querySelector(`select[name=${side}]`).value = now[side];
