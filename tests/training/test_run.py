@@ -59,7 +59,10 @@ def test_a_run_leaves_everything_that_is_needed_to_judge_and_repeat_it(whole: Ru
     assert (record.method, record.task, record.preset, record.seed) == ("refusion", "mif", "quick", 0)
     assert record.pairs >= 8
     assert len(record.fingerprint) == 64
-    assert record.environment["versions"]["torch"] == torch.__version__.partition("+")[0] or record.environment["versions"]["torch"]
+    assert (
+        record.environment["versions"]["torch"] == torch.__version__.partition("+")[0]
+        or record.environment["versions"]["torch"]
+    )
     rows = list(whole.metrics())
     assert [row["step"] for row in rows] == [10, 20, 30]
     assert {"meta.outer", "meta.inner", "fusion.total", "fusion.critic"} <= set(rows[0])
@@ -101,7 +104,8 @@ def test_a_killed_run_resumes_to_the_same_weights(whole: RunFolder, tmp_path: Pa
         "import json, time, torch; torch.set_num_threads(1)\n"
         "from pathlib import Path\n"
         "from fusionkit.train import TrainRequest, start\n"
-        f"request = TrainRequest(method='refusion', task='mif', options=json.loads({slow!r}), device='cpu', preset='quick')\n"
+        f"options = json.loads({slow!r})\n"
+        "request = TrainRequest(method='refusion', task='mif', options=options, device='cpu', preset='quick')\n"
         f"start(request, Path({str(out)!r}), checkpoint_seconds=0, report=lambda *_: time.sleep(0.5))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", script])
