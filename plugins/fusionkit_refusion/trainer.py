@@ -48,6 +48,7 @@ class ReFusionTrainer(BilevelTrainer):
         "quick": {
             "trainer": {
                 "epochs": 30,
+                "warmup": 4,
                 "meta_steps": 10,
                 "fusion_steps": 10,
                 "crop": 64,
@@ -55,6 +56,7 @@ class ReFusionTrainer(BilevelTrainer):
                 "lr_proposer": 3e-3,
                 "lr_critic": 3e-3,
                 "hypergradient": "image",
+                "indifference": 0.12,
                 "average": 0.98,
                 "decay": "cosine",
             },
