@@ -13,6 +13,7 @@ from pages import DOCS
 
 sys.path.insert(0, str(DOCS / "tools"))
 pictures = pytest.importorskip("pictures")
+samples = pytest.importorskip("samples")
 
 
 def test_a_run_becomes_a_section_with_small_pictures_and_no_path_of_the_machine(
@@ -50,3 +51,12 @@ def test_a_picture_that_is_hard_to_compress_stays_small(tmp_path: Path) -> None:
     pictures.write_jpeg(tmp_path / "noise.jpg", noise)
     assert (tmp_path / "noise.jpg").stat().st_size < 150_000
     assert cv2.imread(str(tmp_path / "noise.jpg")).shape == noise.shape
+
+
+def test_the_home_picture_shows_both_sources_and_their_fusion(tmp_path: Path) -> None:
+    drawn = samples.column("mif", tmp_path / "pairs")
+    first, second, fused = np.split(drawn.astype(float), 3)
+    assert np.abs(first - second).mean() > 5
+    between = (np.minimum(first, second) - 8 <= fused) & (fused <= np.maximum(first, second) + 8)
+    # The sources' colours bound most of the fused ones; details overshoot here and there.
+    assert between.mean() > 0.8
