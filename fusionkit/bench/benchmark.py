@@ -19,13 +19,16 @@ from fusionkit.errors import DataError, UsageError
 from fusionkit.runs import environment
 from fusionkit.train import choose_device
 
-__all__ = ["BenchRequest", "Outcome", "run_bench"]
+__all__ = ["NO_FUSER", "BenchRequest", "Outcome", "run_bench"]
 
 Report = Callable[[str, int, int], None]
 """Called as work goes on with what is being done, how many pairs are done and how many there are."""
 
 Say = Callable[[str], None]
 """Called with a line for the user."""
+
+NO_FUSER = "none"
+"""The word that stands for no fuser at all."""
 
 _NAMED = 5
 
@@ -36,8 +39,8 @@ class BenchRequest:
 
     Attributes:
         tasks: names of tasks; where empty, all that the data has.
-        fusers: ``[LABEL=]MODEL``, see :func:`fusionkit.bench.methods.parse_fuser`; where neither these nor results are
-            given, every usable fuser of each task.
+        fusers: ``[LABEL=]MODEL``, see :func:`fusionkit.bench.methods.parse_fuser`; where empty, every usable fuser of
+            each task; :data:`NO_FUSER` to score results alone.
         results: ``NAME=DIR``: images that another program fused.
         data: data sets, as :func:`fusionkit.data.find_pairs` takes them.
         split: which pairs; ``"all"`` for every split.
@@ -88,22 +91,47 @@ def run_bench(request: BenchRequest, out: Path, *, report: Report | None = None,
     """
     shard = shard_from()
     device = choose_device(shard.device(request.device))
-    specs: list[FuserSpec | ResultsSpec] = [parse_fuser(text) for text in request.fusers]
-    specs += [parse_results(text) for text in request.results]
-    check_names(specs)
+    results = [parse_results(text) for text in request.results]
+    fusers = _fusers(request)
+    check_names([*(fusers or ()), *results])
     datasets = find_datasets(request.data, request.tasks, split=request.split, limit=request.limit)
-    _check_tasks(specs, datasets)
+    _check_tasks(fusers or (), datasets)
+    if shard.rank:
+        report = None
+    say = _silent if shard.rank else _once(say)
     contests = []
     for dataset in datasets:
-        contests += _contests(request, out, dataset, specs, device, say if shard.rank == 0 else _silent)
-    contests = _answering(contests, say if shard.rank == 0 else _silent)
+        specs: list[FuserSpec | ResultsSpec] = [*(_every_fuser(dataset, say) if fusers is None else fusers), *results]
+        check_names(specs)
+        contests += _contests(request, out, dataset, specs, device)
+    contests = _answering(contests, say)
     about = environment()
     for contest in contests:
-        _run(contest, shard, about, report, say)
+        _run(contest, shard, about, report)
     shard.wait()
     outcome = _outcome(contests, about, shard, say)
     shard.leave()
     return outcome
+
+
+def _fusers(request: BenchRequest) -> list[FuserSpec] | None:
+    """The fusers that are asked for; None for every usable one."""
+    if not request.fusers:
+        return None
+    if NO_FUSER not in request.fusers:
+        return [parse_fuser(text) for text in request.fusers]
+    if len(request.fusers) > 1 or not request.results:
+        raise UsageError(f"--fuser {NO_FUSER}: is to score --results alone: give these, and no other fuser")
+    return []
+
+
+def _every_fuser(dataset: Dataset, say: Say) -> list[FuserSpec]:
+    found, problems = usable(dataset.task.name)
+    for problem in problems:
+        say(f"note: {problem}")
+    if not found:
+        raise UsageError(f"no installed fuser can be used for {dataset.task.name} as it is: name one with --fuser")
+    return found
 
 
 def _contests(
@@ -112,17 +140,10 @@ def _contests(
     dataset: Dataset,
     specs: Sequence[FuserSpec | ResultsSpec],
     device: torch.device,
-    say: Say,
 ) -> list[Contest]:
     task = dataset.task
     profile = request.profile or task.profile
     metrics = choose_metrics(task, request.metrics, profile)
-    if not specs:
-        specs, problems = usable(task.name)
-        for problem in problems:
-            say(f"note: {problem}")
-        if not specs:
-            raise UsageError(f"no installed fuser can be used for {task.name} as it is: name one with --fuser")
     found = []
     for contender in contend(specs, task.name, device):
         if contender.folder is not None:
@@ -143,8 +164,20 @@ def _contests(
     return found
 
 
+def _once(say: Say) -> Say:
+    """Say no line twice: a plugin that cannot be used is met with every task."""
+    said: set[str] = set()
+
+    def first(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return first
+
+
 def _silent(line: str) -> None:
-    """What another process says is not said again."""
+    """The first of several processes speaks for all."""
 
 
 def _answering(contests: Sequence[Contest], say: Say) -> list[Contest]:
@@ -165,16 +198,16 @@ def _answering(contests: Sequence[Contest], say: Say) -> list[Contest]:
     return [contest for contest in contests if contest.answers()]
 
 
-def _check_tasks(specs: Sequence[FuserSpec | ResultsSpec], datasets: Sequence[Dataset]) -> None:
+def _check_tasks(specs: Sequence[FuserSpec], datasets: Sequence[Dataset]) -> None:
     """Refuse a model that is for none of the tasks; one that is for some of them is compared on those."""
     asked = list(dict.fromkeys(dataset.task.name for dataset in datasets))
     for spec in specs:
-        tasks = spec.tasks() if isinstance(spec, FuserSpec) else None
+        tasks = spec.tasks()
         if tasks is not None and not set(tasks) & set(asked):
             raise UsageError(f"--fuser {spec.name}: is for {', '.join(tasks)}, and the data is for {', '.join(asked)}")
 
 
-def _run(contest: Contest, shard: Shard, about: dict[str, Any], report: Report | None, say: Say) -> None:
+def _run(contest: Contest, shard: Shard, about: dict[str, Any], report: Report | None) -> None:
     """Do this process's share of a contest and write its record."""
     what = f"{contest.name} on {contest.dataset.title}"
     pairs = shard.of(contest.dataset.selected)

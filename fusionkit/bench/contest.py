@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionkit.bench.datasets import Dataset
-from fusionkit.bench.door import Failed
+from fusionkit.bench.door import Failed, attempt
 from fusionkit.bench.fusing import PairFuser
 from fusionkit.bench.methods import Contender
 from fusionkit.bench.notes import Note, NoteBook, merge, notes_folder, now, read_notes, signature
@@ -109,21 +109,15 @@ class Contest:
 
     def _present(self, pair: Pair) -> ImageResult:
         """The fused image as it is on the disk now, with the scores that hold for it."""
-        try:
-            sums, truth_sum = self.dataset.digests(pair)
-        except DataError as error:
-            raise Failed(str(error)) from None
+        sums, truth_sum = attempt(lambda: self.dataset.digests(pair))
         target = self._target(pair)
         known = self._known.get(pair.name)
         same = isinstance(known, ImageResult) and (known.sources_sha256, known.truth_sha256) == (sums, truth_sum)
         before = known if same and isinstance(known, ImageResult) else None
-        if before and target.is_file() and file_digest(target) == before.fused_sha256:
+        if before and target.is_file() and attempt(lambda: file_digest(target)) == before.fused_sha256:
             return before
         cost = self._fuse(pair, target) if self._fuse else None
-        try:
-            fused_sum = file_digest(target)
-        except DataError as error:
-            raise Failed(str(error)) from None
+        fused_sum = attempt(lambda: file_digest(target))
         if before and before.fused_sha256 == fused_sum:
             # The file was lost or spoilt; the image is the one that was scored.
             return before.model_copy(update={"cost": cost})

@@ -40,6 +40,7 @@ class Dataset:
     spec: str
     limit: int | None = None
     _digests: dict[Path, str] = field(default_factory=dict, repr=False)
+    _fingerprints: dict[tuple[str, ...], str] = field(default_factory=dict, repr=False)
 
     @property
     def label(self) -> str:
@@ -77,8 +78,11 @@ class Dataset:
 
     def fingerprint(self, names: Sequence[str]) -> str:
         """:meth:`fusionkit.data.PairSet.fingerprint` of the pairs of these names that can be read."""
-        wanted = set(names)
-        return replace(self.pairs, pairs=tuple(p for p in self.pairs if p.name in wanted)).fingerprint()
+        key = tuple(names)
+        if key not in self._fingerprints:
+            chosen = tuple(pair for pair in self.pairs if pair.name in set(names))
+            self._fingerprints[key] = replace(self.pairs, pairs=chosen).fingerprint()
+        return self._fingerprints[key]
 
     def _digest(self, file: Path) -> str:
         if file not in self._digests:
@@ -160,7 +164,7 @@ def _parted(pairs: PairSet, spec: str, split: str, limit: int | None) -> list[Da
         if doubled:
             raise DataError(f"{spec}: {given or 'it'} has two pairs called {doubled[0]!r}: choose one --split")
         problems = tuple(fault for fault in pairs.problems if fault.key.rpartition("/")[0] == given)
-        name = given or Path(spec).stem or "data"
+        name = given or Path(spec).resolve().stem or "data"
         label = split if any(pair.split for pair in own) else ""
         parts.append(Dataset(pairs.task, name, label, replace(pairs, pairs=own, problems=problems), spec, limit))
     if not parts:

@@ -17,7 +17,7 @@ class Failed(Exception):
 
 
 def attempt(work: Callable[[], T]) -> T:
-    """Do a piece of work that calls a plugin.
+    """Do a piece of work on one image: reading it, or calling a plugin with it.
 
     Raises:
         Failed: whatever the work raised, but for an interruption.

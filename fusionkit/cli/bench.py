@@ -19,7 +19,7 @@ import click
     multiple=True,
     metavar="[LABEL=]MODEL",
     help="Name of a fuser, run folder, weights file, or FUSER:FILE for weights as a method's authors published them.  "
-    "[default: every fuser that needs no training or ships weights]",
+    "[default: every fuser that needs no training or ships weights; none: --results alone]",
 )
 @click.option("--results", multiple=True, metavar="NAME=DIR", help="Images that another program fused, by name.")
 @click.option(

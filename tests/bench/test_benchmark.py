@@ -17,9 +17,10 @@ import torch
 from benchtoys import BenchLevel, BenchMean, BenchPicky, make_pairs
 from safetensors.torch import save_file
 
-from fusionkit.bench import scoring
+from fusionkit.bench import contest, scoring
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
-from fusionkit.bench.records import Record, read_record, read_records, record_path
+from fusionkit.bench.notes import NoteBook, notes_folder, read_notes
+from fusionkit.bench.records import Record, read_record, read_records, record_path, write_record
 from fusionkit.data import find_pairs
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse import load
@@ -170,6 +171,28 @@ def test_the_record_alone_is_enough_to_go_on_from(scenes: Path) -> None:
     assert set(stored().images[0].scores) == {"EN", "SD", "BenchLevel"}
 
 
+def test_a_note_that_another_process_takes_while_a_record_is_written_is_in_the_record(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench(metrics=("EN",))
+    image = stored().images[0].model_copy(update={"scores": {"SD": 1.25}})
+    own = read_notes(notes_folder(Path("out"), "ivif", "scenes", "bench-mean"))[0]
+    uses = {"SD": scoring.use_key(scoring.metric_use("SD", "refusion"))}
+    other = own.model_copy(update={"image": image, "uses": uses, "at": own.at + 1})
+    written = []
+
+    def write(out: Path, record: Record) -> Path:
+        if not written:
+            NoteBook(notes_folder(out, "ivif", "scenes", "bench-mean")).add(other)
+        written.append(record)
+        return write_record(out, record)
+
+    monkeypatch.setattr(contest, "write_record", write)
+    bench(metrics=("EN",))
+    assert ["SD" in record.metrics for record in written[:2]] == [False, True]
+    assert stored().images[0].scores["SD"] == 1.25
+
+
 def test_a_damaged_record_is_named(scenes: Path) -> None:
     bench()
     path = record_path(Path("out"), "ivif", "scenes", "refusion", "bench-mean")
@@ -238,7 +261,7 @@ def test_results_of_another_program_are_matched_checked_and_scored(scenes: Path)
     cv2.imwrite("theirs/p0.bmp", good)
     cv2.imwrite("theirs/p1.png", good[:-1])
     Path("theirs/p2.png").write_bytes(Path("theirs/p0.bmp").read_bytes()[:100])
-    outcome = bench(fusers=(), results=("theirs=theirs",))
+    outcome = bench(fusers=("none",), results=("theirs=theirs",))
     own = stored("theirs")
     assert own.method.kind == "results"
     assert own.method.parameters is None
@@ -251,13 +274,13 @@ def test_results_of_another_program_are_matched_checked_and_scored(scenes: Path)
     assert own.failures["p3"] == "theirs: no image of it"
     assert len(SAID) == 3
     cv2.imwrite("theirs/p1.png", good)
-    assert bench(fusers=(), results=("theirs=theirs",)).failures == 2
+    assert bench(fusers=("none",), results=("theirs=theirs",)).failures == 2
     assert [image.name for image in stored("theirs").images] == ["p0", "p1"]
     cv2.imwrite("theirs/p1.jpg", good)
-    bench(fusers=(), results=("theirs=theirs",))
+    bench(fusers=("none",), results=("theirs=theirs",))
     assert stored("theirs").failures["p1"] == "theirs: two images of that name (p1.jpg, p1.png)"
     with pytest.raises(DataError, match="has no image of ivif scenes"):
-        bench(fusers=(), results=("theirs=out",))
+        bench(fusers=("none",), results=("theirs=out",))
 
 
 def test_a_full_disk_ends_the_bench_and_the_same_command_goes_on(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,6 +343,8 @@ def test_other_weights_under_one_name_are_fused_anew(scenes: Path) -> None:
         ({"fusers": ("x=",)}, UsageError, "write LABEL=MODEL"),
         ({"fusers": ("mertens",)}, UsageError, "mertens: is for meif, and the data is for ivif"),
         ({"fusers": ("bench-blend",)}, UsageError, "fusionkit train bench-blend"),
+        ({"fusers": ("none",)}, UsageError, "--fuser none: is to score --results alone"),
+        ({"fusers": (), "results": ("gff=scenes/ir",)}, UsageError, "two methods are called 'gff'"),
         ({"results": ("theirs",)}, UsageError, "write NAME=DIR"),
         ({"results": ("theirs=none",)}, DataError, "none is no folder"),
         ({"tasks": ("ivf",)}, UsageError, "did you mean 'ivif'"),

@@ -45,6 +45,20 @@ def test_the_peak_of_memory_shows_in_every_call() -> None:
         assert 60 * _MIB < meter.peak < 80 * _MIB
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_cuda_the_allocator_tells_the_peak_of_the_call() -> None:
+    device = torch.device("cuda")
+    fuser, image = Hungry(), torch.zeros(1, 1, 1024, 1024, device=device)
+    held = torch.ones(_MIB, device=device)
+    with metered(fuser, device, memory=True) as meter:
+        fuse_tensors(fuser, image, image)
+    assert meter.peak == 4 * _MIB  # the copy of the source; what was held before does not count
+    found = cost_of(device, meter.seconds, meter.peak)
+    assert found.memory == "cuda allocator"
+    assert found.device == f"cuda ({torch.cuda.get_device_name()})"
+    assert len(held) == _MIB
+
+
 def test_calls_add_up_and_memory_is_measured_only_where_asked_for() -> None:
     fuser, image = Hungry(), torch.zeros(1, 1, 8, 8)
     seen = []
