@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fusionkit.combine import Stretch, check_stretch, fuse_tensors
 from fusionkit.contracts import Fuser
+from fusionkit.devices import choose_device
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.imageio import Image, deepest, read_image, write_image
 
@@ -270,7 +271,6 @@ def load(
         fusionkit.errors.PluginError: the fuser's plugin is not usable.
     """
     from fusionkit.plugins import catalogue
-    from fusionkit.train import choose_device
 
     if task is not None:
         catalogue.tasks.get(task)

@@ -21,6 +21,7 @@ from fusionkit.contracts import MetaTrainer
 from fusionkit.data.pairs import find_pairs, verify
 from fusionkit.data.pairset import PairSet
 from fusionkit.data.store import PairStore
+from fusionkit.devices import choose_device
 from fusionkit.errors import DataError, DivergedError, UsageError, did_you_mean
 from fusionkit.figures import draw_run, save_snapshot
 from fusionkit.plugins import catalogue
@@ -65,21 +66,6 @@ class TrainRequest:
 
 class Interrupted(KeyboardInterrupt):
     """The run was stopped by a signal, after a checkpoint."""
-
-
-def choose_device(name: str) -> torch.device:
-    """``"auto"`` is the first CUDA device where there is one, else the CPU.
-
-    Raises:
-        UsageError: an unknown name, or CUDA where there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.partition(":")[0] not in ("cpu", "cuda"):
-        raise UsageError(f"--device {name}: {did_you_mean(name, ('auto', 'cpu', 'cuda'))}")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"--device {name}: PyTorch {torch.__version__} sees no CUDA device here: use --device cpu")
-    return torch.device(name)
 
 
 def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> RunFolder:

@@ -15,9 +15,9 @@ from fusionkit.bench.methods import FuserSpec, ResultsSpec, check_names, contend
 from fusionkit.bench.records import Record
 from fusionkit.bench.scoring import INFINITE, UNDEFINED, choose_metrics, score_image
 from fusionkit.bench.shards import Shard, shard_from
+from fusionkit.devices import choose_device
 from fusionkit.errors import DataError, UsageError
 from fusionkit.runs import environment
-from fusionkit.train import choose_device
 
 __all__ = ["NO_FUSER", "BenchRequest", "Outcome", "run_bench"]
 
