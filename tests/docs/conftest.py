@@ -13,7 +13,7 @@ import fusionkit
 def short_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run, as ``fusionkit train refusion --task mif`` leaves it, but short."""
     tiny = {
-        "trainer": {"epochs": 1, "meta_steps": 1, "fusion_steps": 9, "crop": 16, "batch": 2},
+        "trainer": {"epochs": 1, "warmup": 0, "meta_steps": 1, "fusion_steps": 9, "crop": 16, "batch": 2},
         "fuser": {"dim": 4, "heads": 2, "blocks": 1},
         "proposer": {"dim": 4, "heads": 2, "blocks": 1},
         "reconstructor": {"dim": 4, "heads": 2, "blocks": 1},
