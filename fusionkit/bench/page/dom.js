@@ -71,5 +71,12 @@ function option(value, label, chosen) {
 /** Show a dialog over the page; a click on its backdrop and Escape close it, and focus goes back. */
 function openDialog(dialog) {
   if (!dialog.open) dialog.showModal();
-  dialog.onclick = event => { if (event.target === dialog) dialog.close(); };
+  dialog.onclick = event => { if (event.target === dialog) closeDialog(dialog); };
+}
+
+/** Close it and tell so now: the browser's own event comes with the next frame, which may be late. */
+function closeDialog(dialog) {
+  if (!dialog.open) return;
+  dialog.close();
+  dialog.dispatchEvent(new Event('close'));
 }

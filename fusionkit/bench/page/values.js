@@ -32,7 +32,7 @@ function openValues(number, table, row, metric, openImage) {
   dialog.replaceChildren(
     el('div', { class: 'bar' },
       el('h2', { id: 'values-title' }, `${metric.name} of ${row.method}`),
-      el('button', { type: 'button', class: 'plain close', 'aria-label': 'Close', onclick: () => dialog.close() }, '✕')),
+      el('button', { type: 'button', class: 'plain close', 'aria-label': 'Close', onclick: () => closeDialog(dialog) }, '✕')),
     el('p', { class: 'facts' }, `mean ${fixed(cell.mean, metric.decimals)}`,
       cell.low === null ? '' : `, 95 % interval ${fixed(cell.low, metric.decimals)} to ${fixed(cell.high, metric.decimals)}`,
       `, ${plural(cell.count, 'image')}`, cell.missing ? `, ${cell.missing} without a value` : '', `; ${better(metric)}; unit ${metric.unit}; profile ${table.profile}`),

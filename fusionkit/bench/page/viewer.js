@@ -81,7 +81,7 @@ function createViewer(remember) {
       el('header', { class: 'bar' },
         el('h2', { id: 'viewer-title' }, image.name, el('span', { class: 'quiet small' }, ` ${image.size[0]} × ${image.size[1]}, ${now.at + 1} of ${data.images.length}`)),
         el('div', { class: 'tools' }, step(-1, 'Previous image', '←'), step(1, 'Next image', '→'),
-          el('button', { type: 'button', class: 'plain close', 'aria-label': 'Close', onclick: () => dialog.close() }, '✕'))),
+          el('button', { type: 'button', class: 'plain close', 'aria-label': 'Close', onclick: () => closeDialog(dialog) }, '✕'))),
       el('div', { class: 'controls' }, choose('a'), tool('Exchange the two images', '⇄', () => { [now.a, now.b] = [now.b, now.a]; refresh(); }), choose('b'),
         el('fieldset', { class: 'modes' }, el('legend', { class: 'hidden' }, 'Compare by'), MODES.map(([value, label]) => el('label', {}, el('input', { type: 'radio', name: 'mode', value, onchange: () => { now.mode = value; refresh(); } }), el('span', {}, label)))),
         el('label', { class: 'gain' }, el('span', { class: 'quiet' }, 'gain '), el('input', { type: 'range', min: '1', max: '16', step: '0.5', value: now.gain, oninput: event => { now.gain = Number(event.target.value); refresh(); } })),
@@ -103,7 +103,7 @@ function createViewer(remember) {
     const at = now.at + by;
     if (at >= 0 && at < valuesOf(now.number).images.length) { event.preventDefault(); go(at); }
   });
-  dialog.addEventListener('close', () => { dialog.replaceChildren(); remember(null); });
+  dialog.addEventListener('close', () => { if (!dialog.open && dialog.firstChild) { dialog.replaceChildren(); remember(null); } });
 
   /** Open image ``at`` of a table, with ``choice`` {a, b, mode} where given, a source and the best method else. */
   function open(number, table, at, choice = {}) {
@@ -121,5 +121,5 @@ function createViewer(remember) {
     stage.fit();
     stage.node.focus();
   }
-  return { open, close: () => dialog.open && dialog.close() };
+  return { open, close: () => closeDialog(dialog) };
 }
