@@ -41,7 +41,7 @@ class BilevelOptions:
         lr_critic: learning rate of the critic (Adam); None takes ``lr``.
         lr_proposer: learning rate of the proposer; None takes ``lr``.
         eta: step size of the inner updates F' and R'; None takes ``lr``, and 1 for an inner step on the image.
-        indifference: weight of the pull of the proposed maps to 1/S in the outer loss; 0 is the paper's.
+        indifference: weight, in the outer loss, of how far the proposed maps lean to one source; 0 is the paper's.
         proposer_update: ``"adam"``, ``"normalized"`` (``lr g / max|g|``, TDFusion's public rule) or ``"sgd"``.
         proposer_eps: eps of the proposer's Adam: the exact hypergradient carries a factor eta and is minute.
         hypergradient: ``"exact"`` through F', or ``"image"``: the inner step taken on the fused image.

@@ -167,12 +167,18 @@ def derivative_along(
 
 
 def leaning(proposal: Proposal) -> Tensor:
-    """How far the proposed maps lean to one source: the mean of (p - 1/S)^2, summed over the maps.
+    r"""How far the proposed maps lean to one source: the mean divergence of the maps from equal shares.
+
+    .. math:: \sum_{maps} \mathrm{mean}\,\mathrm{KL}(1/S \,\|\, p) = -\sum_{maps}\mathrm{mean}\,\tfrac1S\sum_s \log(S p_s)
 
     As a small part of the outer loss it lets every pixel follow its own evidence and stops the whole map from
-    running to one source, which a critic that has given up on the other one would never correct.
+    running to one source, which a critic that has given up on the other one would never correct. Its slope in the
+    logits is p - 1/S: unlike that of (p - 1/S)^2, it does not vanish where a softmax has saturated.
     """
-    return torch.stack([(maps - 1 / maps.shape[1]).square().mean() for maps in proposal.values()]).sum()
+    divergences = [
+        -(maps.clamp_min(torch.finfo(maps.dtype).tiny) * maps.shape[1]).log().mean() for maps in proposal.values()
+    ]
+    return torch.stack(divergences).sum()
 
 
 def critic_gradients(critic: Critic, fused: Tensor, batch: Batch) -> tuple[Terms, Parameters]:

@@ -56,7 +56,7 @@ class ReFusionTrainer(BilevelTrainer):
                 "lr_proposer": 3e-3,
                 "lr_critic": 3e-3,
                 "hypergradient": "image",
-                "indifference": 0.12,
+                "indifference": 0.1,
                 "average": 0.98,
                 "decay": "cosine",
             },

@@ -203,11 +203,16 @@ def test_indifference_adds_the_gradient_of_leaning(method: str) -> None:
     )
 
 
-def test_leaning_is_zero_at_indifference_and_a_half_where_all_goes_to_one_of_two_sources() -> None:
+def test_leaning_is_the_divergence_from_equal_shares_and_pulls_where_a_softmax_has_saturated() -> None:
     even = torch.full((1, 2, 3, 3), 0.5)
-    one = torch.stack((torch.ones(1, 3, 3), torch.zeros(1, 3, 3)), 1)
     assert float(leaning({"w": even, "v": even})) == 0
-    assert float(leaning({"w": one, "v": one})) == pytest.approx(0.5)
+    logits = torch.tensor([[3.0, -3.0]], dtype=torch.float64, requires_grad=True)
+    p = logits.softmax(1)
+    found = leaning({"w": p[:, :, None, None]})
+    uniform = torch.full((2,), 0.5, dtype=torch.float64)
+    torch.testing.assert_close(found, torch.nn.functional.kl_div(p[0].log(), uniform, reduction="sum"))
+    (slope,) = torch.autograd.grad(found, logits)
+    torch.testing.assert_close(slope[0], p[0].detach() - 0.5)
 
 
 def test_a_fuser_without_forward_mode_is_recognised() -> None:
