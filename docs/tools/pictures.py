@@ -23,6 +23,7 @@ PAGE = DOCS / "training.md"
 _ROWS = 5
 _WIDTH = 170
 _LARGEST = 140_000
+_FREE = 0.05, 0.95
 _SECTIONS = re.compile(r"(<!-- runs -->\n)(?P<body>.*?)(<!-- end of runs -->)", re.DOTALL)
 
 
@@ -72,6 +73,21 @@ def command(record: Any) -> str:
         f"fusionkit train {record.method} --task {record.task} --data {data} --preset {record.preset}{given} "
         f"--seed {record.seed}"
     )
+
+
+def leaning(place: Path, source: str) -> str:
+    """What the last maps of a pair say, in a sentence: whether they follow the content or have run to one source."""
+    last = max(file.name.partition("_")[0] for file in place.glob("step-*_w_a.png"))
+    means = {}
+    for name in ("w", "v"):
+        weights = cv2.imread(str(place / f"{last}_{name}_a.png"), cv2.IMREAD_GRAYSCALE)
+        means[name] = float(weights.mean()) / 255
+    said = " and ".join(f"{name} of {source} is {mean:.2f}" for name, mean in means.items())
+    ran = [name for name, mean in means.items() if not _FREE[0] < mean < _FREE[1]]
+    verdict = (
+        f": {' and '.join(ran)} **ran to one source**, so this pair shows the failure described above" if ran else ""
+    )
+    return f"At the end, on average over this pair, {said}{verdict}."
 
 
 def section(folder: RunFolder) -> str:
