@@ -14,7 +14,15 @@ _EM = 10.0
 _LETTERS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "Z"}
 # matplotlib sizes delimiters by \left and \right alone.
 _SIZES = re.compile(r"\\[Bb]igg?[lr]?(?![a-zA-Z])")
+_BARE_FRACTION = re.compile(r"\\[td]?frac\s*(\w)\s*(\w)")
 _EXAMPLE = re.compile(r"<p>(fusionkit [^<]+)</p>")
+
+
+def readable(tex: str, *, block: bool) -> str:
+    """A formula in the words that matplotlib knows: it sizes delimiters by itself and has no short fractions."""
+    plain = _BARE_FRACTION.sub(r"\\frac{\1}{\2}", _SIZES.sub("", tex)).replace(r"\tfrac", r"\frac")
+    plain = " ".join(plain.replace(r"\mathrm{mean}\max", r"\mathrm{mean}\,\max").split())
+    return plain.replace(r"\frac", r"\dfrac") if block else plain
 
 
 def drawn(tex: str, *, block: bool) -> str:
@@ -27,10 +35,11 @@ def drawn(tex: str, *, block: bool) -> str:
     Raises:
         ValueError: matplotlib cannot read it.
     """
-    plain = " ".join(_SIZES.sub("", tex).replace(r"\mathrm{mean}\max", r"\mathrm{mean}\,\max").split())
-    if block:
-        plain = plain.replace(r"\frac", r"\dfrac")
-    path = TextPath((0, 0), f"${plain}$", size=_EM)
+    plain = readable(tex, block=block)
+    try:
+        path = TextPath((0, 0), f"${plain}$", size=_EM)
+    except ValueError as error:
+        raise ValueError(f"matplotlib cannot draw the formula {plain}: {str(error).splitlines()[-1]}") from None
     box = path.get_extents()
     steps = []
     for points, code in path.iter_segments(curves=True, simplify=False):

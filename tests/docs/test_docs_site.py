@@ -16,6 +16,8 @@ from pages import DOCS, PAGES, READ_ALONE, ROOT
 
 from fusionkit.cli import main
 
+sys.path.insert(0, str(DOCS / "tools"))
+
 NEEDED = ("mkdocs", "material", "mkdocs_click", "mkdocstrings_handlers")
 _LINK = re.compile(r"\]\((?P<target>[^)\s]+?)\)")
 
@@ -104,3 +106,18 @@ def test_links_to_files_resolve_where_the_page_is_read_on_its_own(source: Path) 
 def test_pictures_are_small() -> None:
     for picture in (DOCS / "images").iterdir():
         assert picture.stat().st_size < 150_000, picture
+
+
+@pytest.mark.parametrize(
+    "tex", [r"\Big\langle u, v\Big\rangle", r"\tfrac1S\sum_s x_s", r"\frac12 + \tfrac{a}{b}", r"\mathrm{mean}\max_k x"]
+)
+def test_formulas_are_drawn_in_the_ways_that_docstrings_write_them(tex: str) -> None:
+    formulas = pytest.importorskip("formulas")
+    for block in (True, False):
+        assert re.search(r'<path fill="currentColor" d="M', formulas.drawn(tex, block=block))
+
+
+def test_a_formula_that_cannot_be_drawn_is_named() -> None:
+    formulas = pytest.importorskip("formulas")
+    with pytest.raises(ValueError, match=r"cannot draw the formula .*nosuchsymbol"):
+        formulas.drawn(r"x + \nosuchsymbol", block=True)
