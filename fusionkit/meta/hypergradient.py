@@ -169,8 +169,8 @@ def derivative_along(
 def leaning(proposal: Proposal) -> Tensor:
     r"""How far the proposed maps lean to one source: the mean divergence of the maps from equal shares.
 
-    .. math:: \sum_{maps} \mathrm{mean}\,\mathrm{KL}(1/S \,\|\, p)
-              = -\sum_{maps}\mathrm{mean}\,\tfrac1S\sum_s \log(S p_s)
+    .. math:: \sum_{maps} \mathrm{mean}\,\mathrm{KL}(1/S, p)
+              = -\sum_{maps}\mathrm{mean}\,\frac{1}{S}\sum_s \log(S p_s)
 
     As a small part of the outer loss it lets every pixel follow its own evidence and stops the whole map from
     running to one source, which a critic that has given up on the other one would never correct. Its slope in the

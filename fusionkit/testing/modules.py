@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from fusionkit.testing.rules import check_config, fail, require, require_same
+from fusionkit.testing.rules import check_config, fail, require, require_close, require_same
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -73,7 +73,8 @@ def check_functional(subject: str, module: M, another: Callable[[], M], call: Ca
         expected = call(fresh)
         got: Tensor = functional_call(_Called(module, call), {f"module.{n}": w for n, w in weights.items()}, ())
     remedy = "read the parameters in forward each time, and keep no copies or caches of them"
-    require_same(subject, "it ignores weights that torch.func.functional_call puts in", got, expected, remedy)
+    # Not bit for bit: where the weights lie in memory decides which kernel a matrix product takes.
+    require_close(subject, "it ignores weights that torch.func.functional_call puts in", got, expected, 1e-5, remedy)
 
 
 def check_gradient(

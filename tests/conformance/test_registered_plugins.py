@@ -56,7 +56,7 @@ def test_every_trainer_keeps_its_contract_in_every_preset(name: str) -> None:
     trainer = catalogue.trainers.get(name)
     for preset, values in trainer.presets.items():
         # The preset's updates on a schedule that meets every stage within the steps that are tried.
-        short = {"epochs": 2, "meta_steps": 1, "fusion_steps": 2, "batch": 2, "crop": 24}
+        short = {"epochs": 2, "warmup": 0, "meta_steps": 1, "fusion_steps": 2, "batch": 2, "crop": 24}
         options = resolve(trainer.Config, (f"preset {preset}", values))
         known = {field.name for field in dataclasses.fields(options.trainer)}
         config = resolve(

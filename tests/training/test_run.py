@@ -22,7 +22,7 @@ from fusionkit.runs import RunFolder
 from fusionkit.train import TrainRequest, resume, start
 
 TINY = {
-    "trainer": {"epochs": 3, "meta_steps": 4, "fusion_steps": 6, "crop": 16, "batch": 2},
+    "trainer": {"epochs": 3, "warmup": 0, "meta_steps": 4, "fusion_steps": 6, "crop": 16, "batch": 2},
     "fuser": {"dim": 4, "heads": 2, "blocks": 1},
     "proposer": {"dim": 4, "heads": 2, "blocks": 1},
     "reconstructor": {"dim": 4, "heads": 2, "blocks": 1},
@@ -126,7 +126,7 @@ def test_ctrl_c_writes_a_checkpoint_says_how_to_go_on_and_exits_130(tmp_path: Pa
     out = tmp_path / "run"
     file = tmp_path / "options.toml"
     file.write_text(
-        "[trainer]\nepochs = 4000\nmeta_steps = 4\nfusion_steps = 6\ncrop = 16\nbatch = 2\n"
+        "[trainer]\nepochs = 4000\nwarmup = 0\nmeta_steps = 4\nfusion_steps = 6\ncrop = 16\nbatch = 2\n"
         "[fuser]\ndim = 4\nheads = 2\nblocks = 1\n[proposer]\ndim = 4\nheads = 2\nblocks = 1\n"
         "[reconstructor]\ndim = 4\nheads = 2\nblocks = 1\n"
     )
