@@ -103,6 +103,8 @@ def check_options(options: BilevelOptions) -> None:
         raise UsageError(f"trainer.warmup={options.warmup} must be less than trainer.epochs={options.epochs}")
     if options.scheme == "inner" and options.warmup:
         raise UsageError("trainer.scheme=inner has no fusion steps to warm up with: set trainer.warmup=0")
+    if options.scheme == "inner" and options.hypergradient == "image":
+        raise UsageError("trainer.scheme=inner needs the inner steps of F and R: set trainer.hypergradient=exact")
     if options.scheme == "inner" and options.meta_steps == 0:
         raise UsageError("trainer.scheme=inner trains in meta steps: set trainer.meta_steps above 0")
     if options.scheme != "inner" and options.fusion_steps == 0:
@@ -197,8 +199,7 @@ class BilevelTrainer(MetaTrainer):
             self._rules["proposer"].update(gradient.proposer, factor)
         if self.options.scheme == "inner":
             self._rules["fuser"].update(gradient.fuser, factor)
-            if gradient.critic:
-                self._rules["critic"].update(gradient.critic, factor)
+            self._rules["critic"].update(gradient.critic, factor)
             self._update_average()
         return {"total": gradient.outer["total"], "outer": gradient.outer["total"], "inner": gradient.inner["total"]}
 

@@ -196,6 +196,7 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
     ("assignment", "said"),
     [
         ("trainer.warmup=3", r"trainer\.warmup=3 must be less than trainer\.epochs=3"),
+        ("trainer.scheme=inner trainer.hypergradient=image", r"set trainer\.hypergradient=exact"),
         ("trainer.fusion_steps=0", r"set trainer\.fusion_steps above 0"),
         ("trainer.lr=0.0", r"trainer\.lr=0\.0 must be a positive number"),
         ("trainer.average=1.0", r"trainer\.average=1\.0"),
@@ -204,4 +205,4 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
 )
 def test_a_schedule_that_cannot_run_is_refused_by_option(assignment: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        _trainer(assignment)
+        _trainer(*assignment.split())
