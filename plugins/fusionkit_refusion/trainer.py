@@ -56,7 +56,7 @@ class ReFusionTrainer(BilevelTrainer):
                 "lr_proposer": 2e-3,
                 "lr_critic": 3e-3,
                 "hypergradient": "image",
-                "indifference": 1.0,
+                "indifference": 0.3,
                 "average": 0.98,
                 "decay": "cosine",
             },
