@@ -225,7 +225,9 @@ class Recordless(Distance):
     info = None  # type: ignore[assignment]
 
 
-@pytest.mark.parametrize("metric", [Distance, Distance(), PairStated, InverseStated], ids=str)
+@pytest.mark.parametrize(
+    "metric", [Distance, Distance(), PairStated, InverseStated], ids=str, ids=["class", "instance", "pair", "inverse"]
+)
 def test_a_sound_metric_passes(metric: type[Metric] | Metric) -> None:
     assert check_metric(metric) == ()
 
