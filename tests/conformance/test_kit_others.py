@@ -226,7 +226,7 @@ class Recordless(Distance):
 
 
 @pytest.mark.parametrize(
-    "metric", [Distance, Distance(), PairStated, InverseStated], ids=str, ids=["class", "instance", "pair", "inverse"]
+    "metric", [Distance, Distance(), PairStated, InverseStated], ids=["class", "instance", "pair", "inverse"]
 )
 def test_a_sound_metric_passes(metric: type[Metric] | Metric) -> None:
     assert check_metric(metric) == ()
