@@ -1,233 +1,88 @@
 """Time metrics beside other people's code, in one run on one core.
 
-    python benchmarks/metrics.py [--size 480x640] [--rounds 15] [--out FILE.json]
+    python benchmarks/metrics.py [--size 480x640] [--images F A B] [--budget 6] [--timings FILE.csv] [--out FILE.md]
 
-Every round times ours and every rival once, in turn, so that a busy machine slows all alike; printed are medians with
-their interquartile range and the ratio of the medians (above 1: ours is faster). Rivals that are not installed are
-named. "numpy/scipy" is the formula as published evaluators write it: whole-array numpy and scipy.signal.convolve2d.
-A rival counts only if it gives the number that ours gives; the greatest relative difference is printed.
+For each metric and each precision ours and every rival run in turn, round after round, so that a busy machine slows all
+alike; what is counted is the thread's own CPU time. Printed are medians, and the median and the quartiles of the ratio
+in each round (above 1: ours is faster). A rival counts if it gives the number that ours gives. One that is not
+installed is named with the reason. ``--timings`` adds codes that no package index has: a table with the columns metric,
+seconds and implementation, measured elsewhere; its seconds are scaled by what the codes in both took here and there.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import json
+import csv
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
 import numpy as np
-import scipy.signal
-import skimage
-import skimage.measure
-import skimage.metrics
 import torch
-from numpy.typing import NDArray
+from metric_rivals import RIVALS, Image, Rival, missing
 from torch import Tensor
 
-from fusionkit.metrics import Scene, build, evaluate
+from fusionkit.metrics import Scene, build, evaluate, read_luminance
 
-Image = NDArray[np.float64]
-Rival = Callable[[Image, Image, Image], float]
+GOAL = ("EN", "SD", "SF", "AG", "SCD", "SSIM", "VIFp", "Qabf", "MI", "QCB", "QNCIE")
+"""The metrics of the tables that this toolkit was built to reproduce."""
 
-GOAL = ("EN", "SD", "SF", "AG", "SCD", "SSIM", "VIFp", "Qabf", "MI")
+PRECISIONS = {"float64": (torch.float64, np.float64, 1e-6), "float32": (torch.float32, np.float32, 1e-4)}
+"""To compute in, and the greatest relative difference at which two numbers are the same one."""
 
+ILL_CONDITIONED = {"QCB": {"float64": 1e-4, "float32": 3e-2}}
+"""Where a quotient of two filtered images is near 0/0, codes differ by what rounding leaves."""
 
-def entropy(f: Image, a: Image, b: Image) -> float:
-    p = np.bincount(np.uint8(np.round(f)).ravel()) / f.size
-    return float(-np.sum(p * np.log2(p + (p == 0))))
+SLOW, SLOW_ROUNDS, LEAST_ROUNDS, MOST_ROUNDS, LEAST_SAMPLE = 0.4, 2, 5, 31, 2e-3
+"""Seconds from which on a code counts as slow; rounds that it runs; rounds of others; seconds of a sample."""
 
-
-def spatial_frequency(f: Image, a: Image, b: Image) -> float:
-    return float(np.sqrt(np.mean((f[:, 1:] - f[:, :-1]) ** 2) + np.mean((f[1:] - f[:-1]) ** 2)))
-
-
-def average_gradient(f: Image, a: Image, b: Image) -> float:
-    gy, gx = np.gradient(f)
-    return float(np.mean(np.sqrt((gx**2 + gy**2) / 2)))
+T = TypeVar("T")
 
 
-def correlation(x: Image, y: Image) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    return float((x * y).sum() / np.sqrt((x**2).sum() * (y**2).sum()))
-
-
-def scd(f: Image, a: Image, b: Image) -> float:
-    return correlation(f - b, a) + correlation(f - a, b)
-
-
-def mutual_information(f: Image, a: Image, b: Image) -> float:
-    total = 0.0
-    for s in (a, b):
-        joint, _, _ = np.histogram2d(s.ravel(), f.ravel(), bins=np.arange(257) - 0.5)
-        joint /= joint.sum()
-        product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-        seen = joint > 0
-        total += float((joint[seen] * np.log2(joint[seen] / product[seen])).sum())
-    return total
-
-
-def qabf(f: Image, a: Image, b: Image) -> float:
-    across = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float64)
-    up = np.array([[1, 2, 1], [0, 0, 0], [-1, -2, -1]], np.float64)
-
-    def edges(x: Image) -> tuple[Image, Image]:
-        sx, sy = (scipy.signal.convolve2d(x, kernel, mode="same") for kernel in (across, up))
-        angle = np.full(x.shape, np.pi / 2)
-        angle[sx != 0] = np.arctan(sy[sx != 0] / sx[sx != 0])
-        return np.sqrt(sx**2 + sy**2), angle
-
-    gf, af = edges(f)
-    above, below = 0.0, 0.0
-    for s in (a, b):
-        g, angle = edges(s)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = np.where(g > gf, gf / g, np.where(g == gf, gf, g / gf))
-        turned = 1 - np.abs(angle - af) / (np.pi / 2)
-        quality = 0.9994 / (1 + np.exp(-15 * (relative - 0.5))) * 0.9879 / (1 + np.exp(-22 * (turned - 0.8)))
-        above += float((quality * g).sum())
-        below += float(g.sum())
-    return above / below
-
-
-def vifp(f: Image, a: Image, b: Image) -> float:
-    def of(s: Image, f: Image) -> float:
-        above, below = 0.0, 0.0
-        for size in (17, 9, 5, 3):
-            y, x = np.mgrid[:size, :size] - (size - 1) / 2
-            window = np.exp(-(x * x + y * y) / (2 * (size / 5) ** 2))
-            window /= window.sum()
-
-            def mean(image: Image, window: Image = window) -> Image:
-                return np.asarray(scipy.signal.convolve2d(image, window, mode="valid"))
-
-            if size < 17:
-                s, f = mean(s)[::2, ::2], mean(f)[::2, ::2]
-            ms, mf = mean(s), mean(f)
-            vs, vf = np.maximum(mean(s * s) - ms * ms, 0), np.maximum(mean(f * f) - mf * mf, 0)
-            cov = mean(s * f) - ms * mf
-            g = cov / (vs + 1e-10)
-            v = vf - g * cov
-            g[vs < 1e-10], v[vs < 1e-10] = 0, vf[vs < 1e-10]
-            vs[vs < 1e-10] = 0
-            g[vf < 1e-10], v[vf < 1e-10] = 0, 0
-            v[g < 0] = vf[g < 0]
-            g[g < 0] = 0
-            v[v <= 1e-10] = 1e-10
-            above += float(np.log10(1 + g * g * vs / (v + 2)).sum())
-            below += float(np.log10(1 + vs / 2).sum())
-        return above / below
-
-    return (of(a, f) + of(b, f)) / 2
-
-
-def skimage_ssim(f: Image, a: Image, b: Image) -> float:
-    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
-    return float(np.mean([skimage.metrics.structural_similarity(f, s, **settings) for s in (a, b)]))
-
-
-def skimage_psnr(f: Image, a: Image, b: Image) -> float:
-    return float(10 * np.log10(255**2 / np.mean([skimage.metrics.mean_squared_error(s, f) for s in (a, b)])))
-
-
-def optional_rivals() -> Iterator[tuple[str, str, Rival | None]]:
-    """Metric, name and function of rivals that need more packages; None where the package is not installed."""
-
-    def found(name: str) -> bool:
-        try:
-            importlib.import_module(name)
-        except Exception:  # a broken package is as good as none here
-            return False
-        return True
-
-    def tensors(*images: Image) -> list[Tensor]:
-        return [torch.from_numpy(x)[None, None] for x in images]
-
-    def sewar_vifp(f: Image, a: Image, b: Image) -> float:
-        from sewar.full_ref import vifp
-
-        return float(np.mean([vifp(s, f) for s in (a, b)]))
-
-    def sklearn_mi(f: Image, a: Image, b: Image) -> float:
-        from sklearn.metrics import mutual_info_score
-
-        return float(sum(mutual_info_score(f.ravel(), s.ravel()) for s in (a, b)) / np.log(2))
-
-    def piq_ssim(f: Image, a: Image, b: Image) -> float:
-        import piq
-
-        tf, ta, tb = tensors(f, a, b)
-        return float(np.mean([float(piq.ssim(tf, s, data_range=255.0, downsample=False)) for s in (ta, tb)]))
-
-    def piq_vif(f: Image, a: Image, b: Image) -> float:
-        import piq
-
-        tf, ta, tb = tensors(f, a, b)
-        return float(np.mean([float(piq.vif_p(tf, s, data_range=255.0)) for s in (ta, tb)]))
-
-    def piq_ms_ssim(f: Image, a: Image, b: Image) -> float:
-        import piq
-
-        tf, ta, tb = tensors(f, a, b)
-        return float(np.mean([float(piq.multi_scale_ssim(tf, s, data_range=255.0)) for s in (ta, tb)]))
-
-    def torchmetrics_vif(f: Image, a: Image, b: Image) -> float:
-        from torchmetrics.functional.image import visual_information_fidelity
-
-        tf, ta, tb = tensors(f, a, b)
-        return float(np.mean([float(visual_information_fidelity(tf, s)) for s in (ta, tb)]))
-
-    for metric, package, rival in (
-        ("VIFp", "sewar", sewar_vifp),
-        ("MI", "sklearn", sklearn_mi),
-        ("SSIM", "piq", piq_ssim),
-        ("VIFp", "piq", piq_vif),
-        ("MS-SSIM", "piq", piq_ms_ssim),
-        ("VIFp", "torchmetrics", torchmetrics_vif),
-    ):
-        yield metric, package, rival if found(package) else None
-
-
-INSTALLED: tuple[tuple[str, str, Rival], ...] = (
-    ("EN", "numpy/scipy", entropy),
-    ("EN", "scikit-image", lambda f, a, b: float(skimage.measure.shannon_entropy(f))),
-    ("SD", "numpy/scipy", lambda f, a, b: float(np.std(f))),
-    ("SF", "numpy/scipy", spatial_frequency),
-    ("AG", "numpy/scipy", average_gradient),
-    ("SCD", "numpy/scipy", scd),
-    ("CC", "numpy/scipy", lambda f, a, b: (correlation(f, a) + correlation(f, b)) / 2),
-    ("PSNR", "scikit-image", skimage_psnr),
-    ("SSIM", "scikit-image", skimage_ssim),
-    ("VIFp", "numpy/scipy", vifp),
-    ("Qabf", "numpy/scipy", qabf),
-    ("MI", "numpy/scipy", mutual_information),
-)
-ALONE = ("EI", "NMI", "QTE", "QNCIE", "CE", "MS-SSIM", "VIFF", "Nabf", "MEF-SSIM", "QCB", "QCV", "QS", "QY", "QC", "QP")
-
-
-@dataclass
+@dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one function: median and quartiles over the rounds."""
+    """Milliseconds of one function in each round."""
 
-    median: float
-    low: float
-    high: float
+    rounds: tuple[float, ...]
 
-    @classmethod
-    def of(cls, seconds: list[float]) -> Timing:
-        low, median, high = statistics.quantiles(seconds, n=4)
-        return cls(1e3 * median, 1e3 * low, 1e3 * high)
+    @property
+    def median(self) -> float:
+        return statistics.median(self.rounds)
 
-    def __str__(self) -> str:
-        return f"{self.median:8.2f} ({self.low:.2f} to {self.high:.2f})"
+
+@dataclass(frozen=True)
+class Row:
+    """Ours beside one rival."""
+
+    metric: str
+    precision: str
+    rival: str
+    ours: Timing
+    theirs: Timing
+    difference: float
+
+    @property
+    def counts(self) -> bool:
+        return self.difference <= ILL_CONDITIONED.get(self.metric, {}).get(
+            self.precision, PRECISIONS[self.precision][2]
+        )
+
+    @property
+    def ratios(self) -> tuple[float, float, float]:
+        """Quartiles of the ratio of the rounds that both took part in."""
+        each = [theirs / ours for ours, theirs in zip(self.ours.rounds, self.theirs.rounds, strict=False)]
+        low, middle, high = statistics.quantiles(each, n=4, method="inclusive")
+        return low, middle, high
 
 
 def test_images(height: int, width: int) -> tuple[Image, Image, Image]:
@@ -242,104 +97,217 @@ def test_images(height: int, width: int) -> tuple[Image, Image, Image]:
     return whole[0], whole[1], whole[2]
 
 
-def time_all(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, Timing]:
-    """Medians of every function, each called once a round in turn after one call to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for function in functions.values():
-        function()
-    for _ in range(rounds):
+def time_in_turn(functions: Mapping[str, Callable[[], T]], budget: float) -> dict[str, tuple[Timing, T]]:
+    """CPU milliseconds of every function, called in turn until ``budget`` seconds are spent, and its result."""
+    calls, once, results = {}, {}, {}
+    for name, function in functions.items():
+        results[name], once[name] = _timed(function)
+        if once[name] < SLOW:
+            # The first call also paid for imports and memory.
+            once[name] = _timed(function)[1]
+        calls[name] = max(1, round(LEAST_SAMPLE / max(once[name], 1e-6)))
+    samples: dict[str, list[float]] = {name: [] for name in functions}
+    spent, done = 0.0, 0
+    while done < LEAST_ROUNDS or (spent < budget and done < MOST_ROUNDS):
         for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: Timing.of(values) for name, values in seconds.items()}
+            if done < SLOW_ROUNDS or once[name] < SLOW:
+                seconds = sum(_timed(function)[1] for _ in range(calls[name]))
+                samples[name].append(1e3 * seconds / calls[name])
+                spent += seconds
+        done += 1
+    return {name: (Timing(tuple(values)), results[name]) for name, values in samples.items()}
+
+
+def _timed(function: Callable[[], T]) -> tuple[T, float]:
+    start = time.thread_time()
+    result = function()
+    return result, time.thread_time() - start
+
+
+def compare(images: Sequence[Image], metrics: Sequence[str], rivals: Sequence[Rival], budget: float) -> Iterator[Row]:
+    """Every metric beside every rival of it, in both precisions."""
+    for name in metrics:
+        for precision, (dtype, kind, _) in PRECISIONS.items():
+            tensors = _tensors(images, dtype)
+            arrays = [np.ascontiguousarray(image, kind) for image in images]
+            metric, mine = build(name), [rival for rival in rivals if rival.metric == name]
+            functions: dict[str, Callable[[], float]] = {"": lambda m=metric, t=tensors: float(m(*t))}  # type: ignore[misc]
+            for rival in mine:
+                functions[rival.name] = lambda r=rival, x=arrays: r.function(*x)  # type: ignore[misc]
+            timings = time_in_turn(functions, budget)
+            truth = float(metric(*_tensors(images, torch.float64)))
+            for rival in mine:
+                theirs, value = timings[rival.name]
+                yield Row(name, precision, rival.name, timings[""][0], theirs, abs(value - truth) / abs(truth))
+
+
+def fastest(rows: Sequence[Row], precision: str) -> dict[str, Row]:
+    """Metric -> the fastest rival that counts."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        if row.precision == precision and row.counts:
+            known = found.get(row.metric)
+            if known is None or row.theirs.median < known.theirs.median:
+                found[row.metric] = row
+    return found
+
+
+def together(images: Sequence[Image], metrics: Sequence[str], budget: float) -> dict[str, Timing]:
+    """Precision -> all metrics of one scene, what they share computed once."""
+    built = {name: build(name) for name in metrics}
+    tensors = {precision: _tensors(images, dtype) for precision, (dtype, _, _) in PRECISIONS.items()}
+    functions: dict[str, Callable[[], object]] = {
+        precision: lambda t=own: evaluate(Scene(*t), built, profile="standard")  # type: ignore[misc]
+        for precision, own in tensors.items()
+    }
+    return {precision: timing for precision, (timing, _) in time_in_turn(functions, budget).items()}
+
+
+def elsewhere(path: Path, rows: Sequence[Row]) -> tuple[float, int, dict[str, tuple[float, str]]]:
+    """What a table of timings from elsewhere adds.
+
+    Returns:
+        Seconds here per second there, the number of codes that say so, and for each metric the scaled milliseconds and
+        the name of the fastest code that gives a number that one of the profiles stands for.
+    """
+    from metric_agreement import RULES
+
+    right = [(rule.reference, rule.code) for rule in RULES if rule.code not in ("ports.py", "IVIF_ZOO", "Jilei")]
+    scales, found = [], {}
+    with path.open(newline="") as file:
+        records = list(csv.DictReader(file))
+    for record in records:
+        metric, code, seconds = record["metric"], record["implementation"], float(record["seconds"])
+        for row in rows:
+            if row.metric == metric and row.precision == "float64" and row.counts and _same_code(row.rival, code):
+                scales.append(row.theirs.median / 1e3 / seconds)
+    scale = statistics.median(scales) if scales else 1.0
+    for record in records:
+        metric, code, milliseconds = record["metric"], record["implementation"], 1e3 * scale * float(record["seconds"])
+        known = any(metric == reference and part in code for reference, part in right)
+        if known and (metric not in found or milliseconds < found[metric][0]):
+            found[metric] = (milliseconds, code.partition(" (")[0])
+    return scale, len(scales), found
+
+
+def _same_code(rival: str, code: str) -> bool:
+    """Whether a rival here and a code of a table are the same program under the same settings."""
+    if rival == "scikit-image":
+        return code.startswith("skimage") and "gaussian" in code
+    if rival == "piq":
+        return code.startswith("piq") and "downsample=True" not in code
+    return rival in ("sewar", "torchmetrics", "pytorch_msssim") and code.startswith(rival) and "fltr" not in code
+
+
+def _tensors(images: Sequence[Image], dtype: torch.dtype) -> list[Tensor]:
+    return [torch.from_numpy(np.ascontiguousarray(x))[None, None].to(dtype) for x in images]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows)) + "\n"
+
+
+def report(rows: Sequence[Row], shared: dict[str, Timing], absent: dict[str, str], timings: Path | None) -> str:
+    """Everything that was measured, as Markdown."""
+    parts = []
+    for precision in PRECISIONS:
+        best = fastest(rows, precision)
+        lines = []
+        for row in rows:
+            if row.precision != precision:
+                continue
+            low, middle, high = row.ratios
+            mark = "**" if best.get(row.metric) is row else ""
+            verdict = f"{row.difference:.0e}" + ("" if row.counts else ": another number, does not count")
+            ratio = f"{mark}{middle:.2f}{mark} ({low:.2f} to {high:.2f})"
+            lines.append((row.metric, f"{row.ours.median:.2f}", row.rival, f"{row.theirs.median:.2f}", ratio, verdict))
+        head = ("metric", "ours, ms", "rival", "its ms", "ratio (quartiles)", "differs by")
+        parts.append(f"### {precision}\n\nBold: the fastest rival that counts.\n\n{table(head, lines)}")
+    parts.append(f"### The {len(GOAL)} metrics together\n\n{_together(rows, shared, timings)}")
+    if absent:
+        parts.append("Not compared:\n\n" + "".join(f"- {why}\n" for why in absent.values()))
+    return "\n".join(parts)
+
+
+def _together(rows: Sequence[Row], shared: dict[str, Timing], timings: Path | None) -> str:
+    lines = []
+    for precision in PRECISIONS:
+        best = {name: row for name, row in fastest(rows, precision).items() if name in GOAL}
+        theirs, mine = sum(r.theirs.median for r in best.values()), sum(r.ours.median for r in best.values())
+        whole = shared[precision].median
+        slower = [f"{name} {row.ratios[1]:.2f}" for name, row in best.items() if row.ratios[1] < 1]
+        numbers = (f"{mine:.1f} ({theirs / mine:.1f})", f"{whole:.1f} ({theirs / whole:.1f})")
+        lines.append((precision, f"{theirs:.0f}", *numbers, ", ".join(slower) or "none"))
+    head = ("precision", "fastest rivals, ms", "ours one by one, ms (ratio)", "ours in one scene, ms (ratio)", "slower")
+    text = table(head, lines)
+    if timings is None:
+        return text
+    scale, codes, found = elsewhere(timings, rows)
+    best = fastest(rows, "float64")
+    lines, total = [], 0.0
+    for name in GOAL:
+        choices = [(row.theirs.median, f"{row.rival}, here") for n, row in best.items() if n == name]
+        choices = [c for c in choices if "numpy" not in c[1]] + [found[name]] * (name in found)
+        milliseconds, code = min(choices, default=(0.0, "none"))
+        total += milliseconds
+        ours = next(row.ours.median for row in rows if row.metric == name and row.precision == "float64")
+        lines.append((name, f"{ours:.2f}", f"{milliseconds:.1f}", f"{milliseconds / ours:.1f}", code))
+    whole = shared["float64"].median
+    lines.append(("all, in one scene", f"{whole:.1f}", f"{total:.0f}", f"{total / whole:.1f}", ""))
+    return (
+        f"{text}\nWith the codes that no package index has, from a table of timings ({codes} codes are in it and were "
+        f"run here: one second there is {scale:.2f} here). Per metric the fastest published code that is right, "
+        f"float64:\n\n" + table(("metric", "ours, ms", "theirs, ms", "ratio", "whose"), lines)
+    )
+
+
+def about(options: argparse.Namespace, shape: tuple[int, ...]) -> str:
+    """The command, the machine and the versions."""
+    versions = []
+    for package in ("torch", "numpy", "scipy", "scikit-image", "scikit-learn", "sewar", "piq", "torchmetrics"):
+        try:
+            versions.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    flags = f" --budget {options.budget:g}" + (" --timings FILE" if options.timings else "")
+    return (
+        f"    python benchmarks/metrics.py{flags}\n\n{shape[0]}x{shape[1]} pixels, two sources, one thread, CPU time; "
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end.\n"
+        f"Python {platform.python_version()}, {', '.join(versions)}.\n"
+    )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", default="480x640", help="height x width  [default: 480x640]")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--out", type=Path, help="also write the numbers as JSON")
+    parser.add_argument("--images", nargs=3, metavar=("F", "A", "B"), help="files to take instead of made-up images")
+    parser.add_argument("--metric", help="metrics, separated by commas  [default: all that have a rival]")
+    parser.add_argument("--budget", type=float, default=6.0, help="seconds for each metric and precision  [default: 6]")
+    parser.add_argument("--timings", type=Path, help="CSV of timings from elsewhere")
+    parser.add_argument("--out", type=Path, help="also write the report here")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    height, width = (int(n) for n in options.size.split("x"))
-    images = test_images(height, width)
-    tensors = {
-        dtype: tuple(torch.from_numpy(x)[None, None].to(dtype) for x in images)
-        for dtype in (torch.float32, torch.float64)
-    }
-    rivals: list[tuple[str, str, Rival]] = list(INSTALLED)
-    absent: set[str] = set()
-    for metric, package, rival in optional_rivals():
-        if rival is None:
-            absent.add(package)
-        else:
-            rivals.append((metric, package, rival))
-
-    names = dict.fromkeys([metric for metric, _, _ in rivals] + list(ALONE))
-    functions: dict[str, Callable[[], object]] = {}
-    for name in names:
-        metric = build(name)
-        for dtype, own in tensors.items():
-            functions[f"{name} {dtype}"] = lambda metric=metric, own=own: float(metric(*own))  # type: ignore[misc]
-    together = {name: build(name) for name in GOAL}
-    for dtype, own in tensors.items():
-        functions[f"together {dtype}"] = lambda own=own: evaluate(Scene(*own), together, profile="standard")  # type: ignore[misc]
-    for metric_name, package, rival in rivals:
-        functions[f"{metric_name} {package}"] = lambda rival=rival: rival(*images)  # type: ignore[misc]
+    warnings.simplefilter("ignore")
+    images: Sequence[Image] = test_images(*(int(n) for n in options.size.split("x")))
+    if options.images:
+        images = [read_luminance(path)[0, 0].numpy() for path in options.images]
+    packages = dict.fromkeys(rival.package for rival in RIVALS)
+    absent = {package: why for package in packages if (why := missing(package)) is not None}
+    rivals = [rival for rival in RIVALS if rival.package not in absent]
+    chosen = options.metric.split(",") if options.metric else list(dict.fromkeys(r.metric for r in rivals))
+    rows = []
     with torch.no_grad():
-        timings = time_all(functions, options.rounds)
-        values = {name: float(build(name)(*tensors[torch.float64])) for name in names}
-
-    print(f"{height}x{width}, two sources, one thread, {options.rounds} rounds; milliseconds: median (quartiles)\n")
-    head = f"{'metric':9} {'float32':28} {'float64':28} {'rival':13} {'its time':30}"
-    print(f"{head} {'ratio 32':>8} {'ratio 64':>8}  differs by")
-    records = []
-    for name in names:
-        single, double = timings[f"{name} torch.float32"], timings[f"{name} torch.float64"]
-        mine = [(package, rival) for metric_name, package, rival in rivals if metric_name == name]
-        if not mine:
-            print(f"{name:9} {single!s:28} {double!s:28} none")
-            records.append({"metric": name, "float32": asdict(single), "float64": asdict(double), "rival": None})
-        for package, rival in mine:
-            other = timings[f"{name} {package}"]
-            difference = abs(rival(*images) - values[name]) / abs(values[name])
-            ratios = (other.median / single.median, other.median / double.median)
-            print(
-                f"{name:9} {single!s:28} {double!s:28} {package:13} {other!s:30} "
-                f"{ratios[0]:8.1f} {ratios[1]:8.1f}  {difference:.0e}"
-            )
-            records.append(
-                {"metric": name, "float32": asdict(single), "float64": asdict(double), "rival": package}
-                | {"rival_time": asdict(other), "ratios": ratios, "difference": difference}
-            )
-    fastest = {n: min(timings[f"{m} {p}"].median for m, p, _ in rivals if m == n) for n in GOAL}
-    print(f"\n{' '.join(GOAL)}: the fastest rivals take {sum(fastest.values()):.1f} ms in sum")
-    sums = {}
-    for dtype in tensors:
-        apart = sum(timings[f"{name} {dtype}"].median for name in GOAL)
-        shared = timings[f"together {dtype}"].median
-        sums[str(dtype)] = {"apart": apart, "together": shared, "rivals": sum(fastest.values())}
-        print(
-            f"  ours in {dtype}: {apart:.1f} ms one by one ({sum(fastest.values()) / apart:.1f} times faster), "
-            f"{shared:.1f} ms in one scene ({sum(fastest.values()) / shared:.1f} times)"
-        )
-    if absent:
-        print(f"not installed, so not compared: {', '.join(sorted(absent))}")
+        for row in compare(images, chosen, rivals, options.budget):
+            rows.append(row)
+            print(f"{row.metric} {row.precision} {row.rival}: {row.ratios[1]:.2f}", file=sys.stderr, flush=True)
+        shared = together(images, GOAL, options.budget)
+    text = report(rows, shared, absent, options.timings if set(GOAL) <= set(chosen) else None)
+    text = f"{about(options, images[0].shape)}\n{text}"
+    print(text)
     if options.out:
-        about = {
-            "machine": platform.processor() or platform.machine(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "scikit-image": skimage.__version__,
-            "size": [height, width],
-            "rounds": options.rounds,
-            "load": os.getloadavg(),
-            "absent": sorted(absent),
-        }
         aside = options.out.with_suffix(".part")
-        aside.write_text(json.dumps({"about": about, "metrics": records, "goal": sums}, indent=1) + "\n")
+        aside.write_text(text)
         aside.replace(options.out)
     return 0
 

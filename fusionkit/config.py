@@ -112,8 +112,13 @@ def _check_keys(kind: Any, values: Mapping[str, Any], origin: str, prefix: str) 
             if not isinstance(value, Mapping):
                 raise UsageError(f"{origin}: {prefix + key} is a group of options: set one of its members")
             _check_keys(hints[key], value, origin, f"{prefix}{key}.")
-        elif isinstance(value, Mapping):
+        elif isinstance(value, Mapping) and not _is_open(hints[key]):
             raise UsageError(f"{origin}: {prefix + key} is a single option and has no members")
+
+
+def _is_open(hint: Any) -> bool:
+    """Whether a field takes any names: the options of a class that another option chooses, which checks them."""
+    return typing.get_origin(hint) in (dict, Mapping)
 
 
 def _holds(values: Mapping[str, Any], path: tuple[int | str, ...]) -> bool:

@@ -20,11 +20,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from fusionkit.distributed import Processes
+from fusionkit.labels import Boxes, LabelKind
 from fusionkit.tasks import Task
 
 __all__ = [
     "Batch",
+    "Companion",
     "Critic",
+    "Downstream",
     "Fuser",
     "LossProposer",
     "MetaTrainer",
@@ -59,7 +63,8 @@ class Batch:
 
     Attributes:
         sources: one ``(B, C, H, W)`` tensor a source, in the task's order.
-        targets: what a downstream critic needs beside the image (masks, boxes), in its own form, or None.
+        targets: the labels that a downstream critic needs beside the image: class ids ``(B, H, W)`` int64 with
+            :data:`fusionkit.labels.IGNORE`, or one :class:`fusionkit.labels.Boxes` a sample; None without labels.
     """
 
     sources: tuple[Tensor, ...]
@@ -106,6 +111,18 @@ class Fuser(nn.Module, ABC):
         Returns:
             The fused image, ``(B, C, H, W)`` in [0, 1].
         """
+
+    def maps(self, *sources: Tensor) -> Mapping[str, Tensor]:
+        """How it weighs the sources, as images to look at beside a result; a method without such weights has none.
+
+        Args:
+            sources: as :meth:`forward` takes them.
+
+        Returns:
+            Name -> map ``(B, 1, H, W)`` in [0, 1]. A name says which weight of which source (``"w_a"``,
+            ``"detail_a"``) in letters, digits and underscores; of two maps that sum to 1 the first is enough.
+        """
+        return {}
 
     @classmethod
     def pretrained(cls) -> Mapping[str, Path]:
@@ -174,6 +191,25 @@ class Reconstructor(Critic):
         """Rebuild the sources: one ``(B, C, H, W)`` tensor a source from ``fused`` ``(B, C, H, W)``."""
 
 
+class Downstream(Critic):
+    """A critic that uses the fused image for a task of its own and can be scored by how well it does.
+
+    Args:
+        config: an instance of :attr:`Config`.
+        classes: names of the classes, by id.
+    """
+
+    kind: ClassVar[LabelKind]
+
+    def __init__(self, config: Options = None, *, classes: Sequence[str]) -> None:
+        super().__init__(config)
+        self.classes = tuple(classes)
+
+    @abstractmethod
+    def predict(self, fused: Tensor) -> Tensor | tuple[Boxes, ...]:
+        """What it sees in ``fused`` ``(B, 1, H, W)``: class ids ``(B, H, W)`` int64, or one ``Boxes`` a sample."""
+
+
 class TrainingSource(ABC):
     """Where a trainer gets its batches: a set of pairs, held where the device can reach it."""
 
@@ -186,6 +222,19 @@ class TrainingSource(ABC):
     @abstractmethod
     def whole(self, index: int) -> tuple[Tensor, ...]:
         """The sources of one pair at full size, ``(1, C, H, W)`` in [0, 1] on the training device."""
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A network that a run trained beside its fuser.
+
+    Attributes:
+        network: its weights are kept.
+        facts: what building it again needs, as plain values: its registered name, options, classes.
+    """
+
+    network: nn.Module
+    facts: Mapping[str, Any]
 
 
 class MetaTrainer(ABC):
@@ -215,6 +264,11 @@ class MetaTrainer(ABC):
     """Registered name of the fuser it trains: written into the weights file."""
     config: Options
     source: TrainingSource
+
+    @classmethod
+    def label_kind(cls, config: Options) -> LabelKind | None:
+        """The labels that a training with these options needs beside the pairs; None for none."""
+        return None
 
     @abstractmethod
     def __init__(
@@ -248,9 +302,33 @@ class MetaTrainer(ABC):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take up a state that :meth:`state` gave."""
 
+    def join(self, processes: Processes) -> None:
+        """Take, from before the first step on, a share of every batch and average with ``processes`` what it gives.
+
+        Raises:
+            fusionkit.errors.UsageError: this trainer cannot, or the batch cannot be shared out.
+        """
+        from fusionkit.errors import UsageError
+
+        raise UsageError(f"{type(self).__name__} trains in one process only: start it without torchrun")
+
     @abstractmethod
     def fuser(self) -> Fuser:
         """The fuser as trained so far: the one that is written out (averaged, where the method averages)."""
+
+    @classmethod
+    def proposer_of(cls, config: Options, state: Mapping[str, Tensor]) -> LossProposer | None:
+        """The loss proposer of a training as a checkpoint holds it; None where nothing was learned or it cannot tell.
+
+        Args:
+            config: the options of the training.
+            state: what :meth:`state` gave.
+        """
+        return None
+
+    def companions(self) -> Mapping[str, Companion]:
+        """Networks to keep beside the fuser's weights at the end of a run: file stem -> network."""
+        return {}
 
     def snapshot(self, sources: Sequence[Tensor]) -> dict[str, Tensor]:
         """Named images ``(1, 1, H, W)`` in [0, 1] that show where training stands on one pair: fused, w, v."""

@@ -42,6 +42,12 @@ class DivergedError(FusionkitError):
     exit_code = 5
 
 
+class LostProcessError(FusionkitError):
+    """Training by several processes lost one of them."""
+
+    exit_code = 6
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error message about an unknown name: the nearest known one, then all of them.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 
 from fusionkit.contracts import MetaTrainer
@@ -16,6 +17,7 @@ from fusionkit.runs import RunFolder
 
 _MARGIN = 4
 _LABEL = 22
+_LONGEST = 640
 
 
 def save_snapshot(folder: Path, step: int, pairs: Sequence[Sequence[Tensor]], trainer: MetaTrainer) -> None:
@@ -24,16 +26,26 @@ def save_snapshot(folder: Path, step: int, pairs: Sequence[Sequence[Tensor]], tr
     Args:
         folder: the run's folder.
         step: steps done.
-        pairs: sources ``(1, C, H, W)`` in [0, 1] of the pairs that are followed.
+        pairs: sources ``(1, C, H, W)`` in [0, 1] of the pairs that are followed; shown at most 640 pixels wide or
+            high, as a trainer keeps every feature of what it shows.
         trainer: gives the maps, see :meth:`fusionkit.contracts.MetaTrainer.snapshot`.
     """
-    for k, sources in enumerate(pairs):
+    for k, whole in enumerate(pairs):
+        sources = [_shown(source) for source in whole]
         place = folder / "images" / f"pair{k}"
         if step == 0:
             for letter, source in zip("abcdefgh", sources, strict=False):
                 _write(place / f"source_{letter}.png", grey(source))
         for name, image in trainer.snapshot(sources).items():
             _write(place / f"step-{step:08d}_{name}.png", grey(image))
+
+
+def _shown(source: Tensor) -> Tensor:
+    shrink = _LONGEST / max(source.shape[2:])
+    if shrink >= 1:
+        return source
+    size = [max(round(side * shrink), 1) for side in source.shape[2:]]
+    return F.interpolate(source, size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def draw_run(folder: RunFolder) -> None:

@@ -12,8 +12,6 @@ from torch import Tensor
 GradientForm = Literal["signed", "magnitude"]
 Combine = Literal["max", "sum"]
 
-_KERNEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
-
 
 def sobel(image: Tensor) -> Tensor:
     """Signed Sobel responses with the plain kernels: unnormalised, zero padding.
@@ -25,7 +23,9 @@ def sobel(image: Tensor) -> Tensor:
         ``(B, 2 C, H, W)``: for each channel its response in x, then in y; within [-4, 4] for an image in [0, 1].
     """
     channels = image.shape[1]
-    kernel = image.new_tensor(_KERNEL)
+    # Made on the device: nothing of the host's could be copied there while a step is being recorded.
+    ramp = torch.arange(-1, 2, dtype=image.dtype, device=image.device)
+    kernel = (2 - ramp.abs())[:, None] * ramp
     kernels = torch.stack((kernel, kernel.T))[:, None].repeat(channels, 1, 1, 1)
     return F.conv2d(image, kernels, padding=1, groups=channels)
 

@@ -18,12 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fusionkit.config import as_dict, resolve
-from fusionkit.contracts import Fuser
+from fusionkit.contracts import Companion, Critic, Downstream, Fuser
 from fusionkit.errors import DataError, UsageError
 from fusionkit.files import written_aside
 
 FORMAT = 1
 _KEY = "fusionkit"
+_COMPANION = "fusionkit-companion"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,45 @@ def save_fuser(path: Path, fuser: Fuser, info: WeightsInfo) -> None:
     tensors = {name: value.detach().cpu().contiguous() for name, value in fuser.state_dict().items()}
     with written_aside(path) as aside:
         save_file(tensors, aside, metadata={_KEY: json.dumps(described, sort_keys=True)})
+
+
+def save_companion(path: Path, companion: Companion) -> None:
+    """Write a network that was trained beside a fuser, with what building it again needs, as safetensors.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in companion.network.state_dict().items()}
+    described = json.dumps({"format": FORMAT, **companion.facts}, sort_keys=True)
+    with written_aside(path) as aside:
+        save_file(tensors, aside, metadata={_COMPANION: described})
+
+
+def load_critic(path: Path) -> Critic:
+    """Build the registered critic that a run kept and load it, on the CPU, in evaluation mode.
+
+    Raises:
+        DataError: the file is missing, damaged, or no critic's.
+        PluginError: the critic's plugin is not installed or broken.
+    """
+    from fusionkit.plugins import catalogue
+
+    try:
+        with safe_open(path, "pt") as opened:
+            facts = json.loads((opened.metadata() or {}).get(_COMPANION, "{}"))
+        tensors = load_file(path)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a weights file ({error})") from None
+    if "critic" not in facts:
+        raise DataError(f"{path}: does not say which critic it belongs to: give one that a training wrote")
+    kind = catalogue.critics.get(facts["critic"])
+    options: Any = resolve(kind.Config, (str(path), facts["config"]))
+    critic: Critic = kind(options, classes=facts["classes"]) if issubclass(kind, Downstream) else kind(options)
+    problem = misfit(tensors, critic.state_dict())
+    if problem:
+        raise DataError(f"{path}: these weights do not fit critic {facts['critic']!r}: {problem}")
+    critic.load_state_dict(tensors)
+    return critic.eval()
 
 
 def read_info(path: Path) -> WeightsInfo:

@@ -112,8 +112,8 @@ def section(folder: RunFolder) -> str:
         (
             f"## {task.title[0].upper()}{task.title[1:]}",
             f"{rows[-1]['step']} steps on {what} (fingerprint `{record.fingerprint[:12]}`), on "
-            f"{record.device}{f' ({where})' if where else ''} with torch {machine['versions']['torch']}, "
-            f"commit `{machine['commit'][:10]}`:",
+            f"{record.device}{f' ({where})' if where else ''} with torch {machine['versions']['torch']}"
+            f"{', commit `' + machine['commit'][:10] + '`' if machine['commit'] else ''}:",
             f"```sh\n{command(record)}\n```",
             f"By `metrics.jsonl` the fusion loss went from {fusion[0]['fusion.total']:.3g} to "
             f"{fusion[-1]['fusion.total']:.3g}, and the reconstruction loss in the fusion steps from "

@@ -83,6 +83,17 @@ def datasets() -> str:
     return table(("name", "task", "pairs", "images", "licence"), rows)
 
 
+def labels() -> str:
+    """Every named data set with labels: of which kind, and the classes by id."""
+    from fusionkit.plugins import catalogue
+
+    rows = []
+    for name in catalogue.datasets.names():
+        for known in catalogue.datasets.get(name).labels:
+            rows.append((name, f"`{known.kind}`", ", ".join(known.classes), known.verified))
+    return table(("data set", "labels", "classes, from id 0", "known from"), rows)
+
+
 def presets(trainer: str) -> str:
     """What each preset of a trainer is for and what it sets."""
     from fusionkit.plugins import catalogue
@@ -125,6 +136,26 @@ def metrics() -> str:
     return table(("metric", "title", "better", "range", "unit", "needs", "published profiles"), rows)
 
 
+def models() -> str:
+    """Every trained model that ships, by its card."""
+    from fusionkit.models import list_models
+
+    cards = [(entry.name, entry.card) for entry in list_models()[0] if entry.card is not None]
+    if not cards:
+        return "No trained model is part of this version.\n"
+    rows = []
+    for name, card in cards:
+        data = ", ".join(f"{use.dataset} {use.pairs}" for use in card.data)
+        shown = ("SCD", "Qabf")
+        measured = [
+            f"{s.dataset}: " + ", ".join(f"{metric} {s.means[metric]:.3g}" for metric in shown if metric in s.means)
+            for s in card.scores
+            if s.this
+        ]
+        rows.append((f"`{name}`", data, card.line, "; ".join(measured) or "nothing"))
+    return table(("model", "trained on, pairs", "training", "measured"), rows)
+
+
 def profiles() -> str:
     """Every metric profile."""
     from fusionkit.metrics.profiles import PROFILES
@@ -161,12 +192,22 @@ def exit_codes() -> str:
     return table(("code", "meaning", "in Python"), rows)
 
 
+def measured(name: str) -> str:
+    """The tables of a file of benchmarks/results, under whose headings they stand."""
+    text = (DOCS.parent / "benchmarks" / "results" / name).read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith(("| ", "## "))]
+    return "".join(f"\n#{line}\n\n" if line.startswith("#") else f"{line}\n" for line in lines).lstrip("\n")
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "classical": classical,
     "datasets": datasets,
     "exit codes": exit_codes,
     "groups": groups,
+    "labels": labels,
+    "measured": measured,
     "metrics": metrics,
+    "models": models,
     "options": options,
     "presets": presets,
     "profiles": profiles,

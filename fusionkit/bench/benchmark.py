@@ -11,10 +11,22 @@ import torch
 
 from fusionkit.bench.contest import Contest
 from fusionkit.bench.datasets import Dataset, find_datasets
-from fusionkit.bench.methods import FuserSpec, ResultsSpec, check_names, contend, parse_fuser, parse_results, usable
+from fusionkit.bench.door import Failed
+from fusionkit.bench.maps import MapDrawer, drawer
+from fusionkit.bench.methods import (
+    Contender,
+    FuserSpec,
+    ResultsSpec,
+    check_names,
+    contend,
+    parse_fuser,
+    parse_results,
+    usable,
+)
 from fusionkit.bench.records import Record
 from fusionkit.bench.scoring import INFINITE, UNDEFINED, choose_metrics, score_image
 from fusionkit.bench.shards import Shard, shard_from
+from fusionkit.combine import Stretch
 from fusionkit.devices import choose_device
 from fusionkit.errors import DataError, UsageError
 from fusionkit.runs import environment
@@ -48,6 +60,8 @@ class BenchRequest:
         profile: the metrics' convention; the task's own if None.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
         limit: how many pairs of each data set; None for all.
+        stretch: range stretch of every fused luminance; each method's own if None.
+        maps: whether to write the weight maps of methods that have some.
     """
 
     tasks: tuple[str, ...] = ()
@@ -59,6 +73,8 @@ class BenchRequest:
     profile: str | None = None
     device: str = "auto"
     limit: int | None = None
+    stretch: Stretch | None = None
+    maps: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,7 +119,7 @@ def run_bench(request: BenchRequest, out: Path, *, report: Report | None = None,
     for dataset in datasets:
         specs: list[FuserSpec | ResultsSpec] = [*(_every_fuser(dataset, say) if fusers is None else fusers), *results]
         check_names(specs)
-        contests += _contests(request, out, dataset, specs, device)
+        contests += _contests(request, out, dataset, specs, device, say)
     contests = _answering(contests, say)
     about = environment()
     for contest in contests:
@@ -140,12 +156,13 @@ def _contests(
     dataset: Dataset,
     specs: Sequence[FuserSpec | ResultsSpec],
     device: torch.device,
+    say: Say,
 ) -> list[Contest]:
     task = dataset.task
     profile = request.profile or task.profile
     metrics = choose_metrics(task, request.metrics, profile)
     found = []
-    for contender in contend(specs, task.name, device):
+    for contender in contend(specs, task.name, device, stretch=request.stretch):
         if contender.folder is not None:
             place = ResultsSpec(contender.method.name, contender.folder).place(task.name, dataset.name, dataset.label)
             contender = replace(contender, folder=place)
@@ -159,9 +176,20 @@ def _contests(
                 lambda file, pair, some: score_image(
                     file, pair.files, some, truth=pair.truth, profile=profile, device=device
                 ),
+                _drawer(contender, say) if request.maps else None,
             )
         )
     return found
+
+
+def _drawer(contender: Contender, say: Say) -> MapDrawer | None:
+    if contender.model is None:
+        return None
+    try:
+        return drawer(contender.model, contender.method.origin)
+    except Failed as error:
+        say(f"note: no weight maps of {contender.method.name}: {error}")
+        return None
 
 
 def _once(say: Say) -> Say:
@@ -243,16 +271,17 @@ def _outcome(contests: Sequence[Contest], about: dict[str, Any], shard: Shard, s
 
 
 def _asked_for(record: Record, contest: Contest) -> Record:
-    names = [pair.name for pair in contest.dataset.selected]
+    names = {pair.name for pair in contest.dataset.selected}
+    images = tuple(image for image in record.images if image.name in names)
+    failures = {
+        name: why for name, why in record.failures.items() if name in names or name in contest.dataset.incomplete
+    }
     return record.model_copy(
         update={
-            "images": tuple(image for image in record.images if image.name in set(names)),
-            "failures": {
-                name: why
-                for name, why in record.failures.items()
-                if name in set(names) or name in contest.dataset.incomplete
-            },
+            "images": images,
+            "failures": failures,
             "metrics": {name: record.metrics[name] for name in contest.metrics},
+            "data": record.data.model_copy(update={"pairs": len(names | set(failures))}),
         }
     )
 
@@ -263,6 +292,9 @@ def _missing(record: Record, contest: Contest) -> tuple[dict[str, list[str]], di
     undefined: dict[str, list[str]] = {}
     for name, why in record.failures.items():
         failed.setdefault(why, []).append(name)
+    for image in record.images:
+        if contest.draw is not None and image.unmapped:
+            undefined.setdefault(f"no weight maps: {image.unmapped}", []).append(image.name)
     for metric in contest.metrics:
         for image in record.images:
             if image.scores.get(metric) is None:

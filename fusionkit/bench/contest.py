@@ -19,6 +19,8 @@ from fusionkit.bench.records import (
     MetricUse,
     Record,
     fused_folder,
+    map_file,
+    maps_folder,
     read_record,
     record_path,
     write_record,
@@ -31,6 +33,7 @@ from fusionkit.errors import DataError
 
 __all__ = ["Contest"]
 
+Draw = Callable[[Pair, Path], tuple[str, ...]]
 Score = Callable[[Path, Pair, Mapping[str, Metric]], ImageScores]
 
 
@@ -45,6 +48,7 @@ class Contest:
         metrics: what it is scored by.
         profile: the metrics' convention.
         score: scores a fused file of a pair by some of the metrics.
+        draw: writes the weight maps of a pair into a folder; None where there are none.
     """
 
     out: Path
@@ -53,6 +57,7 @@ class Contest:
     metrics: Mapping[str, Metric]
     profile: str
     score: Score
+    draw: Draw | None = None
     _book: NoteBook = field(init=False, repr=False)
     _known: dict[str, ImageResult | str] = field(init=False, repr=False)
     _fuse: PairFuser | None = field(init=False, repr=False)
@@ -74,6 +79,10 @@ class Contest:
     def _notes(self) -> Path:
         return notes_folder(self.out, self.dataset.task.name, self.dataset.label, self.name)
 
+    @property
+    def _maps(self) -> Path:
+        return maps_folder(self.out, self.dataset.task.name, self.dataset.label, self.name)
+
     def answers(self) -> bool:
         """Whether a folder of results has an image of any of the pairs; True for what fuses by itself."""
         return self._fuse is not None or any(pair.name in self._given for pair in self.dataset.selected)
@@ -87,7 +96,9 @@ class Contest:
         self._known = self._merged()
 
     def do(self, pair: Pair) -> str:
-        """Bring one pair up to date: fuse it if it is not, score it by the metrics that are missing, take a note.
+        """Bring one pair up to date: fuse it, score it by the metrics that are missing, draw its maps, take a note.
+
+        What is there already is not done again.
 
         Returns:
             Why there is no result; "" if there is one, or nothing was left to do.
@@ -98,9 +109,16 @@ class Contest:
         try:
             image = self._present(pair)
             missing = {name: metric for name, metric in self.metrics.items() if image.scores.get(name) is None}
-            if not missing:
+            undrawn = self.draw is not None and not self._is_drawn(image)
+            if not missing and not undrawn:
                 return ""
-            found = self.score(self._target(pair), pair, missing)
+            found = (
+                self.score(self._target(pair), pair, missing)
+                if missing
+                else ImageScores(image.height, image.width, {}, {})
+            )
+            if undrawn:
+                image = image.model_copy(update=self._drawn(pair))
         except Failed as error:
             self._note(pair, failure=str(error))
             return str(error)
@@ -130,6 +148,17 @@ class Contest:
             reasons={},
             cost=cost,
         )
+
+    def _is_drawn(self, image: ImageResult) -> bool:
+        return image.maps is not None and all(map_file(self._maps, image.name, m).is_file() for m in image.maps)
+
+    def _drawn(self, pair: Pair) -> dict[str, Any]:
+        """Draw the maps of a pair; a method that fails in that keeps its result."""
+        assert self.draw is not None
+        try:
+            return {"maps": self.draw(pair, self._maps), "unmapped": ""}
+        except Failed as error:
+            return {"maps": None, "unmapped": str(error)}
 
     def _target(self, pair: Pair) -> Path:
         if self._fuse is not None:

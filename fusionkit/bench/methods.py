@@ -11,6 +11,7 @@ import torch
 
 from fusionkit.bench.door import Failed, attempt
 from fusionkit.bench.records import Method, file_name
+from fusionkit.combine import Stretch
 from fusionkit.config import as_dict
 from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, UsageError
@@ -67,8 +68,15 @@ class FuserSpec:
             raise UsageError(f"--fuser {self.fuser}:{self.model}: these are weights of fuser {own!r}")
         return False
 
-    def load(self, task: str, device: torch.device) -> tuple[Model, WeightsInfo | None]:
+    def load(
+        self, task: str, device: torch.device, *, stretch: Stretch | None = None
+    ) -> tuple[Model, WeightsInfo | None]:
         """The model, and what its weights file says of itself.
+
+        Args:
+            task: what it is to fuse.
+            device: where.
+            stretch: range stretch of its results; the fuser's own where None.
 
         Raises:
             fusionkit.errors.FusionkitError: as :func:`fusionkit.fuse.load`.
@@ -76,8 +84,9 @@ class FuserSpec:
         file = self.file
         if file is not None and self._is_foreign():
             fuser, info = import_weights(self.fuser, file, task=task)
-            return Model(fuser, name=self.name, task=task, device=device, digest=info.training["sha256"]), info
-        model = load(self.model, task, device=device)
+            digest = info.training["sha256"]
+            return Model(fuser, name=self.name, task=task, device=device, stretch=stretch, digest=digest), info
+        model = load(self.model, task, device=device, stretch=stretch)
         if file is None:
             file = catalogue.fusers.get(self.model).pretrained().get(task)
         return model, read_info(file) if file else None
@@ -211,8 +220,16 @@ def _is_ready(kind: type[Fuser], task: str) -> bool:
     return task in kind.pretrained() or not any(True for _ in kind().parameters())
 
 
-def contend(specs: Sequence[FuserSpec | ResultsSpec], task: str, device: torch.device) -> list[Contender]:
+def contend(
+    specs: Sequence[FuserSpec | ResultsSpec], task: str, device: torch.device, *, stretch: Stretch | None = None
+) -> list[Contender]:
     """Make methods ready for a task; those that are for other tasks are left out.
+
+    Args:
+        specs: what was asked for.
+        task: name of the task.
+        device: where to fuse.
+        stretch: range stretch of all results; each fuser's own where None.
 
     Raises:
         fusionkit.errors.FusionkitError: a model cannot be loaded.
@@ -222,12 +239,12 @@ def contend(specs: Sequence[FuserSpec | ResultsSpec], task: str, device: torch.d
         if isinstance(spec, ResultsSpec):
             ready.append(Contender(Method(name=spec.name, kind="results", origin=str(spec.folder)), folder=spec.folder))
         elif (tasks := spec.tasks()) is None or task in tasks:
-            ready.append(_loaded(spec, task, device))
+            ready.append(_loaded(spec, task, device, stretch))
     return ready
 
 
-def _loaded(spec: FuserSpec, task: str, device: torch.device) -> Contender:
-    model, info = spec.load(task, device)
+def _loaded(spec: FuserSpec, task: str, device: torch.device, stretch: Stretch | None) -> Contender:
+    model, info = spec.load(task, device, stretch=stretch)
     registered = info.fuser if info else spec.model
     given = Path(spec.model).expanduser()
     kind = type(model.fuser)
@@ -241,6 +258,7 @@ def _loaded(spec: FuserSpec, task: str, device: torch.device) -> Contender:
         weights_sha256=model.digest,
         parameters=sum(parameter.numel() for parameter in model.fuser.parameters()),
         stretch=model.stretch,
+        own_stretch=kind.stretch,
         training=info.training if info else {},
         reference=kind.reference,
     )

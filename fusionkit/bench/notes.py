@@ -143,7 +143,10 @@ def merge(
                 **{m: v for m, v in scores.items() if v is not None or before.scores.get(m) is None},
             }
             reasons = {m: {**before.reasons, **reasons}[m] for m, value in scores.items() if value is None}
-        state[note.name] = note.image.model_copy(update={"scores": scores, "reasons": reasons})
+        image = note.image.model_copy(update={"scores": scores, "reasons": reasons})
+        if isinstance(before, ImageResult) and _same(before, image) and image.maps is None:
+            image = image.model_copy(update={"maps": before.maps, "unmapped": before.unmapped})
+        state[note.name] = image
     return state
 
 

@@ -10,7 +10,7 @@ import re
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -28,11 +28,16 @@ __all__ = [
     "common_images",
     "file_name",
     "fused_folder",
+    "map_file",
+    "maps_folder",
+    "read_form",
     "read_record",
     "read_records",
     "record_path",
     "write_record",
 ]
+
+Form = TypeVar("Form", bound=BaseModel)
 
 FORMAT: Literal[1] = 1
 """Version of the file's form; a newer one is refused."""
@@ -42,6 +47,9 @@ RESULTS = "results"
 
 FUSED = "fused"
 """Sub-folder of the fused images."""
+
+MAPS = "maps"
+"""Sub-folder of the weight maps."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _NO_DIGEST = r"^([0-9a-f]{64})?$"
@@ -84,6 +92,8 @@ class ImageResult(_Strict):
         truth: the known result, relative, or "".
         truth_sha256: its digest, or "".
         cost: of fusing; None for results of another program.
+        maps: names of its weight maps, see :func:`maps_folder`; None where they were not drawn.
+        unmapped: why maps could not be drawn, or "".
     """
 
     name: str = Field(min_length=1)
@@ -98,6 +108,8 @@ class ImageResult(_Strict):
     truth: str = ""
     truth_sha256: str = Field(default="", pattern=_NO_DIGEST)
     cost: Cost | None = None
+    maps: tuple[str, ...] | None = None
+    unmapped: str = ""
 
     @model_validator(mode="after")
     def _every_null_has_a_reason(self) -> Self:
@@ -122,6 +134,7 @@ class Method(_Strict):
         weights_sha256: digest of the weights, or "".
         parameters: number of learned parameters; None for results.
         stretch: range stretch of the fused luminance, "" for results.
+        own_stretch: the one that its authors use, "" where that is not known.
         training: what the weights file says of its training.
         reference: the paper, or "".
     """
@@ -135,6 +148,7 @@ class Method(_Strict):
     weights_sha256: str = Field(default="", pattern=_NO_DIGEST)
     parameters: int | None = Field(default=None, ge=0)
     stretch: Literal["full", "none", ""] = ""
+    own_stretch: Literal["full", "none", ""] = ""
     training: dict[str, Any] = {}
     reference: str = ""
 
@@ -275,6 +289,16 @@ def fused_folder(out: Path, task: str, label: str, method: str) -> Path:
     return out / FUSED / file_name(task) / file_name(label) / file_name(method)
 
 
+def maps_folder(out: Path, task: str, label: str, method: str) -> Path:
+    """The folder of the weight maps of a method: ``IMAGE.MAP.png``."""
+    return out / MAPS / file_name(task) / file_name(label) / file_name(method)
+
+
+def map_file(folder: Path, image: str, name: str) -> Path:
+    """The file of a map of an image in the folder of a method's maps."""
+    return folder / f"{image}.{name}.png"
+
+
 def write_record(out: Path, record: Record) -> Path:
     """Write a record to its place below ``out``, whole or not at all.
 
@@ -287,27 +311,29 @@ def write_record(out: Path, record: Record) -> Path:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record and hold it against its form.
+    """Read a record and hold it against its form; see :func:`read_form`."""
+    return read_form(path, Record, FORMAT, "result of a bench")
+
+
+def read_form(path: Path, form: type[Form], number: int, noun: str) -> Form:
+    """Read a JSON file and hold it against its form.
 
     Raises:
         fusionkit.errors.DataError: it is missing, damaged, of another form or a newer one; names the file and field.
     """
     try:
-        text = path.read_bytes()
+        return form.model_validate_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        return Record.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         if where == "format":
-            raise DataError(
-                f"{path}: is of format {first['input']!r}, this fusionkit reads {FORMAT}: upgrade"
-            ) from None
+            found = f"{path}: is of format {first['input']!r}, this fusionkit reads {number}: upgrade"
+            raise DataError(found) from None
         what = " ".join(first["msg"].split())
         raise DataError(
-            f"{path}: is no result of a bench, or damaged ({where or 'file'}: {what}): delete it and bench again"
+            f"{path}: is no {noun}, or damaged ({where or 'file'}: {what}): delete it and bench again"
         ) from None
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusionkit.bench.records import read_records
+from fusionkit.bench.downstream.formats import write_tables
+from fusionkit.bench.downstream.tables import downstream_tables
+from fusionkit.bench.records import RESULTS, read_records
 from fusionkit.bench.report_formats import as_csv, as_json, as_markdown
 from fusionkit.bench.report_page import page_text
 from fusionkit.bench.report_tables import Leaderboard, leaderboards
@@ -34,7 +36,7 @@ class BoardFiles:
 
 
 def load_results(out: Path, *, task: str | None = None) -> tuple[Leaderboard, ...]:
-    """The leaderboards of a bench, one a task, data set, split and profile.
+    """The leaderboards of a bench, one a task, data set, split and profile; none where it has downstream tables alone.
 
     Args:
         out: the folder that the bench wrote to.
@@ -44,6 +46,8 @@ def load_results(out: Path, *, task: str | None = None) -> tuple[Leaderboard, ..
         fusionkit.errors.DataError: there is no bench in the folder, no record in it, or a damaged one.
         fusionkit.errors.UsageError: the bench has no such task.
     """
+    if not (out / RESULTS).is_dir() and task is None and downstream_tables(out):
+        return ()
     records = read_records(out, task=task)
     if not records:
         raise DataError(f"{out}: holds no results of a bench yet: run 'fusionkit bench --out {out}'")
@@ -58,7 +62,8 @@ def write_board(
 ) -> BoardFiles:
     """Write a bench's board beside its records: ``index.html`` with previews, ``board.md``, ``.csv`` and ``.json``.
 
-    What is there is brought up to date; previews of images that did not change stay.
+    Where there are downstream tables, they are on the page and in ``downstream.md``, ``.csv`` and ``.json``. What is
+    there is brought up to date; previews of images that did not change stay.
 
     Args:
         out: the folder that the bench wrote to.
@@ -75,5 +80,8 @@ def write_board(
     write_text(files.markdown, as_markdown(boards))
     write_text(files.csv, as_csv(boards))
     write_text(files.json, as_json(boards))
-    write_text(files.page, page_text(out, boards, progress=progress))
+    downstream = downstream_tables(out)
+    if downstream:
+        write_tables(out, downstream)
+    write_text(files.page, page_text(out, boards, downstream, progress=progress))
     return files

@@ -1,4 +1,4 @@
-"""Leaderboards as a terminal table, Markdown, CSV and JSON. Published rows are set apart in each."""
+"""Leaderboards as Markdown, CSV and JSON. Published rows are set apart in each."""
 
 from __future__ import annotations
 
@@ -10,15 +10,28 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from fusionkit.bench.published import PublishedTable
 from fusionkit.bench.report_tables import Cell, Column, Leaderboard, Row
 
-__all__ = ["as_csv", "as_json", "as_markdown", "as_terminal", "memory", "parameters", "plain", "printable", "seconds"]
+__all__ = [
+    "MARK",
+    "as_csv",
+    "as_json",
+    "as_markdown",
+    "cell_lines",
+    "costs",
+    "heading",
+    "memory",
+    "parameters",
+    "plain",
+    "printable",
+    "printed",
+    "seconds",
+    "titled",
+]
+
+MARK = "†"
+"""Stands behind a method that departs from its table's protocol."""
 
 _LEGEND = (
     "Means over images ± half of the 95 % bootstrap interval (percentile, 9999 draws). Best in bold, second-best "
@@ -27,43 +40,12 @@ _LEGEND = (
 )
 
 
-def as_terminal(board: Leaderboard) -> RenderableType:
-    """A table for a terminal, with the ranking metrics; notes and published rows below it."""
-    table = _table(heading(board))
-    table.add_column("method", overflow="fold", min_width=8)
-    for title in (*(_titled(column) for column in board.ranking), "rank", "wins", "params", "time", "memory"):
-        table.add_column(title, justify="right", no_wrap=True)
-    placed = {column.metric: board.placed(column.metric) for column in board.ranking}
-    for row in board.rows:
-        name = Text(printable(row.record.method.name))
-        if row.marks:
-            name.append(f"\n{'; '.join(map(printable, row.marks))}", style="yellow")
-        cells = [
-            Text(
-                "\n".join(_parts(row.cells.get(column.metric), column)),
-                style={1: "bold", 2: "underline"}.get(placed[column.metric].get(row.record.method.name, 0), ""),
-            )
-            for column in board.ranking
-        ]
-        table.add_row(name, *cells, *map(Text, _end(row)))
-    parts: list[RenderableType] = [table, *(Text(f"note: {printable(note)}", style="yellow") for note in board.notes)]
-    for published in board.published:
-        beside = _table(f"published, not measured: {published.label}")
-        beside.add_column("method")
-        for title in published.printed:
-            beside.add_column(title, justify="right")
-        for line in published.rows:
-            beside.add_row(Text(line.method), *(_printed(value) for value in line.values))
-        parts.append(beside)
-    return Group(*parts)
-
-
 def as_markdown(boards: Sequence[Leaderboard]) -> str:
     """Every table in one Markdown document."""
     lines = ["# Leaderboards", "", _LEGEND, ""]
     for board in boards:
         lines += [f"## {_markdown(heading(board))}", ""]
-        titles = ["method", *(_titled(column) for column in board.ranking), "rank", "wins", "params", "time", "memory"]
+        titles = ["method", *(titled(column) for column in board.ranking), "rank", "wins", "params", "time", "memory"]
         rows = [_markdown_row(board, row) for row in board.rows]
         lines += _grid(titles, rows)
         lines += [f"- note: {_markdown(note)}" for note in board.notes]
@@ -77,7 +59,7 @@ def as_markdown(boards: Sequence[Leaderboard]) -> str:
             lines += [f"Published, not measured: {_markdown(_where(table))}", ""]
             lines += _grid(
                 ["method", *table.printed],
-                [[_markdown(line.method), *(_printed(value) for value in line.values)] for line in table.rows],
+                [[_markdown(line.method), *(printed(value) for value in line.values)] for line in table.rows],
             )
             lines.append("")
     return "\n".join(lines).rstrip() + "\n"
@@ -146,15 +128,12 @@ def _scaled(number: float, units: Sequence[str], step: int) -> str:
     return f"{number:.1f} {units[place]}".strip() if place else f"{number:.0f} {units[0]}".strip()
 
 
-def _table(title: str) -> Table:
-    return Table(title=Text(title, style="bold"), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-
-
-def _titled(column: Column) -> str:
+def titled(column: Column) -> str:
+    """``"EN ↑"``."""
     return f"{column.metric} {'↑' if column.higher_is_better else '↓'}"
 
 
-def _parts(cell: Cell | None, column: Column) -> list[str]:
+def cell_lines(cell: Cell | None, column: Column) -> list[str]:
     """The mean, half of its interval, and the number of values where some are missing."""
     if cell is None or cell.mean is None:
         return ["-"]
@@ -162,7 +141,8 @@ def _parts(cell: Cell | None, column: Column) -> list[str]:
     return [f"{cell.mean:.{column.decimals}f}", *half, *([f"(n={cell.count})"] if cell.missing else [])]
 
 
-def _end(row: Row) -> tuple[str, str, str, str, str]:
+def costs(row: Row) -> tuple[str, str, str, str, str]:
+    """Rank, wins, parameters, time and memory as they are shown."""
     return (
         "-" if row.mean_rank is None else f"{row.mean_rank:.2f}",
         "-" if row.win_rate is None else f"{row.win_rate:.0%}",
@@ -172,7 +152,8 @@ def _end(row: Row) -> tuple[str, str, str, str, str]:
     )
 
 
-def _printed(value: float | None) -> str:
+def printed(value: float | None) -> str:
+    """A published value."""
     return "/" if value is None else f"{value:.2f}"
 
 
@@ -185,10 +166,10 @@ def _markdown_row(board: Leaderboard, row: Row) -> list[str]:
     name = row.record.method.name
     cells = []
     for column in board.ranking:
-        shown = " ".join(_parts(row.cells.get(column.metric), column))
+        shown = " ".join(cell_lines(row.cells.get(column.metric), column))
         place = board.placed(column.metric).get(name)
         cells.append(f"**{shown}**" if place == 1 else f"<u>{shown}</u>" if place == 2 else shown)
-    return [_markdown(name) + (" †" if row.marks else ""), *cells, *_end(row)]
+    return [_markdown(name) + (f" {MARK}" if row.marks else ""), *cells, *costs(row)]
 
 
 def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -13,24 +13,29 @@ from urllib.parse import quote
 
 import numpy as np
 
-from fusionkit.bench.records import ImageResult, Record, file_name
+from fusionkit.bench.downstream.section import placeholders, sections
+from fusionkit.bench.downstream.tables import DownstreamTable
+from fusionkit.bench.records import ImageResult, Record, map_file, maps_folder
 from fusionkit.bench.report_formats import plain
 from fusionkit.bench.report_previews import Previews
 from fusionkit.bench.report_protocol import find_task
 from fusionkit.bench.report_tables import Leaderboard
 
-__all__ = ["MAPS", "page_text"]
+__all__ = ["page_text"]
 
-MAPS = "maps"
-"""Sub-folder of weight maps: ``MAPS/TASK/DATASET-SPLIT/METHOD/IMAGE.NAME.png``; the page shows those it finds."""
-
-_SCRIPTS = ("dom", "tables", "wins", "plot", "values", "gallery", "stage", "viewer", "main")
+_SCRIPTS = ("dom", "tables", "wins", "plot", "values", "gallery", "stage", "viewer", "downstream", "main")
 _SHOWN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 
 Told = Callable[[int, int], None]
 
 
-def page_text(out: Path, boards: Sequence[Leaderboard], *, progress: Told | None = None) -> str:
+def page_text(
+    out: Path,
+    boards: Sequence[Leaderboard],
+    downstream: Sequence[DownstreamTable] = (),
+    *,
+    progress: Told | None = None,
+) -> str:
     """The page of a board, whose previews are written on the way.
 
     Everything that comes from records is in JSON blocks and reaches the document as text nodes alone. A content policy
@@ -39,12 +44,15 @@ def page_text(out: Path, boards: Sequence[Leaderboard], *, progress: Told | None
     Args:
         out: the folder of the board.
         boards: its tables.
+        downstream: its downstream tables, shown with the data sets' own.
         progress: called with the number of images done and of all.
     """
     previews = Previews(out)
     total = sum(len(row.record.images) for board in boards for row in board.rows)
     done = 0
-    blocks = [_block("board", {"tables": [_head(board) for board in boards]})]
+    heads = [_head(board) for board in boards]
+    heads += placeholders(downstream, {(head["task"], head["label"]) for head in heads})
+    blocks = [_block("board", {"tables": heads}), _block("downstream", {"tables": sections(out, downstream)})]
     for number, board in enumerate(boards):
         values = _Values(out, board, previews)
         for row in board.rows:
@@ -54,7 +62,7 @@ def page_text(out: Path, boards: Sequence[Leaderboard], *, progress: Told | None
                 progress(done, total)
         blocks.append(_block(f"values-{number}", values.data()))
     previews.sweep()
-    style = _file("style.css")
+    style = _file("style.css") + _file("downstream.css")
     script = "(() => {\n'use strict';\n" + "\n".join(_file(f"{name}.js") for name in _SCRIPTS) + "\n})();\n"
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:; "
@@ -81,7 +89,7 @@ class _Values:
     def add(self, record: Record) -> None:
         """Take up a method's images; the rows' order is the order of the calls."""
         metrics = [column.metric for column in self._board.columns if column.metric in record.metrics]
-        maps = self._maps(record)
+        folder = maps_folder(self._out, record.task, record.label, record.method.name)
         self._methods.append(
             {
                 "at": [self._place(image) for image in record.images],
@@ -90,9 +98,12 @@ class _Values:
                 "reasons": {str(k): image.reasons for k, image in enumerate(record.images) if image.reasons},
                 "seconds": [_short(image.cost.seconds) if image.cost else None for image in record.images],
                 "maps": {
-                    str(k): [[name, *self._picture(file)] for name, file in maps[image.name]]
+                    str(k): [
+                        [name, *self._picture(map_file(folder, image.name, name).relative_to(self._out).as_posix())]
+                        for name in image.maps
+                    ]
                     for k, image in enumerate(record.images)
-                    if image.name in maps
+                    if image.maps
                 },
                 "failures": record.failures,
             }
@@ -121,19 +132,6 @@ class _Values:
         """Addresses of the preview and of the image itself, "" where a browser cannot show it."""
         own = quote(relative) if relative.lower().endswith(_SHOWN) and (self._out / relative).is_file() else ""
         return [quote(self._previews.of(relative, digest)), own]
-
-    def _maps(self, record: Record) -> dict[str, list[tuple[str, str]]]:
-        folder = self._out / MAPS / file_name(record.task) / file_name(record.label) / file_name(record.method.name)
-        if not folder.is_dir():
-            return {}
-        files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
-        names = {file_name(image.name): image.name for image in record.images}
-        found: dict[str, list[tuple[str, str]]] = {}
-        for file in files:
-            stem, _, label = file.stem.rpartition(".")
-            if stem in names and label:
-                found.setdefault(names[stem], []).append((label, file.relative_to(self._out).as_posix()))
-        return found
 
 
 def _head(board: Leaderboard) -> dict[str, Any]:

@@ -107,7 +107,27 @@ def table_notes(
             notes.append(
                 f"ranked on fewer than {pairs} images, those with a value for every method: {', '.join(fewer)}"
             )
+    notes += _stretch_notes(records)
     devices = sorted({image.cost.device for record in records for image in record.images if image.cost})
     if len(devices) > 1:
         notes.append(f"times are of different machines: {', '.join(devices)}")
     return tuple(notes)
+
+
+def _stretch_notes(records: Sequence[Record]) -> list[str]:
+    """Where a table mixes stretched and unstretched results, or uses another stretch than methods' authors."""
+    counted = Counter(record.method.stretch for record in records if record.method.stretch)
+    if len(counted) > 1:
+        return [
+            f"{counted['full']} methods are stretched to the full range and {counted['none']} are not, which EN, SD, "
+            "SF and AG reward: bench with --stretch full, or none, to compare like with like"
+        ]
+    unlike = sum(bool(r.method.own_stretch) and r.method.own_stretch != r.method.stretch for r in records)
+    if not unlike:
+        return []
+    done, do = (
+        ("every result is stretched to its full range", "do not")
+        if counted["full"]
+        else ("no result is stretched to its full range", "do")
+    )
+    return [f"{done}, by --stretch; the authors of {unlike} of these methods {do}"]

@@ -18,7 +18,7 @@ from fusionkit.errors import FusionkitError, UsageError
 from fusionkit.metrics.files import read_scene
 from fusionkit.metrics.naming import build, resolve, settings_of
 from fusionkit.metrics.profiles import find_profile
-from fusionkit.metrics.scene import Scene
+from fusionkit.metrics.scene import Scene, unit_of
 from fusionkit.metrics.scoring import evaluate
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import Task
@@ -92,12 +92,13 @@ def metric_use(name: str, profile: str) -> MetricUse:
     Raises:
         fusionkit.errors.FusionkitError: it cannot be built.
     """
-    info = build(name, profile).info
+    metric = build(name, profile)
+    info = metric.info
     return MetricUse(
         version=catalogue.metrics.entry(name).origin,
         settings={field: str(value) for field, value in settings_of(name, find_profile(profile)).items()},
         higher_is_better=info.higher_is_better,
-        unit=info.unit,
+        unit=unit_of(metric),
     )
 
 

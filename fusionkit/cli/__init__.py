@@ -27,6 +27,7 @@ COMMANDS = {
     "score": "Score fused images against their sources.",
     "metrics": "List fusion metrics and profiles, or explain one.",
     "bench": "Compare methods over data sets.",
+    "board": "Write a bench's leaderboards again.",
     "plugins": "List, check and create plugins.",
 }
 """Name and short help of each command; the command itself is ``command`` in the module of its name."""

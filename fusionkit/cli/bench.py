@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -40,9 +42,33 @@ import click
     show_default=True,
     help="Where results, fused images and the board go.",
 )
+@click.option(
+    "--stretch",
+    type=click.Choice(["full", "none", "method"]),
+    default="method",
+    show_default=True,
+    help="Stretch each fused luminance to its full range, or not; method: as each method's authors do.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--maps/--no-maps", default=True, show_default=True, help="Whether to draw the methods' weight maps.")
 @click.option("--limit", type=int, metavar="N", help="Fuse only the first N pairs of each data set.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@click.option(
+    "--downstream",
+    metavar="NETWORK",
+    help="Train NETWORK (segmentation, detection, or a plugin's) afresh on each method's fused images of the labelled "
+    "data's train split, and on either source and their average, and score it on --split.",
+)
+@click.option("--seeds", type=int, default=1, show_default=True, help="With --downstream: trainings a method.")
+@click.option("--preset", default="quick", show_default=True, help="With --downstream: schedule, quick or paper.")
+@click.option("--size", metavar="HxW", help="With --downstream: height and width that the network sees.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="With --downstream: an option of the schedule (steps, batch, lr...) or network.NAME.",
+)
 def command(
     tasks: tuple[str, ...],
     fusers: tuple[str, ...],
@@ -52,26 +78,61 @@ def command(
     metrics: tuple[str, ...],
     profile: str | None,
     out: Path,
+    stretch: Literal["full", "none", "method"],
     device: str,
+    maps: bool,
     limit: int | None,
     quiet: bool,
+    downstream: str | None,
+    seeds: int,
+    preset: str,
+    size: str | None,
+    settings: tuple[str, ...],
 ) -> None:
-    """Compare methods: fuse every pair, score the saved images, print a table.
+    """Compare methods: fuse every pair, score the saved images, print leaderboards and write them as a page.
 
     Every image's value of every metric is kept in a JSON file a method and data set below --out, with the fused images.
     What is there already is not done again: the same command goes on where it was stopped, more metrics or methods
-    are added to it. 'torchrun --nproc-per-node N -m fusionkit bench ...' shares the pairs between N processes.
+    are added to it. 'torchrun --nproc-per-node N -m fusionkit bench ...' shares the pairs between N processes;
+    'fusionkit board' writes the page again from the files alone.
 
     \b
     fusionkit bench --task mif
     fusionkit bench --task ivif --data MSRS:data/MSRS --fuser ours=runs/refusion-ivif-paper --fuser laplacian
     fusionkit bench --task ivif --data TNO:data/TNO --results theirs=results/theirs --metric EN,SSIM,Qabf
+    fusionkit bench --downstream segmentation --data MSRS:data/MSRS --fuser ours=runs/tdfusion --seeds 3
     """
+    if downstream is not None:
+        from fusionkit.cli.downstream import bench_downstream
+
+        with _progress(quiet or not sys.stderr.isatty()) as report:
+            bench_downstream(
+                network=downstream,
+                tasks=tasks,
+                fusers=fusers,
+                results=results,
+                data=data,
+                split=split,
+                metrics=(*metrics, *([profile] if profile else [])),
+                out=out,
+                stretch=None if stretch == "method" else stretch,
+                device=device,
+                limit=limit,
+                seeds=seeds,
+                preset=preset,
+                size=size,
+                settings=settings,
+                report=report,
+            )
+        return
     from fusionkit.bench.benchmark import BenchRequest, run_bench
     from fusionkit.bench.report import write_board
-    from fusionkit.bench.table import table
+    from fusionkit.bench.report_tables import leaderboards
+    from fusionkit.bench.report_terminal import print_boards
     from fusionkit.errors import DataError, UsageError
 
+    if settings or size is not None:
+        raise UsageError("--set and --size: are the schedule of a network: name it with --downstream")
     names = tuple(name.strip() for part in metrics for name in part.split(",") if name.strip())
     if metrics and not names:
         raise UsageError("--metric: name at least one metric, as in --metric EN,SSIM")
@@ -85,12 +146,14 @@ def command(
         profile=profile,
         device=device,
         limit=limit,
+        maps=maps,
+        stretch=None if stretch == "method" else stretch,
     )
     with _progress(quiet) as report:
         outcome = run_bench(request, out, report=report, say=lambda line: click.echo(line, err=True))
     if not outcome.leads:
         return
-    click.echo("\n\n".join(table(records) for records in outcome.records))
+    print_boards(leaderboards(record for records in outcome.records for record in records))
     click.echo(f"board: {write_board(out).page}", err=True)
     if outcome.failures:
         raise DataError(f"{outcome.failures} results or values are missing (named above); the rest is in {out}")

@@ -15,6 +15,7 @@ from fusionkit.errors import UsageError
 if TYPE_CHECKING:
     from fusionkit.data.named import NamedDataset
     from fusionkit.data.pairset import PairSet
+    from fusionkit.labels import LabelKind
 
 
 @click.group("data")
@@ -60,8 +61,15 @@ def show_command(name: str, as_json: bool) -> None:
     for layout in record.layouts:
         click.echo(f"  layout ({layout.source}):")
         for part in layout.parts:
-            truth = f", truth {part.truth}" if part.truth else ""
-            click.echo(f"    {part.split or 'all'}: {' with '.join(part.sources)}{truth}")
+            beside = (("truth", part.truth), ("masks", part.masks), ("boxes", part.boxes), ("listed in", part.listed))
+            more = "".join(f", {what} {place}" for what, place in beside if place)
+            click.echo(f"    {part.split or 'all'}: {' with '.join(part.sources)}{more}")
+    for labels in record.labels:
+        click.echo(f"  labels for {labels.kind}: {', '.join(labels.classes)}")
+        click.echo(f"    verified: {labels.verified}")
+
+
+LABEL_KINDS: tuple[LabelKind, ...] = ("segmentation", "detection")
 
 
 def _selection(wrapped: Callable[..., None]) -> Callable[..., None]:
@@ -70,6 +78,7 @@ def _selection(wrapped: Callable[..., None]) -> Callable[..., None]:
         click.option("--dataset", help="Only this data set of a manifest."),
         click.option("--split", help="Only this split."),
         click.option("--task", help="Fusion task; a named data set knows its own."),
+        click.option("--labels", type=click.Choice(LABEL_KINDS), help="With the labels of this kind."),
         click.argument("spec"),
     ):
         wrapped = option(wrapped)
@@ -79,19 +88,28 @@ def _selection(wrapped: Callable[..., None]) -> Callable[..., None]:
 @command.command("verify")
 @_selection
 @click.option("--decode", is_flag=True, help="Decode every file to its end, and compare the splits with each other.")
-def verify_command(
-    spec: str, task: str | None, split: str | None, dataset: str | None, folders: str | None, decode: bool
-) -> None:
+def verify_command(spec: str, decode: bool, **choice: str | None) -> None:
     """Check the pairs of SPEC: partners, names, sizes, readable headers, known digests.
 
-    Exits with 4 and names what is wrong. Prints the number of pairs and a fingerprint of their content.
+    With --labels, also that every pair has a label that fits: size, known classes, boxes inside the image. Exits with
+    4 and names what is wrong. Prints the number of pairs and a fingerprint of their content.
     """
     from fusionkit.data import verify
 
-    pairs = _find(spec, task, split, dataset, folders)
+    pairs = _find(spec, **choice)
     verify(pairs, decode=decode)
+    if pairs.labels is not None:
+        from fusionkit.data.labels import count_labels, verify_labels
+
+        verify_labels(pairs)
+        unit = "pixels" if pairs.labels.kind == "segmentation" else "boxes"
+        counts = ", ".join(f"{name} {count}" for name, count in count_labels(pairs).items())
+        labelled = f", {unit}: {counts}"
+    else:
+        labelled = ""
     known = sum(any(pair.sha256) for pair in pairs)
-    click.echo(f"{pairs.origin}: {len(pairs)} pairs ok ({_counts(pairs.splits)}), {known} with known digests")
+    splits = _counts(pairs.splits)
+    click.echo(f"{pairs.origin}: {len(pairs)} pairs ok ({splits}), {known} with known digests{labelled}")
     click.echo(f"fingerprint {pairs.fingerprint()}")
 
 
@@ -99,10 +117,8 @@ def verify_command(
 @_selection
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The CSV file to write.")
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
-def manifest_command(
-    spec: str, task: str | None, split: str | None, dataset: str | None, folders: str | None, output: Path, force: bool
-) -> None:
-    """Check the pairs of SPEC and write them, with their digests, as a manifest.
+def manifest_command(spec: str, output: Path, force: bool, **choice: str | None) -> None:
+    """Check the pairs of SPEC and write them, with their digests, as a manifest; with --labels, also the labels.
 
     The files are named relative to the manifest; beside the data, it makes the folder a SPEC with digests.
     """
@@ -111,13 +127,38 @@ def manifest_command(
 
     if output.exists() and not force:
         raise UsageError(f"{output}: is there already: choose another file or add --force")
-    pairs = _find(spec, task, split, dataset, folders)
+    pairs = _find(spec, **choice)
     verify(pairs)
+    if pairs.labels is not None:
+        from fusionkit.data.labels import verify_labels
+
+        verify_labels(pairs)
     write_manifest(output, pairs)
     click.echo(f"{output}: {len(pairs)} pairs ({_counts(pairs.splits)})")
 
 
-def _find(spec: str, task: str | None, split: str | None, dataset: str | None, folders: str | None) -> PairSet:
+@command.command("unpack")
+@click.argument("spec")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to make.")
+def unpack_command(spec: str, output: Path) -> None:
+    """Separate the sources of a data set that holds the infrared as a fourth channel of the visible images.
+
+    SPEC is NAME:DIR, for example MFNet:ir_seg_dataset.
+    """
+    from fusionkit.data.packed import unpack
+    from fusionkit.plugins.catalogue import datasets, tasks
+
+    name, colon, place = spec.partition(":")
+    if not colon:
+        raise UsageError(f"{spec}: write NAME:DIR, the data set and the folder that holds it")
+    record = datasets.get(name)
+    pairs = unpack(record, Path(place).expanduser(), tasks.get(record.task), output)
+    click.echo(f"{output}: {len(pairs)} pairs ({_counts(pairs.splits)})")
+
+
+def _find(
+    spec: str, *, task: str | None, split: str | None, dataset: str | None, folders: str | None, labels: str | None
+) -> PairSet:
     from fusionkit.data import find_pairs
     from fusionkit.data.pairs import task_of
     from fusionkit.plugins.catalogue import tasks
@@ -126,6 +167,11 @@ def _find(spec: str, task: str | None, split: str | None, dataset: str | None, f
     if name is None:
         raise UsageError(f"--task: {spec} does not say its task; one of {', '.join(tasks.names())}")
     chosen = folders.split(",") if folders else None
+    for kind in LABEL_KINDS:
+        if kind == labels:
+            from fusionkit.data.labels import find_labelled
+
+            return find_labelled(spec, tasks.get(name), kind, split=split, dataset=dataset, folders=chosen)
     return find_pairs(spec, tasks.get(name), split=split, dataset=dataset, folders=chosen)
 
 
@@ -138,8 +184,12 @@ def _as_dict(record: NamedDataset) -> dict[str, Any]:
     layouts = [
         {
             "source": layout.source,
-            "parts": [{"split": p.split, "sources": p.sources, "truth": p.truth} for p in layout.parts],
+            "parts": [
+                {"split": p.split, "sources": p.sources, "truth": p.truth, "masks": p.masks, "boxes": p.boxes}
+                for p in layout.parts
+            ],
         }
         for layout in record.layouts
     ]
-    return {**fields, "layouts": layouts, "splits": record.splits}
+    labels = [dataclasses.asdict(known) for known in record.labels]
+    return {**fields, "layouts": layouts, "labels": labels, "splits": record.splits}

@@ -14,8 +14,10 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command("fuse")
-@click.option("-m", "--model", required=True, help="Run folder, weights file or name of a fuser.")
-@click.option("--task", help="Which of a fuser's shipped weights: ivif, mif, mfif, meif, or a plugin's task.")
+@click.option(
+    "-m", "--model", help="Run folder, weights file or name of a fuser.  [default: the model that ships for --task]"
+)
+@click.option("--task", help="What the sources are: ivif, mif, mfif, meif, or a plugin's task.")
 @click.option("-a", "first", type=_PATH, required=True, help="First source: infrared, CT/PET/SPECT, near, under.")
 @click.option("-b", "second", type=_PATH, required=True, help="Second source: visible, MRI, far, over.")
 @click.option("-s", "more", type=_PATH, multiple=True, help="A further source; may be repeated.")
@@ -38,7 +40,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--force", is_flag=True, help="Replace results that are there.")
 @click.option("--skip-bad", is_flag=True, help="Fuse the good pairs of folders and leave the others out.")
 def command(
-    model: str,
+    model: str | None,
     task: str | None,
     first: Path,
     second: Path,
@@ -58,16 +60,20 @@ def command(
     of results has a record of the model and settings in fusion.json.
 
     \b
+    fusionkit fuse --task ivif -a infrared.png -b visible.png -o fused.png
     fusionkit fuse -m runs/refusion-mif-quick -a pet.png -b mri.png -o fused.png
     fusionkit fuse -m laplacian -a near/ -b far/ -o fused/
     """
-    from fusionkit.errors import DataError
+    from fusionkit.errors import DataError, UsageError
     from fusionkit.fuse import load
     from fusionkit.jobs import check_jobs, plan_jobs, run_jobs
+    from fusionkit.models import default_fuser
 
+    if model is None and task is None:
+        raise UsageError("say what to fuse with: --task for the model that ships for it, or --model")
     depth = int(bits) if bits else None
     plan = plan_jobs([first, second, *more], out, suffix=f".{form}", bits=depth, force=force)
-    loaded = load(model, task, device=device, stretch=stretch)
+    loaded = load(model or default_fuser(task or ""), task, device=device, stretch=stretch)
     with _progress() as report, _notes():
         if plan.folder is not None:
             plan = check_jobs(plan, report=report)

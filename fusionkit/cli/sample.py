@@ -15,17 +15,23 @@ import click
     type=click.Path(path_type=Path),
     help="Folder to write to, new or empty; one folder a task below it for 'all'. Default: the user's cache.",
 )
+@click.option("--labelled", is_flag=True, help="The sample with masks and boxes instead (ivif).")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other pairs.")
-def command(task: str, output: Path | None, seed: int) -> None:
+def command(task: str, output: Path | None, labelled: bool, seed: int) -> None:
     """Write the built-in sample pairs of TASK (or of 'all' tasks) and print where they are.
 
-    They are made from photographs that scikit-image ships; nothing is downloaded. The same seed gives the same files.
+    They are made here, most from photographs that scikit-image ships; nothing is downloaded. The same seed gives the
+    same files.
     """
-    from fusionkit.data.sample import SAMPLE_TASKS, sample_pairs
+    from fusionkit.data.sample import LABELLED_TASKS, SAMPLE_TASKS, labelled_sample, sample_pairs
     from fusionkit.plugins.catalogue import tasks
 
-    for name in SAMPLE_TASKS if task == "all" else (task,):
+    known = LABELLED_TASKS if labelled else SAMPLE_TASKS
+    for name in known if task == "all" else (task,):
         folder = output / name if output is not None and task == "all" else output
-        pairs = sample_pairs(tasks.get(name), folder, seed=seed)
+        if labelled:
+            pairs = labelled_sample(tasks.get(name), "segmentation", folder, seed=seed)
+        else:
+            pairs = sample_pairs(tasks.get(name), folder, seed=seed)
         counts = ", ".join(f"{count} {split}" for split, count in pairs.splits.items())
         click.echo(f"{pairs[0].files[0].parent.parent}: {name}, {len(pairs)} pairs ({counts})")

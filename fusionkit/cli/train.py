@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+_FIXED = ("task", "downstream", "assignments", "config_file", "preset")
+"""What a run that is gone on with brings itself."""
+
 
 @click.command("train", context_settings={"show_default": True})
 @click.argument("method", required=False)
 @click.option("--task", help="Fusion task: ivif, mif, mfif, meif, or one that a plugin brings.")
+@click.option(
+    "--downstream", metavar="NAME", help="What the fused image is for: segmentation, detection, or a plugin's."
+)
 @click.option("--data", default="sample", help="Folder of pairs, MANIFEST.csv, data set NAME:DIR, or 'sample'.")
 @click.option("--split", default="train", help="Split of the data to train on; data without splits is taken whole.")
 @click.option("--preset", help="Preset of the method; its first one if not given.")
@@ -30,7 +37,9 @@ def command(method: str | None, **given: Any) -> None:
     \b
     fusionkit train refusion --task mif
     fusionkit train refusion --task ivif --data MSRS:/data/MSRS --preset paper
+    fusionkit train tdfusion --task ivif --downstream detection --data LLVIP:/data/LLVIP
     fusionkit train --resume runs/refusion-mif-quick
+    torchrun --nproc-per-node 2 -m fusionkit train refusion --task mif
     """
     from fusionkit.cli.progress import training_progress
     from fusionkit.config import parse_assignments, read_toml
@@ -41,10 +50,12 @@ def command(method: str | None, **given: Any) -> None:
         import torch
 
         torch.set_num_threads(given["threads"])
-    with training_progress(given["quiet"]) as report:
+    # Under torchrun the first process talks for all of them.
+    first = os.environ.get("RANK", "0") == "0"
+    with training_progress(given["quiet"] or not first) as report:
         settings = {"report": report, "checkpoint_seconds": given["checkpoint_every"]}
         if given["resume"] is not None:
-            if method or given["task"] or given["assignments"] or given["config_file"] or given["preset"]:
+            if method or any(given[name] for name in _FIXED):
                 raise UsageError(
                     "--resume goes on with a run as it was asked for: give no method, task or options beside"
                 )
@@ -61,9 +72,11 @@ def command(method: str | None, **given: Any) -> None:
                 preset=given["preset"],
                 file=read_toml(given["config_file"]) if given["config_file"] else None,
                 options=parse_assignments(given["assignments"]),
+                downstream=given["downstream"],
                 device=given["device"],
                 precision=given["precision"],
                 seed=given["seed"],
             )
             folder = start(request, given["out"], **settings)
-    click.echo(folder.path)
+    if first:
+        click.echo(folder.path)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from fusionkit.data.pairset import Pair, PairSet, file_digest, in_threads
 from fusionkit.errors import DataError
 
-__all__ = ["MOST_SHOWN", "verify"]
+__all__ = ["MOST_SHOWN", "header_size", "report", "verify"]
 
 MOST_SHOWN = 10
 
@@ -38,6 +39,15 @@ def verify(pairs: PairSet, *, digests: bool = True, decode: bool = False) -> Non
         faults += [f"{pair.key}: {fault}" for fault in found]
     if decode and not faults:
         faults += _in_two_splits(pairs)
+    report(pairs, faults)
+
+
+def report(pairs: PairSet, faults: Sequence[str]) -> None:
+    """Raise one error about everything that is wrong with a set, if anything is: the first ten faults, and the count.
+
+    Raises:
+        fusionkit.errors.DataError: there are faults.
+    """
     if faults:
         shown = "; ".join(faults[:MOST_SHOWN])
         more = f"; and {len(faults) - MOST_SHOWN} more" if len(faults) > MOST_SHOWN else ""
@@ -75,7 +85,7 @@ def _faults(pair: Pair, digests: bool, decode: bool) -> list[str]:
     files = pair.files if pair.truth is None else (*pair.files, pair.truth)
     for file in files:
         try:
-            sizes.append(_header_size(file))
+            sizes.append(header_size(file))
             if decode or not _ends_well(file):
                 _decode(file)
         except DataError as error:
@@ -92,7 +102,7 @@ def _faults(pair: Pair, digests: bool, decode: bool) -> list[str]:
     return faults
 
 
-def _header_size(file: Path) -> tuple[int, int]:
+def header_size(file: Path) -> tuple[int, int]:
     """Width and height as stored, by the file's header, without decoding."""
     from PIL import Image, UnidentifiedImageError
     from PIL.TiffImagePlugin import TiffImageFile

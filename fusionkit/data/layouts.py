@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from fusionkit.data.folders import children, match_listings
-from fusionkit.data.pairset import IMAGE_SUFFIXES, Pair, Problem
+from fusionkit.data.pairset import IMAGE_SUFFIXES, LABEL_SUFFIXES, Pair, Problem
+from fusionkit.errors import DataError
+from fusionkit.labels import LabelKind
 
 __all__ = ["Layout", "Part", "files_of"]
 
@@ -33,6 +36,10 @@ class Part:
         only: where not empty, the names that belong to this part.
         without: names that do not belong to this part.
         irregular: whether names follow several rules, so that one without a partner here may have it in another part.
+        listed: where not empty, a text file with a name a line: this part has those names alone.
+        skip: where not empty, names of this form (``"*_flip"``) belong to no part.
+        masks: template of the class-id masks, or "".
+        boxes: template of the files of boxes, or "".
     """
 
     split: str = ""
@@ -42,28 +49,60 @@ class Part:
     only: frozenset[str] = frozenset()
     without: frozenset[str] = frozenset()
     irregular: bool = False
+    listed: str = ""
+    skip: str = ""
+    masks: str = ""
+    boxes: str = ""
 
-    def find(self, root: Path, dataset: str) -> tuple[tuple[Pair, ...], tuple[Problem, ...]]:
-        """The pairs of this part under ``root``, and what is wrong with them."""
-        listings = [self._chosen(files_of(root, template)) for template in self.sources]
+    def find(
+        self, root: Path, dataset: str, labels: LabelKind | None = None
+    ) -> tuple[tuple[Pair, ...], tuple[Problem, ...]]:
+        """The pairs of this part under ``root``, and what is wrong with them.
+
+        With ``labels``, each has its label of this kind where there is one; a part without such labels has no pairs.
+        """
+        template = {"segmentation": self.masks, "detection": self.boxes, None: ""}[labels]
+        names = self._names(root)
+        if (labels is not None and not template) or names == frozenset():
+            return (), ()
+        listings = [self._chosen(files_of(root, source), names) for source in self.sources]
         if len(listings) == 1:
             listings = _ends(listings[0])
-        places = [template.rpartition("/")[0] or template for template in self.sources]
+        places = [source.rpartition("/")[0] or source for source in self.sources]
         pairs, problems = match_listings(listings, (places * 2)[: len(listings)], dataset=dataset, split=self.split)
         if self.irregular:
             problems = ()
         truths = files_of(root, self.truth) if self.truth and pairs else {}
         pairs = tuple(replace(pair, truth=truths[pair.name][0]) if pair.name in truths else pair for pair in pairs)
+        if labels is not None and pairs:
+            found = files_of(root, template, LABEL_SUFFIXES[labels])
+            pairs = tuple(replace(pair, label=found[pair.name][0]) if pair.name in found else pair for pair in pairs)
         if pairs and self.pairs not in (None, len(pairs)):
             what = f"{len(pairs)} complete pairs were found where its authors publish {self.pairs}"
             problems = (*problems, Problem(f"{dataset}{self.split and ' '}{self.split}", what, self.split))
         return pairs, problems
 
-    def _chosen(self, listing: Mapping[str, list[Path]]) -> dict[str, list[Path]]:
+    def _names(self, root: Path) -> frozenset[str] | None:
+        """The names that the list gives, none where it is absent; None where this part has no list."""
+        if not self.listed:
+            return None
+        file = root / self.listed
+        if not file.is_file():
+            return frozenset()
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{file}: cannot be read as a list of names: {error}") from error
+        return frozenset(_without_suffix(line.strip()) for line in lines if line.strip())
+
+    def _chosen(self, listing: Mapping[str, list[Path]], names: frozenset[str] | None) -> dict[str, list[Path]]:
         return {
             name: files
             for name, files in listing.items()
-            if name not in self.without and (not self.only or name in self.only)
+            if name not in self.without
+            and (not self.only or name in self.only)
+            and (names is None or name in names)
+            and not (self.skip and fnmatchcase(name, self.skip))
         }
 
 
@@ -74,17 +113,22 @@ class Layout:
     Attributes:
         source: who publishes it in this form.
         parts: what it consists of.
+        packed: where not empty, the template of images that hold the first source as a fourth channel of the second;
+            ``parts`` then says how they lie once they are unpacked.
     """
 
     source: str
     parts: tuple[Part, ...]
+    packed: str = ""
 
-    def find(self, root: Path, dataset: str) -> tuple[tuple[Pair, ...], tuple[Problem, ...]]:
+    def find(
+        self, root: Path, dataset: str, labels: LabelKind | None = None
+    ) -> tuple[tuple[Pair, ...], tuple[Problem, ...]]:
         """The pairs of all parts under ``root``; a part that is absent altogether is no problem."""
         pairs: list[Pair] = []
         problems: list[Problem] = []
         for part in self.parts:
-            found, wrong = part.find(root, dataset)
+            found, wrong = part.find(root, dataset, labels)
             if found:
                 pairs += found
                 problems += wrong
@@ -105,15 +149,28 @@ def _ends(stacks: Mapping[str, Sequence[Path]]) -> list[dict[str, list[Path]]]:
     return [first, last]
 
 
-def files_of(root: Path, template: str) -> dict[str, list[Path]]:
-    """The images that match a template of :class:`Part`, by name."""
+def files_of(root: Path, template: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, list[Path]]:
+    """The files that match a template of :class:`Part`, by name.
+
+    Args:
+        root: the data set's folder.
+        template: a path without suffix, with fields.
+        suffixes: the suffixes that count, in lower case; images if not given.
+    """
     found: defaultdict[str, list[Path]] = defaultdict(list)
     *folders, last = template.split("/")
     for folder, fields in _descend(root, folders, {}):
         for file in children(folder):
-            if file.suffix.lower() in IMAGE_SUFFIXES and (bound := _bind(last, file.stem, fields)) is not None:
+            if file.suffix.lower() in suffixes and (bound := _bind(last, file.stem, fields)) is not None:
                 found["-".join(bound.values())].append(file)
     return dict(found)
+
+
+def _without_suffix(name: str) -> str:
+    """A line of a list: ``00001D``, ``00001D.png`` or ``images/00001D.png``."""
+    last = name.split()[0].rpartition("/")[2]
+    stem, dot, suffix = last.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else last
 
 
 def _descend(folder: Path, steps: Sequence[str], fields: dict[str, str]) -> Iterator[tuple[Path, dict[str, str]]]:

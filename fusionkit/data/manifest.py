@@ -1,9 +1,12 @@
 """``MANIFEST.csv``: which files make a pair, which split they are in and what their digests are.
 
 One row a pair. Columns: ``task``, ``dataset``, ``split``, ``name``, ``file_a``, ``file_b`` and, for more sources,
-``file_c``...; ``sha256_a``, ``sha256_b``... and ``truth`` (the known fused image) may be left out or empty. Other
-columns are ignored, the order of columns is free. Files are relative to the manifest. ``name`` and the files may not be
-empty; an empty ``split`` means that the pair is in every split.
+``file_c``...; ``sha256_a``, ``sha256_b``... and ``truth`` (the known fused image) may be left out or empty. Where the
+source columns are named like the task's folders (``file_ir``, ``file_vi``, ``sha256_ir``...), they say the task
+themselves and ``task`` may be left out. Labels stand in ``label`` or ``file_label``, a mask or boxes by the file's
+suffix; or, where a pair has both, in ``label_segmentation`` and ``label_detection`` (or ``file_label_seg``,
+``file_label_det``). Other columns are ignored, the order of columns is free. Files are relative to the manifest.
+``name`` and the files may not be empty; an empty ``split`` means that the pair is in every split.
 """
 
 from __future__ import annotations
@@ -12,26 +15,34 @@ import csv
 import io
 import os
 import string
+from dataclasses import replace
 from pathlib import Path
 
-from fusionkit.data.pairset import Pair, PairSet, file_digest, in_threads
+from fusionkit.data.pairset import LABEL_SUFFIXES, Pair, PairSet, file_digest, in_threads
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.files import write_text
+from fusionkit.labels import LabelKind
 from fusionkit.tasks import Task
 
 __all__ = ["FILENAME", "read_manifest", "write_manifest"]
 
 FILENAME = "MANIFEST.csv"
-_NEEDED = ("task", "dataset", "split", "name", "file_a", "file_b")
+_NEEDED = ("dataset", "split", "name")
+_LABELS: dict[LabelKind, tuple[str, ...]] = {
+    "segmentation": ("label_segmentation", "file_label_segmentation", "label_seg", "file_label_seg"),
+    "detection": ("label_detection", "file_label_detection", "label_det", "file_label_det"),
+}
+_EITHER = ("label", "file_label")
 
 
-def read_manifest(path: Path, task: Task, *, dataset: str | None = None) -> PairSet:
+def read_manifest(path: Path, task: Task, *, dataset: str | None = None, labels: LabelKind | None = None) -> PairSet:
     """The pairs of one task in a manifest.
 
     Args:
         path: the CSV file.
         task: rows of other tasks are left out.
         dataset: only the rows of this data set.
+        labels: also take up the labels of this kind, each pair's where its row has one.
 
     Raises:
         fusionkit.errors.DataError: the file cannot be read, lacks a column, has an incomplete row or no row of the
@@ -44,17 +55,22 @@ def read_manifest(path: Path, task: Task, *, dataset: str | None = None) -> Pair
         raise DataError(f"{path}: cannot be read as a manifest: {error}") from error
     reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
     columns = list(reader.fieldnames or ())
-    lacking = [column for column in _NEEDED if column not in columns]
+    sources = _by_role(columns, task)
+    needed = _NEEDED if sources else ("task", *_NEEDED, "file_a", "file_b")
+    lacking = [column for column in needed if column not in columns]
     if lacking:
         raise DataError(f"{path}: no column {', '.join(lacking)}; it has: {', '.join(columns) or 'nothing'}")
-    letters = [letter for letter in string.ascii_lowercase if f"file_{letter}" in columns]
+    sources = sources or [letter for letter in string.ascii_lowercase if f"file_{letter}" in columns]
+    holders = [column for column in (*_LABELS[labels], *_EITHER) if column in columns] if labels else []
     tasks: set[str] = set()
     pairs: list[Pair] = []
     try:
         for row in reader:
-            tasks.add(row["task"])
-            if row["task"] == task.name:
-                pairs.append(_pair(path, reader.line_num, row, letters))
+            meant = row.get("task", task.name)
+            tasks.add(meant)
+            if meant == task.name:
+                pair = _pair(path, reader.line_num, row, sources)
+                pairs.append(_with_label(path, row, pair, holders, labels) if labels else pair)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: {error}") from error
     if not pairs:
@@ -67,30 +83,51 @@ def read_manifest(path: Path, task: Task, *, dataset: str | None = None) -> Pair
     return PairSet(task, tuple(pairs), str(path))
 
 
-def _pair(path: Path, line: int, row: dict[str, str], letters: list[str]) -> Pair:
-    given = [letter for letter in letters if row[f"file_{letter}"]]
-    if not row["name"] or given != letters[: max(len(given), 2)]:
-        empty = "name" if not row["name"] else next(f"file_{x}" for x in letters if x not in given)
+def _by_role(columns: list[str], task: Task) -> list[str]:
+    """The words by which the source columns are called, in the task's order; [] where they are not named by role."""
+    if "file_a" in columns:
+        return []
+    words = [
+        next((word for word in dict.fromkeys((*known, role)) if f"file_{word}" in columns), None)
+        for role, known in zip(task.sources, task.folders, strict=True)
+    ]
+    found = [word for word in words if word is not None]
+    return found if len(found) == len(words) else []
+
+
+def _with_label(path: Path, row: dict[str, str], pair: Pair, holders: list[str], kind: LabelKind) -> Pair:
+    for column in holders:
+        if Path(row[column]).suffix.lower() in LABEL_SUFFIXES[kind]:
+            digest = row.get(f"sha256_{column.removeprefix('file_')}", "").lower()
+            return replace(pair, label=path.parent / row[column], label_sha256=digest)
+    return pair
+
+
+def _pair(path: Path, line: int, row: dict[str, str], sources: list[str]) -> Pair:
+    given = [word for word in sources if row[f"file_{word}"]]
+    if not row["name"] or given != sources[: max(len(given), 2)]:
+        empty = "name" if not row["name"] else next(f"file_{x}" for x in sources if x not in given)
         raise DataError(f"{path}, line {line}: {empty} is empty")
     if set(row["name"]) & set("/\\\0") or row["name"] in (".", ".."):
         raise DataError(f"{path}, line {line}: name {row['name']!r} is no file name: fused images are called by it")
     return Pair(
         name=row["name"],
-        files=tuple(path.parent / row[f"file_{letter}"] for letter in given),
+        files=tuple(path.parent / row[f"file_{word}"] for word in given),
         dataset=row["dataset"],
         split=row["split"],
-        sha256=tuple(row.get(f"sha256_{letter}", "").lower() for letter in given),
+        sha256=tuple(row.get(f"sha256_{word}", "").lower() for word in given),
         truth=path.parent / row["truth"] if row.get("truth") else None,
     )
 
 
-def write_manifest(path: Path, pairs: PairSet, *, digests: bool = True) -> None:
+def write_manifest(path: Path, pairs: PairSet, *, digests: bool = True, also: PairSet | None = None) -> None:
     """Write a set of pairs as a manifest that :func:`read_manifest` reads back.
 
     Args:
         path: the CSV file; replaced whole or not at all.
         pairs: the pairs; their files are named relative to ``path``.
         digests: whether to read every file and write its SHA-256.
+        also: the same pairs with labels of the other kind, which are written beside.
 
     Raises:
         fusionkit.errors.DataError: a file of a pair cannot be read, or ``path`` cannot be written.
@@ -105,13 +142,18 @@ def write_manifest(path: Path, pairs: PairSet, *, digests: bool = True) -> None:
         return Path(os.path.relpath(file.absolute(), folder)).as_posix()
 
     truths = ["truth"] if any(pair.truth for pair in pairs) else []
+    kinds = [labelled for labelled in (pairs, also) if labelled is not None and labelled.labels is not None]
+    labels = [f"{mark}label_{one.labels.kind}" for one in kinds if one.labels for mark in ("", "sha256_")]
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
-    columns = [*(f"file_{x}" for x in letters), *(f"sha256_{x}" for x in letters), *truths]
+    columns = [*(f"file_{x}" for x in letters), *(f"sha256_{x}" for x in letters), *truths, *labels]
     writer.writerow(["task", "dataset", "split", "name", *columns])
-    for pair in pairs:
+    for index, pair in enumerate(pairs):
         blanks = [""] * (count - len(pair.files))
         row = [pairs.task.name, pair.dataset, pair.split, pair.name, *map(relative, pair.files), *blanks]
         row += [*(next(sums) for _ in pair.files), *blanks]
-        writer.writerow([*row, *(relative(pair.truth) if pair.truth else "" for _ in truths)])
+        row += [relative(pair.truth) if pair.truth else "" for _ in truths]
+        for label in (one[index].label for one in kinds):
+            row += [relative(label), file_digest(label) if digests else ""] if label else ["", ""]
+        writer.writerow(row)
     write_text(path, out.getvalue())

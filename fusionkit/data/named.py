@@ -14,21 +14,37 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from fusionkit.data.folders import children
-from fusionkit.data.layouts import Layout
+from fusionkit.data.layouts import Layout, files_of
 from fusionkit.data.manifest import FILENAME, read_manifest
-from fusionkit.data.pairset import PairSet
+from fusionkit.data.pairset import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
+from fusionkit.labels import LabelKind, LabelSpec
 from fusionkit.tasks import Task
 
-__all__ = ["DATA_VARIABLE", "NamedDataset"]
+__all__ = ["DATA_VARIABLE", "NamedDataset", "PublishedLabels"]
 
 DATA_VARIABLE = "FUSIONKIT_DATA"
 """Environment variable: the folder in which ``NAME`` alone is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedLabels:
+    """What is known of the labels of a published data set; ``masks`` or ``boxes`` of its parts say where they lie.
+
+    Attributes:
+        kind: masks or boxes.
+        classes: names of the classes, by id; of Pascal VOC files, as they stand there.
+        verified: what the names, their order and the files' form rest on.
+    """
+
+    kind: LabelKind
+    classes: tuple[str, ...]
+    verified: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class NamedDataset:
-    """What is known of a published data set. No field may be blank.
+    """What is known of a published data set. No field but ``labels`` may be blank.
 
     Attributes:
         name: the registered name.
@@ -41,6 +57,7 @@ class NamedDataset:
         images: size, channels and bit depth.
         paper_split: how ReFusion (IJCV 2025) and TDFusion (CVPR 2025) use it, and which lists are public.
         verified: how the layout was confirmed, or that it could not be.
+        labels: the labels that are published with it.
     """
 
     name: str
@@ -53,9 +70,10 @@ class NamedDataset:
     images: str
     paper_split: str
     verified: str
+    labels: tuple[PublishedLabels, ...] = ()
 
     def __post_init__(self) -> None:
-        blank = [field.name for field in fields(self) if not getattr(self, field.name)]
+        blank = [field.name for field in fields(self) if not getattr(self, field.name) and field.name != "labels"]
         if blank:
             raise ValueError(f"data set {self.name or '?'}: {', '.join(blank)} may not be blank")
 
@@ -68,7 +86,7 @@ class NamedDataset:
             counts[part.split] = None if part.pairs is None or known is None else known + part.pairs
         return counts
 
-    def locate(self, folder: Path, task: Task) -> PairSet:
+    def locate(self, folder: Path, task: Task, *, labels: LabelKind | None = None) -> PairSet:
         """The pairs of this data set in ``folder``.
 
         ``folder`` holds the unpacked data set, or a sub-folder with it that starts with its name, or a
@@ -77,6 +95,7 @@ class NamedDataset:
         Args:
             folder: where to look; it is only read.
             task: the task to fuse for; it must be the data set's.
+            labels: also find the labels of this kind.
 
         Returns:
             The pairs; a number of pairs that is not the published one is among its ``problems``.
@@ -90,34 +109,51 @@ class NamedDataset:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; {self.name} is published at {self.homepage}")
         if (folder / FILENAME).is_file():
-            return self._described(read_manifest(folder / FILENAME, task, dataset=self.name))
+            return self._described(read_manifest(folder / FILENAME, task, dataset=self.name, labels=labels))
+        spec = self._label_spec(labels) if labels is not None else None
         for place in self._places(folder):
-            found = [(layout, *layout.find(place, self.name)) for layout in self.layouts]
-            layout, pairs, problems = max(found, key=lambda item: len(item[1]))
+            found = [(layout, *layout.find(place, self.name, labels)) for layout in self.layouts]
+            layout, pairs, problems = max(found, key=lambda item: (_labelled(item[1]), len(item[1])))
             if pairs:
                 origin = f"{self.name} in {place} (as {layout.source} publishes it)"
-                return self._described(PairSet(task, pairs, origin, problems=problems))
+                return self._described(PairSet(task, pairs, origin, problems=problems, labels=spec))
+            self._refuse_packed(place)
         holds = ", ".join([child.name for child in children(folder)][:6]) or "nothing"
         raise DataError(
             f"{folder} does not hold {self.name}: expected {self.layouts[0]}; it holds: {holds}; "
             f"the data set is published at {self.homepage}"
         )
 
-    def pairs(self, folder: Path | None, task: Task) -> PairSet:
+    def pairs(self, folder: Path | None, task: Task, *, labels: LabelKind | None = None) -> PairSet:
         """As :meth:`locate`; without a folder, where the environment variable FUSIONKIT_DATA says.
 
         Raises:
             fusionkit.errors.UsageError: no folder is given and the variable is not set.
         """
         if folder is not None:
-            return self.locate(folder, task)
+            return self.locate(folder, task, labels=labels)
         root = os.environ.get(DATA_VARIABLE)
         if not root:
             raise UsageError(
                 f"data set {self.name}: write {self.name}:DIR with the folder that holds it, or set {DATA_VARIABLE}; "
                 f"it is published at {self.homepage}"
             )
-        return self.locate(Path(root), task)
+        return self.locate(Path(root), task, labels=labels)
+
+    def _label_spec(self, kind: LabelKind) -> LabelSpec:
+        for known in self.labels:
+            if known.kind == kind:
+                return LabelSpec(kind, known.classes)
+        kinds = " and ".join(known.kind for known in self.labels)
+        raise UsageError(f"data set {self.name}: no {kind} labels are known{kinds and f'; it has labels for {kinds}'}")
+
+    def _refuse_packed(self, place: Path) -> None:
+        for layout in self.layouts:
+            if layout.packed and files_of(place, layout.packed):
+                raise DataError(
+                    f"{place}: its images hold the infrared as a fourth channel; separate the sources first: "
+                    f"fusionkit data unpack {self.name}:{place} -o OUT"
+                )
 
     def _described(self, found: PairSet) -> PairSet:
         return replace(found, licence=self.licence, citation=self.citation)
@@ -129,6 +165,10 @@ class NamedDataset:
             if child.is_dir() and _plain(child.name).startswith(wanted):
                 yield child
                 yield from (inner for inner in children(child) if inner.is_dir())
+
+
+def _labelled(pairs: tuple[Pair, ...]) -> int:
+    return sum(pair.label is not None for pair in pairs)
 
 
 def _plain(name: str) -> str:

@@ -11,12 +11,13 @@ from fusionkit.data.folders import folder_pairs
 from fusionkit.data.manifest import FILENAME, read_manifest
 from fusionkit.data.pairset import Pair, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.labels import LabelKind
 from fusionkit.tasks import Task
 
 if TYPE_CHECKING:
     from fusionkit.data.named import NamedDataset
 
-__all__ = ["SAMPLE", "Pair", "PairSet", "find_pairs", "task_of", "verify"]
+__all__ = ["SAMPLE", "Pair", "PairSet", "find_pairs", "locate", "task_of", "verify"]
 
 SAMPLE = "sample"
 """The word that stands for the built-in sample."""
@@ -38,7 +39,8 @@ def find_pairs(
 
             - a folder with one sub-folder a source (``ir/`` and ``vi/``), files matched by stem, directly or under
               ``train/``, ``val/`` and ``test/``;
-            - a folder with a ``MANIFEST.csv``, or a CSV file of that form (:mod:`fusionkit.data.manifest`);
+            - a folder with a ``MANIFEST.csv``, or a CSV file of that form (:mod:`fusionkit.data.manifest`), or the
+              folder of one data set that the manifest beside it lists;
             - ``sample``: the built-in sample, made in the user's cache on first use;
             - ``NAME:DIR`` or ``NAME``: a registered data set, and where it lies on the disk.
 
@@ -56,7 +58,7 @@ def find_pairs(
         fusionkit.errors.UsageError: no such split, name, data set.
         fusionkit.errors.DataError: nothing usable is there.
     """
-    found = _find(spec, task, dataset, folders)
+    found = locate(spec, task, dataset=dataset, folders=folders)
     if split is not None:
         found = found.split(split)
     if names is not None:
@@ -64,9 +66,20 @@ def find_pairs(
     return found
 
 
-def _find(spec: str | Path, task: Task, dataset: str | None, folders: Sequence[str] | None) -> PairSet:
+def locate(
+    spec: str | Path,
+    task: Task,
+    *,
+    dataset: str | None = None,
+    folders: Sequence[str] | None = None,
+    labels: LabelKind | None = None,
+) -> PairSet:
+    """What :func:`find_pairs` chooses from; with ``labels``, each pair has the label of this kind that is known.
+
+    Of a plain folder, labels are not looked for here.
+    """
     if isinstance(spec, str):
-        special = _sample_or_named(spec, task)
+        special = _sample_or_named(spec, task, labels)
         if special is not None:
             if dataset is not None or folders is not None:
                 raise UsageError(f"{spec!r}: dataset and folders are for manifests and plain folders alone")
@@ -76,7 +89,9 @@ def _find(spec: str | Path, task: Task, dataset: str | None, folders: Sequence[s
     if manifest.is_file() and (path.is_dir() or path.suffix.lower() == ".csv"):
         if folders is not None:
             raise UsageError(f"folders: {path} has a manifest, which names the files")
-        return read_manifest(manifest, task, dataset=dataset)
+        return read_manifest(manifest, task, dataset=dataset, labels=labels)
+    if path.is_dir() and folders is None and _listed_above(path, task):
+        return read_manifest(path.parent / FILENAME, task, dataset=path.name, labels=labels)
     if dataset is not None:
         raise UsageError(f"dataset {dataset!r}: {path} has no {FILENAME}")
     if path.is_file():
@@ -95,16 +110,32 @@ def task_of(spec: str) -> str | None:
     return record.task if record is not None else None
 
 
-def _sample_or_named(spec: str, task: Task) -> PairSet | None:
-    if spec == SAMPLE:
-        from fusionkit.data.sample import sample_pairs
+def _listed_above(path: Path, task: Task) -> bool:
+    """Whether ``path`` is the folder of one data set in a folder whose manifest lists its pairs."""
+    manifest = path.absolute().parent / FILENAME
+    if not manifest.is_file():
+        return False
+    try:
+        listed = read_manifest(manifest, task)
+    except DataError:
+        return False
+    place = path.absolute()
+    return any(
+        pair.dataset == path.name and all(file.absolute().is_relative_to(place) for file in pair.files)
+        for pair in listed
+    )
 
-        return sample_pairs(task)
+
+def _sample_or_named(spec: str, task: Task, labels: LabelKind | None) -> PairSet | None:
+    if spec == SAMPLE:
+        from fusionkit.data.sample import labelled_sample, sample_pairs
+
+        return sample_pairs(task) if labels is None else labelled_sample(task, labels)
     record = _record(spec)
     if record is None:
         return None
     _, colon, folder = spec.partition(":")
-    return record.pairs(Path(folder).expanduser() if colon else None, task)
+    return record.pairs(Path(folder).expanduser() if colon else None, task, labels=labels)
 
 
 def _record(spec: str) -> NamedDataset | None:

@@ -11,12 +11,19 @@ from pathlib import Path
 from typing import TypeVar, overload
 
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.labels import LabelKind, LabelSpec
 from fusionkit.tasks import Task
 
-__all__ = ["IMAGE_SUFFIXES", "NONE_STATED", "Pair", "PairSet", "Problem", "file_digest", "in_threads"]
+__all__ = ["IMAGE_SUFFIXES", "LABEL_SUFFIXES", "NONE_STATED", "Pair", "PairSet", "Problem", "file_digest", "in_threads"]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Suffixes, in lower case, of the files that count as images when a folder is listed."""
+
+LABEL_SUFFIXES: dict[LabelKind, frozenset[str]] = {
+    "segmentation": IMAGE_SUFFIXES,
+    "detection": frozenset({".txt", ".xml"}),
+}
+"""Suffixes, in lower case, of the files that count as labels of a kind."""
 
 NONE_STATED = "none stated"
 """Stands for a licence where the authors of a data set state none."""
@@ -36,6 +43,8 @@ class Pair:
         split: ``"train"``, ``"test"``..., or "" where the set has no splits.
         sha256: the digest each file should have, "" where none is known; empty where none is known at all.
         truth: the known fused image, where the set has one.
+        label: its class-id mask or its file of boxes, where the pairs were found with labels and it has one.
+        label_sha256: the digest that the label should have, "" where none is known.
     """
 
     name: str
@@ -44,6 +53,8 @@ class Pair:
     split: str = ""
     sha256: tuple[str, ...] = ()
     truth: Path | None = None
+    label: Path | None = None
+    label_sha256: str = ""
 
     @property
     def key(self) -> str:
@@ -76,6 +87,7 @@ class PairSet:
         licence: the licence as its authors state it.
         citation: what to cite, or "".
         problems: what listing the files showed to be wrong (a file without a partner); ``verify`` reports it.
+        labels: what the pairs' labels are, where they were found with labels.
     """
 
     task: Task
@@ -84,6 +96,7 @@ class PairSet:
     licence: str = NONE_STATED
     citation: str = ""
     problems: tuple[Problem, ...] = ()
+    labels: LabelSpec | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -143,7 +156,8 @@ class PairSet:
     def fingerprint(self) -> str:
         """A digest of the names, their order and the content of every file: equal sets give equal digests.
 
-        Paths do not enter, so a copy of the set elsewhere has the same fingerprint. Reads every file.
+        Paths do not enter, so a copy of the set elsewhere has the same fingerprint. Labels and their classes enter
+        where there are any. Reads every file.
 
         Returns:
             64 hexadecimal digits.
@@ -151,11 +165,13 @@ class PairSet:
         Raises:
             fusionkit.errors.DataError: a file cannot be read.
         """
-        files = [file for pair in self.pairs for file in pair.files]
-        digests = iter(in_threads(file_digest, files))
+        held = [pair.files if pair.label is None else (*pair.files, pair.label) for pair in self.pairs]
+        digests = iter(in_threads(file_digest, [file for files in held for file in files]))
         total = hashlib.sha256()
-        for pair in self.pairs:
-            fields = [pair.dataset, pair.name, *(next(digests) for _ in pair.files)]
+        if self.labels is not None:
+            total.update("\0".join((self.labels.kind, *self.labels.classes)).encode() + b"\n")
+        for pair, files in zip(self.pairs, held, strict=True):
+            fields = [pair.dataset, pair.name, *(next(digests) for _ in files)]
             total.update("\0".join(fields).encode() + b"\n")
         return total.hexdigest()
 

@@ -71,7 +71,7 @@ class PairStore(TrainingSource):
         """
 
         def decode(index: int) -> list[Tensor]:
-            return [_decode(file, space) for file in pairs[index].files]
+            return [decode_source(file, space) for file in pairs[index].files]
 
         return cls(pairs.task, in_threads(decode, range(len(pairs))), device=device, smallest=smallest)
 
@@ -100,9 +100,7 @@ class PairStore(TrainingSource):
         pair = rows[:, PAIR]
         where = self._start[pair][:, None, None] + ys[:, :, None] * self._width[pair][:, None, None] + xs[:, None, :]
         sources = [self._unit(flat[:, where].transpose(0, 1)) for flat in self._flat]
-        swap = rows[:, SWAP, None, None, None].to(self.device) > 0
-        first, second = torch.where(swap, sources[1], sources[0]), torch.where(swap, sources[0], sources[1])
-        return Batch(sources=(first, second, *sources[2:]))
+        return Batch(sources=self._swapped(sources, rows))
 
     def whole(self, index: int) -> tuple[Tensor, ...]:
         """The sources of one pair at full size, ``(1, C, H, W)`` in [0, 1] on the training device."""
@@ -111,6 +109,11 @@ class PairStore(TrainingSource):
             self._unit(flat[:, start : start + height * width]).reshape(1, self.channels, height, width)
             for flat in self._flat
         )
+
+    def _swapped(self, sources: Sequence[Tensor], rows: Tensor) -> tuple[Tensor, ...]:
+        swap = rows[:, SWAP, None, None, None].to(self.device) > 0
+        first, second = torch.where(swap, sources[1], sources[0]), torch.where(swap, sources[0], sources[1])
+        return (first, second, *sources[2:])
 
     def _unit(self, stored: Tensor) -> Tensor:
         moved = stored.to(self.device, non_blocking=True)
@@ -123,7 +126,12 @@ class PairStore(TrainingSource):
         return self.bytes <= DEVICE_SHARE * free
 
 
-def _decode(file: Path, space: str) -> Tensor:
+def decode_source(file: Path, space: str) -> Tensor:
+    """One source as it is kept: ``(C, H, W)``, uint8 of an 8-bit image, else float32 in [0, 1].
+
+    Raises:
+        fusionkit.errors.DataError: the file cannot be decoded.
+    """
     image = read_image(file)
     pixels = image.tensor()
     if space == "luminance":

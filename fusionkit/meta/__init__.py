@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from fusionkit.meta.bilevel import BilevelOptions, BilevelTrainer
+from fusionkit.meta.bilevel import BilevelTrainer
+from fusionkit.meta.critics import FunctionCritic
 from fusionkit.meta.hypergradient import (
     MetaGradient,
+    evidence,
     image_meta_gradient,
     meta_gradient,
     supports_forward_mode,
 )
+from fusionkit.meta.options import BilevelOptions
 
 __all__ = [
     "BilevelOptions",
     "BilevelTrainer",
+    "FunctionCritic",
     "MetaGradient",
+    "evidence",
     "image_meta_gradient",
     "meta_gradient",
     "supports_forward_mode",

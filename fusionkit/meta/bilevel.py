@@ -4,115 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fusionkit.contracts import Batch, Critic, Fuser, LossProposer, MetaTrainer, Options, Terms
+from fusionkit.contracts import Batch, Critic, Fuser, LossProposer, MetaTrainer, Options, Reconstructor, Terms
 from fusionkit.data.plan import EpochPlan, draw_epoch
 from fusionkit.data.store import PairStore
+from fusionkit.distributed import ALONE, Processes
 from fusionkit.errors import UsageError
-from fusionkit.meta.hypergradient import (
-    MetaGradient,
-    critic_gradients,
-    image_meta_gradient,
-    meta_gradient,
-    supports_forward_mode,
-)
+from fusionkit.meta.averaging import RunningAverage
+from fusionkit.meta.capture import CapturedStep, CudaRecorder, Recorder
+from fusionkit.meta.channel import Noise, channel_noise
+from fusionkit.meta.fusion import fusion_gradients
+from fusionkit.meta.hypergradient import MetaGradient, image_meta_gradient, meta_gradient, supports_forward_mode
 from fusionkit.meta.optimisers import GradientRule, make_rule
+from fusionkit.meta.options import BilevelOptions, check_options
+from fusionkit.meta.shares import under
+from fusionkit.meta.views import in_both_orders
 
-
-@dataclass(frozen=True)
-class BilevelOptions:
-    """Schedule and updates of the three-stage training.
-
-    Attributes:
-        epochs: L.
-        warmup: epochs at the beginning that have no meta steps: a proposer that listens to an untrained critic
-            learns its accidents. 0 is the paper's.
-        meta_steps: M, meta steps an epoch.
-        fusion_steps: N, fusion steps an epoch.
-        batch: pairs a batch.
-        crop: side of the square crops, in pixels.
-        lr: learning rate of the fuser (Adam).
-        lr_critic: learning rate of the critic (Adam); None takes ``lr``.
-        lr_proposer: learning rate of the proposer; None takes ``lr``.
-        eta: step size of the inner updates F' and R'; None takes ``lr``, and 1 for an inner step on the image.
-        indifference: weight, in the outer loss, of how far the proposed maps lean to one source; 0 is the paper's.
-        proposer_update: ``"adam"``, ``"normalized"`` (``lr g / max|g|``, TDFusion's public rule) or ``"sgd"``.
-        proposer_eps: eps of the proposer's Adam: the exact hypergradient carries a factor eta and is minute.
-        hypergradient: ``"exact"`` through F', or ``"image"``: the inner step taken on the fused image.
-        method: how the exact one is computed: ``"forward"``, ``"double_backward"``, or ``"auto"``, forward wherever
-            the fuser has forward-mode derivatives.
-        scheme: ``"meta"``, Algorithm 1; ``"joint"``, ablation II: L_f and L_r train everything together;
-            ``"inner"``, ablation III: no fusion steps, the inner update changes F and R.
-        flip: flip crops at random.
-        swap: swap the sources at random.
-        average: decay of the running average of F's weights, which is what is written out; 0 turns it off.
-        decay: ``"none"``, ``"cosine"`` to a hundredth over the run, or ``"step"``: x0.1 every ``decay_epochs``.
-        decay_epochs: see ``decay``.
-    """
-
-    epochs: int = 50
-    warmup: int = 0
-    meta_steps: int = 600
-    fusion_steps: int = 1600
-    batch: int = 4
-    crop: int = 128
-    lr: float = 1e-4
-    lr_critic: float | None = None
-    lr_proposer: float | None = None
-    eta: float | None = None
-    indifference: float = 0.0
-    proposer_update: Literal["adam", "normalized", "sgd"] = "adam"
-    proposer_eps: float = 1e-10
-    hypergradient: Literal["exact", "image"] = "exact"
-    method: Literal["auto", "forward", "double_backward"] = "auto"
-    scheme: Literal["meta", "joint", "inner"] = "meta"
-    flip: bool = True
-    swap: bool = False
-    average: float = 0.0
-    decay: Literal["none", "cosine", "step"] = "none"
-    decay_epochs: int = 10
-
-
-def check_options(options: BilevelOptions) -> None:
-    """Refuse a schedule that cannot run.
-
-    Raises:
-        UsageError: naming the option and what it may be.
-    """
-    for name in ("epochs", "batch", "crop", "decay_epochs"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"trainer.{name}={getattr(options, name)} must be at least 1")
-    for name in ("meta_steps", "fusion_steps", "warmup"):
-        if getattr(options, name) < 0:
-            raise UsageError(f"trainer.{name}={getattr(options, name)} must not be negative")
-    for name in ("lr", "lr_critic", "lr_proposer", "eta", "proposer_eps"):
-        value = getattr(options, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise UsageError(f"trainer.{name}={value} must be a positive number")
-    if not 0 <= options.indifference < float("inf"):
-        raise UsageError(f"trainer.indifference={options.indifference} must be zero or a positive number")
-    if not 0 <= options.average < 1:
-        raise UsageError(f"trainer.average={options.average} must lie in [0, 1)")
-    if options.warmup >= options.epochs:
-        raise UsageError(f"trainer.warmup={options.warmup} must be less than trainer.epochs={options.epochs}")
-    if options.scheme == "inner" and options.warmup:
-        raise UsageError("trainer.scheme=inner has no fusion steps to warm up with: set trainer.warmup=0")
-    if options.scheme == "inner" and options.hypergradient == "image":
-        raise UsageError("trainer.scheme=inner needs the inner steps of F and R: set trainer.hypergradient=exact")
-    if options.scheme == "inner" and options.meta_steps == 0:
-        raise UsageError("trainer.scheme=inner trains in meta steps: set trainer.meta_steps above 0")
-    if options.scheme != "inner" and options.fusion_steps == 0:
-        raise UsageError(f"trainer.scheme={options.scheme} trains in fusion steps: set trainer.fusion_steps above 0")
+CACHED_PIXELS = 128 * 128
+"""Pixels of crops that a processor's cache still holds the features of."""
 
 
 class BilevelTrainer(MetaTrainer):
     """The three-stage trainer. A method subclasses it and hands over its networks.
+
+    Every batch has two views: :meth:`fusion_view` for the fusion loss and :meth:`critic_view` for the critic. They are
+    one unless a subclass says otherwise.
 
     Args:
         config: all options of the method.
@@ -120,7 +41,7 @@ class BilevelTrainer(MetaTrainer):
         store: the training pairs.
         fuser: F.
         proposer: P; without parameters there is nothing to meta-learn and the meta steps fall away.
-        critic: R, or a downstream network.
+        critic: R, or a downstream network; differentiated once only.
         device: where to train.
         precision: ``"fp32"``, ``"tf32"`` or ``"bf16"`` (autocast).
         seed: of the draws; the networks come initialised.
@@ -147,9 +68,8 @@ class BilevelTrainer(MetaTrainer):
         self.options, self.store, self.device, self.precision, self.seed = options, store, device, precision, seed
         self.networks = nn.ModuleDict({"fuser": fuser, "proposer": proposer, "critic": critic}).to(device)
         self._fuser, self._proposer, self._critic = fuser, proposer, critic
-        self.average = (
-            AveragedModel(fuser, multi_avg_fn=get_ema_multi_avg_fn(options.average)) if options.average else None
-        )
+        self.average = RunningAverage(fuser, options.average) if options.average else None
+        self.processes = ALONE
         self._learns = any(True for _ in proposer.parameters()) and options.scheme != "joint"
         self.meta_steps = options.meta_steps if self._learns or options.scheme == "inner" else 0
         self.fusion_steps = options.fusion_steps if options.scheme != "inner" else 0
@@ -164,6 +84,31 @@ class BilevelTrainer(MetaTrainer):
         }
         self._method = self._choose_method()
         self._plan: tuple[int, EpochPlan] | None = None
+        self._captured: dict[str, CapturedStep] = {}
+        if device.type == "cuda" and options.capture and store.home == device:
+            self.capture(CudaRecorder())
+
+    def join(self, processes: Processes) -> None:
+        processes.check_batch(self.options.batch)
+        if self._method == "double_backward" and self.meta_steps and self.options.hypergradient == "exact":
+            raise UsageError(
+                "double backward takes the whole batch in one process: set trainer.hypergradient=image, or start it "
+                "without torchrun"
+            )
+        self.processes = processes
+        # A collective that waits for another process has no place in a recording.
+        self._captured = {}
+
+    def capture(self, recorder: Recorder) -> None:
+        """Record each kind of step once, from its next ones on, and replay it from then on.
+
+        Args:
+            recorder: what records; CUDA graphs where the trainer runs on CUDA.
+        """
+        self._factor = torch.ones((), device=self.device)
+        self._captured = {
+            stage: CapturedStep(partial(self._captured_work, stage), recorder) for stage in ("meta", "fusion")
+        }
 
     @property
     def steps(self) -> int:
@@ -188,13 +133,74 @@ class BilevelTrainer(MetaTrainer):
         epoch, position = self._locate(index)
         plan = self._epoch_plan(epoch)
         factor = self._decay(index, epoch)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            if position < 0:
-                return self._meta_step(plan.mtr[position], plan.mts[position], factor)
-            return self._fusion_step(self._crop(plan.ftr[position]), factor)
+        tables = (plan.mtr, plan.mts) if position < 0 else (plan.ftr,)
+        rows = tuple(self.processes.share(table[position]) for table in tables)
+        noise = self._noise(index)
+        captured = self._captured.get(self.stage(index))
+        if captured is None:
+            return self._work(rows, factor, noise)
+        self._factor.fill_(factor)
+        return captured(*rows) if noise is None else captured(*rows, noise(self._like()))
 
-    def _meta_step(self, mtr_rows: Tensor, mts_rows: Tensor, factor: float) -> Terms:
-        gradient = self._meta_gradient(self._crop(mtr_rows), self._crop(mts_rows))
+    def _work(self, rows: tuple[Tensor, ...], factor: float | Tensor, noise: Noise | None) -> Terms:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            if len(rows) == 2:
+                return self._meta_step(*rows, factor, noise)
+            return self._fusion_step(rows[0], factor, noise)
+
+    def _captured_work(self, stage: str, *inputs: Tensor) -> dict[str, Tensor]:
+        rows, drawn = (inputs[:2], inputs[2:]) if stage == "meta" else (inputs[:1], inputs[1:])
+        return dict(self._work(rows, self._factor, (lambda _image: drawn[0]) if drawn else None))
+
+    def _like(self) -> Tensor:
+        """An image of the shape of a batch's fused images."""
+        samples = self.options.batch * (2 if self.options.both_orders else 1)
+        return torch.empty(samples, self.store.channels, self.options.crop, self.options.crop, device=self.device)
+
+    def _noise(self, index: int) -> Noise | None:
+        fine, coarse = self.options.noise, self.options.coarse_noise
+        if fine == coarse == 0:
+            return None
+        drawn = partial(channel_noise, fine=fine, coarse=coarse, seed=self.seed, step=index)
+        if self.processes.count == 1:
+            return drawn
+
+        def own(like: Tensor) -> Tensor:
+            # Every process draws the whole batch's and takes its samples' part.
+            whole = like.new_empty(like.shape[0] * self.processes.count, *like.shape[1:])
+            return self.processes.share(drawn(whole), groups=2 if self.options.both_orders else 1)
+
+        return own
+
+    @property
+    def _at_once(self) -> int:
+        if self.options.at_once or self.device.type != "cpu" or not isinstance(self._critic, Reconstructor):
+            return self.options.at_once
+        return max(CACHED_PIXELS // self.options.crop**2, 1)
+
+    def fusion_view(self, rows: Tensor) -> Batch:
+        """What the fusion loss sees of the pairs that the rows of a plan name: their crops."""
+        return self.store.crops(rows, self.options.crop)
+
+    def critic_view(self, rows: Tensor, fusion: Batch) -> Batch:
+        """What the critic sees of them.
+
+        Args:
+            rows: ``(B, 6)``, see :mod:`fusionkit.data.plan`.
+            fusion: the fusion view of the same rows. Returned itself, its fused image serves both.
+        """
+        return fusion
+
+    def _views(self, rows: Tensor) -> tuple[Batch, Batch]:
+        fusion = self.fusion_view(rows)
+        critic = self.critic_view(rows, fusion)
+        if not self.options.both_orders:
+            return fusion, critic
+        doubled = in_both_orders(fusion)
+        return doubled, doubled if critic is fusion else in_both_orders(critic)
+
+    def _meta_step(self, mtr_rows: Tensor, mts_rows: Tensor, factor: float | Tensor, noise: Noise | None) -> Terms:
+        gradient = self._meta_gradient(mtr_rows, mts_rows, noise)
         if self._learns:
             self._rules["proposer"].update(gradient.proposer, factor)
         if self.options.scheme == "inner":
@@ -203,46 +209,46 @@ class BilevelTrainer(MetaTrainer):
             self._update_average()
         return {"total": gradient.outer["total"], "outer": gradient.outer["total"], "inner": gradient.inner["total"]}
 
-    def _meta_gradient(self, mtr: Batch, mts: Batch) -> MetaGradient:
+    def _meta_gradient(self, mtr_rows: Tensor, mts_rows: Tensor, noise: Noise | None) -> MetaGradient:
+        indifference = self.options.indifference
         networks = self._fuser, self._proposer, self._critic
+        mts = self._views(mts_rows)[1]
         if self.options.hypergradient == "image":
-            return image_meta_gradient(*networks, mts, eta=self._eta, indifference=self.options.indifference)
+            return image_meta_gradient(
+                *networks, mts, eta=self._eta, indifference=indifference, noise=noise, mean=self.processes.mean
+            )
+        mtr, mtr_critic = self._views(mtr_rows)
         return meta_gradient(
             *networks,
             mtr,
             mts,
+            mtr_critic=mtr_critic,
             eta_fuser=self._eta,
             eta_critic=self._eta,
-            indifference=self.options.indifference,
+            indifference=indifference,
+            noise=noise,
             method=self._method,
+            at_once=self._at_once,
+            mean=self.processes.mean,
         )
 
-    def _fusion_step(self, batch: Batch, factor: float) -> Terms:
-        joint = self.options.scheme == "joint"
-        with torch.no_grad():
-            proposal = self._proposer(*batch.sources)
-        fused = self._fuser(*batch.sources)
-        loss = self._proposer.loss(proposal, fused, batch.sources)
-        if joint:
-            judged = self._critic.loss(fused, batch)
-            both = dict(self.networks["fuser"].named_parameters()), dict(self.networks["critic"].named_parameters())
-            flat = torch.autograd.grad(
-                loss["total"] + judged["total"], [*both[0].values(), *both[1].values()], allow_unused=False
-            )
-            gradients = dict(zip(both[0], flat[: len(both[0])], strict=True))
-            critic_slope = dict(zip(both[1], flat[len(both[0]) :], strict=True))
-        else:
-            names = dict(self._fuser.named_parameters())
-            gradients = dict(zip(names, torch.autograd.grad(loss["total"], list(names.values())), strict=True))
-            judged, critic_slope = critic_gradients(self._critic, fused.detach(), batch)
-        self._rules["fuser"].update(gradients, factor)
-        self._rules["critic"].update(critic_slope, factor)
+    def _fusion_step(self, rows: Tensor, factor: float | Tensor, noise: Noise | None) -> Terms:
+        batch, shown = self._views(rows)
+        slopes, critic_slopes, terms = fusion_gradients(
+            self._fuser,
+            self._proposer,
+            self._critic,
+            batch,
+            shown=shown,
+            heard=self.options.scheme in ("joint", "guided"),
+            noise=noise,
+            at_once=self._at_once,
+            mean=self.processes.mean,
+        )
+        self._rules["fuser"].update(slopes, factor)
+        self._rules["critic"].update(critic_slopes, factor)
         self._update_average()
-        terms = {name: value.detach() for name, value in loss.items()}
-        return {**terms, "critic": judged["total"].detach()}
-
-    def _crop(self, rows: Tensor) -> Batch:
-        return self.store.crops(rows, self.options.crop)
+        return terms
 
     def _update_average(self) -> None:
         if self.average is not None:
@@ -294,9 +300,9 @@ class BilevelTrainer(MetaTrainer):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self.networks.load_state_dict({n: v for n, v in state.items() if not n.startswith(("average.", "update."))})
         if self.average is not None:
-            self.average.load_state_dict(_under(state, "average."))
+            self.average.load_state_dict(under(state, "average."))
         for name, rule in self._rules.items():
-            rule.load_state(_under(state, f"update.{name}."))
+            rule.load_state(under(state, f"update.{name}."))
 
     def snapshot(self, sources: Sequence[Tensor]) -> dict[str, Tensor]:
         moved = [source.to(self.device) for source in sources]
@@ -306,7 +312,3 @@ class BilevelTrainer(MetaTrainer):
                 for k in range(maps.shape[1]):
                     shown[f"{name}_{'abcdefgh'[k]}"] = maps[:, k : k + 1]
         return shown
-
-
-def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

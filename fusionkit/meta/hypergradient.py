@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
 from fusionkit.contracts import Batch, Critic, Fuser, LossProposer, Proposal, Terms
+from fusionkit.meta.channel import Noise, through
+from fusionkit.meta.shares import Mean, WeightedSum, split_batch, split_noise, under
 
 Method = Literal["forward", "double_backward"]
 Parameters = dict[str, Tensor]
@@ -34,7 +36,7 @@ class MetaGradient:
 
     Attributes:
         proposer: the hypergradient, by parameter name of the proposer.
-        fuser: dL_f(mtr)/dtheta_F, the inner gradient of the fuser.
+        fuser: dL_f(mtr)/dtheta_F, the inner gradient of the fuser; empty in image space.
         critic: dL_outer(mtr)/dtheta_R, the inner gradient of the critic; empty in image space.
         inner: the fusion loss on mtr.
         outer: the critic's loss on mts after the inner step.
@@ -54,10 +56,14 @@ def meta_gradient(
     mtr: Batch,
     mts: Batch,
     *,
+    mtr_critic: Batch | None = None,
     eta_fuser: float,
     eta_critic: float,
     indifference: float = 0.0,
+    noise: Noise | None = None,
     method: Method = "forward",
+    at_once: int = 0,
+    mean: Mean = dict,
 ) -> MetaGradient:
     """The hypergradient through one inner step of the fuser (and one of the critic).
 
@@ -70,72 +76,198 @@ def meta_gradient(
         critic: R, or a downstream network.
         mtr: the batch of the inner step.
         mts: the batch of the outer loss, from other pairs.
+        mtr_critic: the pairs of ``mtr`` as the critic's inner step sees them: at another size, with targets. None
+            shows it ``mtr`` itself.
         eta_fuser: step size of F'.
         eta_critic: step size of R'.
         indifference: weight of :func:`leaning`, added to the outer loss.
+        noise: what stands between the fused image and the critic, see :mod:`fusionkit.meta.channel`; None for nothing.
         method: ``"forward"``, the exact form above, or ``"double_backward"``, the same number by a graph of the
-            gradient, for fusers that have no forward-mode AD; it takes more time and two to three times the memory.
+            gradient, for fusers that have no forward-mode AD; it takes more time and a multiple of the memory.
+        at_once: samples that a pass of the forward form takes at once, for losses that are means over samples: fewer
+            take less memory. 0 takes the whole batch.
+        mean: averages named tensors over the processes that share the batch, see :mod:`fusionkit.distributed`; of the
+            forward form.
 
     Reference:
         Bai et al., ReFusion, IJCV 2025, eq. (7)-(10); Bai et al., TDFusion, CVPR 2025, eq. (4)-(7).
     """
+    settings = _Settings(eta_fuser, eta_critic, indifference, noise)
+    if method == "double_backward":
+        return _double_backward(fuser, proposer, critic, mtr, mts, mtr_critic or mtr, settings)
+    return _forward_form(fuser, proposer, critic, mtr, mts, mtr_critic or mtr, settings, at_once, mean)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    eta_fuser: float
+    eta_critic: float
+    indifference: float
+    noise: Noise | None
+
+
+def _forward_form(
+    fuser: Fuser,
+    proposer: LossProposer,
+    critic: Critic,
+    mtr: Batch,
+    mts: Batch,
+    mtr_critic: Batch,
+    settings: _Settings,
+    at_once: int,
+    mean: Mean,
+) -> MetaGradient:
+    weights, learned = dict(fuser.named_parameters()), dict(proposer.named_parameters())
+    noises = split_noise(settings.noise, mtr_critic, at_once)
+    shares = list(zip(split_batch(mtr, at_once), split_batch(mtr_critic, at_once), noises, strict=True))
+    # The proposer's graph is needed at the end alone: with several shares it is made anew there, one at a time.
+    ahead = proposer(*mtr.sources) if len(shares) == 1 else None
+    found = WeightedSum()
+    images = []
+    for (part, weight), (judged, _), noise in shares:
+        with torch.no_grad():
+            proposal = _detached(ahead or proposer(*part.sources))
+        fused = fuser(*part.sources)
+        inner = proposer.loss(proposal, fused, part.sources)
+        found.add("fuser", gradients_by_name(inner["total"], weights), weight)
+        found.add("inner", inner, weight)
+        if mtr_critic is mtr:
+            seen = fused.detach()
+        else:
+            with torch.no_grad():
+                seen = fuser(*judged.sources)
+        found.add("critic", critic_gradients(critic, through(noise, seen), judged)[1], weight)
+        images.append(fused.detach())
+        del fused, inner
+    slopes = mean(found.of("fuser", "critic"))
+    slope, critic_slope = under(slopes, "fuser."), under(slopes, "critic.")
+
+    stepped = {name: (p.detach() - settings.eta_fuser * slope[name]).requires_grad_() for name, p in weights.items()}
+    critic_stepped = {n: p.detach() - settings.eta_critic * critic_slope[n] for n, p in critic.named_parameters()}
+    noises = split_noise(settings.noise, mts, at_once)
+    for (part, weight), noise in zip(split_batch(mts, at_once), noises, strict=True):
+        shown = through(noise, functional_call(fuser, stepped, part.sources))
+        outer = _critic_loss(critic, critic_stepped, shown, part)
+        found.add("direction", gradients_by_name(outer["total"], stepped), weight)
+        found.add("outer", outer, weight)
+        del shown, outer
+
+    direction = under(mean(found.of("direction")), "direction.")
+    for ((part, weight), _, _), image in zip(shares, images, strict=True):
+        tangent = fused_tangent(fuser, direction, part.sources)
+        proposal = ahead or proposer(*part.sources)
+        slope_along = derivative_along(proposer, proposal, image, tangent, part.sources)
+        objective = -settings.eta_fuser * slope_along + settings.indifference * leaning(proposal)
+        found.add("proposer", gradients_by_name(objective, learned), weight)
+    hyper = under(mean(found.of("proposer")), "proposer.")
+    return MetaGradient(
+        hyper, slope, critic_slope, under(found.of("inner"), "inner."), under(found.of("outer"), "outer.")
+    )
+
+
+def _double_backward(
+    fuser: Fuser,
+    proposer: LossProposer,
+    critic: Critic,
+    mtr: Batch,
+    mts: Batch,
+    mtr_critic: Batch,
+    settings: _Settings,
+) -> MetaGradient:
     weights = dict(fuser.named_parameters())
-    second_order = method == "double_backward"
     proposal = proposer(*mtr.sources)
     fused = fuser(*mtr.sources)
-    inner = proposer.loss(proposal if second_order else _detached(proposal), fused, mtr.sources)
-    slope = _gradients(inner["total"], weights, create_graph=second_order)
-    critic_slope = critic_gradients(critic, fused.detach(), mtr)[1]
-
-    stepped = {name: p - eta_fuser * slope[name] for name, p in weights.items()}
-    if not second_order:
-        stepped = {name: p.detach().requires_grad_() for name, p in stepped.items()}
-    critic_stepped = {name: p.detach() - eta_critic * critic_slope[name] for name, p in critic.named_parameters()}
-    outer = _critic_loss(critic, critic_stepped, functional_call(fuser, stepped, mts.sources), mts)
-
-    if second_order:
-        objective = outer["total"] + indifference * leaning(proposal)
-        hyper = _gradients(objective, dict(proposer.named_parameters()))
+    inner = proposer.loss(proposal, fused, mtr.sources)
+    slope = gradients_by_name(inner["total"], weights, create_graph=True)
+    if mtr_critic is mtr:
+        seen = fused.detach()
     else:
-        u = _gradients(outer["total"], stepped)
-        tangent = fused_tangent(fuser, u, mtr.sources)
-        slope_along = derivative_along(proposer, proposal, fused.detach(), tangent, mtr.sources)
-        objective = -eta_fuser * slope_along + indifference * leaning(proposal)
-        hyper = _gradients(objective, dict(proposer.named_parameters()))
+        with torch.no_grad():
+            seen = fuser(*mtr_critic.sources)
+    critic_slope = critic_gradients(critic, through(settings.noise, seen), mtr_critic)[1]
+    stepped = {name: p - settings.eta_fuser * slope[name] for name, p in weights.items()}
+    critic_stepped = {n: p.detach() - settings.eta_critic * critic_slope[n] for n, p in critic.named_parameters()}
+    shown = through(settings.noise, functional_call(fuser, stepped, mts.sources))
+    outer = _critic_loss(critic, critic_stepped, shown, mts)
+    objective = outer["total"] + settings.indifference * leaning(proposal)
+    hyper = gradients_by_name(objective, dict(proposer.named_parameters()))
     return MetaGradient(hyper, _cut(slope), critic_slope, _cut(inner), _cut(outer))
 
 
 def image_meta_gradient(
-    fuser: Fuser, proposer: LossProposer, critic: Critic, batch: Batch, *, eta: float = 1.0, indifference: float = 0.0
+    fuser: Fuser,
+    proposer: LossProposer,
+    critic: Critic,
+    batch: Batch,
+    *,
+    eta: float = 1.0,
+    indifference: float = 0.0,
+    noise: Noise | None = None,
+    mean: Mean = dict,
 ) -> MetaGradient:
-    """The same question asked of the fused image itself: the inner step moves the pixels instead of the weights.
+    r"""The same question asked of the fused image itself: the inner step moves the pixels instead of the weights.
 
     ``I_f' = I_f - eta dL_f/dI_f``, so the tangent is dL_outer/dI_f itself: no F', no forward-mode pass, a third of
     the cost. It is another gradient than :func:`meta_gradient`: it leaves out the smoothing by the fuser's Jacobian
-    and needs no second batch. The tangent is scaled to a root mean square of 1: its size says how good the critic
-    is by now, which is not the proposer's affair, and ``indifference`` keeps its meaning throughout a run.
+    and needs no second batch. What it says of each proposed map is taken as :func:`evidence`:
+
+    .. math:: \eta \sum_{maps} \mathrm{mean} \sum_s e_s\, p_s + \lambda\,\mathrm{leaning}(p)
 
     Args:
         fuser: F.
         proposer: P.
         critic: R, or a downstream network.
         batch: the batch that both losses see.
-        eta: step size in image space, a factor of the result.
-        indifference: weight of :func:`leaning`, added to the outer loss.
+        eta: step size in image space, a factor of the evidence.
+        indifference: weight of :func:`leaning`, lambda.
+        noise: what stands between the fused image and the critic, see :func:`meta_gradient`.
+        mean: see :func:`meta_gradient`.
     """
-    weights = dict(fuser.named_parameters())
     proposal = proposer(*batch.sources)
-    fused = fuser(*batch.sources)
-    inner = proposer.loss(_detached(proposal), fused, batch.sources)
-    slope = _gradients(inner["total"], weights)
+    with torch.no_grad():
+        fused = fuser(*batch.sources)
+        inner = proposer.loss(proposal, fused, batch.sources)
     image = fused.detach().requires_grad_()
-    outer = critic.loss(image, batch)
+    outer = critic.loss(through(noise, image), batch)
     (tangent,) = torch.autograd.grad(outer["total"], image)
-    tangent = tangent / tangent.square().mean().sqrt().clamp_min(torch.finfo(tangent.dtype).tiny)
-    slope_along = derivative_along(proposer, proposal, image.detach(), tangent, batch.sources)
-    objective = -eta * slope_along + indifference * leaning(proposal)
-    hyper = _gradients(objective, dict(proposer.named_parameters()))
-    return MetaGradient(hyper, slope, {}, _cut(inner), _cut(outer))
+    found = evidence(proposer, proposal, image.detach(), tangent, batch.sources, mean=mean)
+    told = [(found[name] * maps).sum(1).mean() for name, maps in proposal.items()]
+    objective = eta * torch.stack(told).sum() + indifference * leaning(proposal)
+    hyper = mean(gradients_by_name(objective, dict(proposer.named_parameters())))
+    return MetaGradient(hyper, {}, {}, _cut(inner), _cut(outer))
+
+
+def evidence(
+    proposer: LossProposer,
+    proposal: Proposal,
+    fused: Tensor,
+    tangent: Tensor,
+    sources: Sequence[Tensor],
+    *,
+    mean: Mean = dict,
+) -> dict[str, Tensor]:
+    """What the outer loss would change by if a map gave a source more weight at a pixel, up to a factor a map.
+
+    The sources share a sum of 1, so only differences between them count, and the mean over the sources is taken off.
+    Each map is scaled to a root mean square of 1: its size says how good the critic is by now and what unit the
+    term of the loss has (gradients weigh ten times as much as intensities), neither of which is the proposer's affair.
+
+    Args:
+        proposer: P.
+        proposal: what it proposes.
+        fused: the fused image, without a graph.
+        tangent: dL_outer/dI_f, up to a factor.
+        sources: as ``proposal`` was made from.
+        mean: see :func:`meta_gradient`.
+
+    Returns:
+        A tensor a map, of its shape; negative where the outer loss would fall.
+    """
+    leaves = {name: maps.detach().requires_grad_() for name, maps in proposal.items()}
+    slopes = gradients_by_name(-derivative_along(proposer, leaves, fused, tangent, sources), leaves)
+    centred = {name: slope - slope.mean(1, keepdim=True) for name, slope in slopes.items()}
+    power = mean({name: slope.square().mean() for name, slope in centred.items()})
+    return {name: s / power[name].sqrt().clamp_min(torch.finfo(s.dtype).tiny) for name, s in centred.items()}
 
 
 def fused_tangent(fuser: Fuser, direction: Mapping[str, Tensor], sources: Sequence[Tensor]) -> Tensor:
@@ -185,7 +317,7 @@ def leaning(proposal: Proposal) -> Tensor:
 def critic_gradients(critic: Critic, fused: Tensor, batch: Batch) -> tuple[Terms, Parameters]:
     """The critic's loss on a fused image without a graph, and its gradient by parameter name."""
     terms = critic.loss(fused, batch)
-    return _cut(terms), _gradients(terms["total"], dict(critic.named_parameters()))
+    return _cut(terms), gradients_by_name(terms["total"], dict(critic.named_parameters()))
 
 
 def supports_forward_mode(fuser: Fuser, sources: Sequence[Tensor]) -> bool:
@@ -213,7 +345,8 @@ def _critic_loss(critic: Critic, weights: Parameters, fused: Tensor, batch: Batc
     return functional_call(_Loss(critic), named, (fused, batch))
 
 
-def _gradients(total: Tensor, weights: Mapping[str, Tensor], *, create_graph: bool = False) -> Parameters:
+def gradients_by_name(total: Tensor, weights: Mapping[str, Tensor], *, create_graph: bool = False) -> Parameters:
+    """The gradient of ``total`` in every one of ``weights``, zero where it does not depend on one."""
     if not weights:
         return {}
     found = torch.autograd.grad(total, list(weights.values()), create_graph=create_graph, allow_unused=True)

@@ -14,27 +14,47 @@ class GradientRule:
 
     Args:
         module: whose parameters it updates.
-        optimiser: over ``module.parameters()``, None where there are none.
-        normalize: divide each update by the largest absolute gradient of the whole module first.
+        optimiser: over ``module.parameters()``; None for plain steps.
+        lr: learning rate; None takes the optimiser's.
+        normalize: divide each plain step by the largest absolute gradient of the whole module first.
     """
 
-    def __init__(self, module: nn.Module, optimiser: torch.optim.Optimizer | None, *, normalize: bool = False) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        optimiser: torch.optim.Optimizer | None,
+        lr: float | None = None,
+        *,
+        normalize: bool = False,
+    ) -> None:
         self._parameters = dict(module.named_parameters())
         self._optimiser = optimiser
         self._normalize = normalize
-        self._lr = optimiser.param_groups[0]["lr"] if optimiser is not None else 0.0
+        given = optimiser.param_groups[0]["lr"] if optimiser is not None and lr is None else lr
+        self._lr = float(given or 0.0)
 
-    def update(self, gradients: Mapping[str, Tensor], factor: float = 1.0) -> None:
-        """One update with the learning rate times ``factor``."""
+    def update(self, gradients: Mapping[str, Tensor], factor: float | Tensor = 1.0) -> None:
+        """One update with the learning rate times ``factor``, a tensor where steps are captured."""
         if self._optimiser is None:
+            self._plain_step(gradients, factor)
             return
-        scale = self._largest(gradients) if self._normalize else None
         for name, parameter in self._parameters.items():
-            parameter.grad = gradients[name] if scale is None else gradients[name] / scale
+            parameter.grad = gradients[name]
         for group in self._optimiser.param_groups:
-            group["lr"] = self._lr * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(self._lr * factor)
+            else:
+                group["lr"] = self._lr * factor
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def _plain_step(self, gradients: Mapping[str, Tensor], factor: float | Tensor) -> None:
+        if not self._parameters:
+            return
+        length = self._lr * factor / self._largest(gradients) if self._normalize else self._lr * factor
+        for name, parameter in self._parameters.items():
+            parameter.sub_(length * gradients[name])
 
     def state(self) -> dict[str, Tensor]:
         """Moments and step counts as ``<parameter>.<key>``; empty before the first update."""
@@ -55,9 +75,10 @@ class GradientRule:
         for name, parameter in self._parameters.items():
             own = {key.rpartition("/")[2]: v for key, v in state.items() if key.rpartition("/")[0] == name}
             if own:
-                # Adam keeps its step count on the host.
+                # Adam keeps its step count on the host, unless its steps are to be captured.
+                home = parameter.device if parameter.is_cuda else torch.device("cpu")
                 self._optimiser.state[parameter] = {
-                    key: v.clone().cpu() if key == "step" else v.clone().to(parameter.device) for key, v in own.items()
+                    key: v.clone().to(home if key == "step" else parameter.device) for key, v in own.items()
                 }
 
     @staticmethod
@@ -79,8 +100,12 @@ def make_rule(
         eps: Adam's.
     """
     parameters = list(module.parameters())
-    if not parameters:
-        return GradientRule(module, None)
-    if kind == "adam":
-        return GradientRule(module, torch.optim.Adam(parameters, lr=lr, eps=eps))
-    return GradientRule(module, torch.optim.SGD(parameters, lr=lr), normalize=kind == "normalized")
+    if kind != "adam" or not parameters:
+        return GradientRule(module, None, lr, normalize=kind == "normalized")
+    if parameters[0].is_cuda:
+        # On the device in one kernel, with nothing on the host: so that a CUDA graph can hold it.
+        rate = torch.tensor(lr, device=parameters[0].device)
+        adam = torch.optim.Adam(parameters, lr=rate, eps=eps, fused=True, capturable=True)
+    else:
+        adam = torch.optim.Adam(parameters, lr=lr, eps=eps)
+    return GradientRule(module, adam, lr)

@@ -10,7 +10,7 @@ from torch import Tensor
 from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.metrics.scene import Once, direct
 
-__all__ = ["Reduction", "centred", "correlation", "length", "over_sources", "ratio", "root"]
+__all__ = ["Reduction", "centre", "centred", "correlation", "dot", "length", "over_sources", "ratio", "root", "snapped"]
 
 Reduction = Literal["sum", "mean"]
 """How a metric's values for the single sources become one."""
@@ -43,16 +43,39 @@ def over_sources(values: Tensor, reduction: Reduction) -> Tensor:
     raise UsageError(f"reduction {reduction!r} is unknown: {did_you_mean(reduction, ('sum', 'mean'))}")
 
 
+def centre(image: Tensor) -> Tensor:
+    """The mean of each plane of ``(B, K, H, W)``: ``(B, K, 1, 1)``.
+
+    Where it is the first pixel but for rounding it is that pixel, so that constant planes less it are exactly 0.
+    """
+    return snapped(image.mean((2, 3), keepdim=True), image[..., :1, :1])
+
+
+def snapped(mean: Tensor, pixel: Tensor) -> Tensor:
+    """``mean``, or ``pixel`` where the two are the same but for the rounding of a sum."""
+    same = (mean - pixel).abs() <= 32 * torch.finfo(mean.dtype).eps * pixel.abs()
+    return torch.where(same, pixel, mean)
+
+
 def centred(image: Tensor) -> Tensor:
     """``(B, K, H, W)`` minus its mean over H and W; exactly 0 everywhere where a plane is constant."""
-    # Counted from its first pixel a constant plane is 0 before any rounding.
-    shifted = image - image[..., :1, :1]
-    return shifted.sub_(shifted.mean((2, 3), keepdim=True))
+    return image - centre(image)
 
 
-def length(x: Tensor) -> Tensor:
-    """Euclidean length of each plane of ``(B, K, H, W)``: ``(B, K)``."""
-    return root(x.square().sum((2, 3)))
+def dot(x: Tensor, y: Tensor) -> Tensor:
+    """``sum(x y)`` of each plane of ``(B, K, H, W)``: ``(B, K)``."""
+    if x.dtype == torch.float64:
+        return torch.einsum("bkhw,bkhw->bk", x, y)
+    # The plain sums of a matrix product lose digits in float32; these are made in pairs.
+    return (x * y).sum((2, 3))
+
+
+def length(x: Tensor, *, spent: bool = False) -> Tensor:
+    """Euclidean length of each plane of ``(B, K, H, W)``: ``(B, K)``; ``spent`` planes are overwritten."""
+    if x.dtype == torch.float64:
+        norm: Tensor = torch.linalg.vector_norm(x, dim=(2, 3))
+        return norm
+    return root((x.square_() if spent else x.square()).sum((2, 3)))
 
 
 def correlation(x: Tensor, y: Tensor, undefined: float = 0.0, *, once: Once = direct) -> Tensor:
@@ -68,4 +91,4 @@ def correlation(x: Tensor, y: Tensor, undefined: float = 0.0, *, once: Once = di
         ``(B, K)`` in [-1, 1].
     """
     # Lengths before the product: the product of two sums of squares can leave the range of float32.
-    return ratio((x * y).sum((2, 3)), once(length, x) * once(length, y), undefined)
+    return ratio(dot(x, y.expand_as(x)), once(length, x) * once(length, y), undefined)

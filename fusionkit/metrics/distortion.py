@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusionkit.contracts import MetricInfo
 from fusionkit.errors import UsageError, did_you_mean
-from fusionkit.metrics.arithmetic import root
+from fusionkit.metrics.arithmetic import length, root
 from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
 
 __all__ = ["MSE", "PSNR", "RMSE", "TruthPSNR", "mean_squared_errors", "peak_signal_to_noise_ratio"]
@@ -25,7 +25,9 @@ PsnrError = Literal["mse", "unit_mse", "root_sse"]
 
 def mean_squared_errors(fused: Tensor, *sources: Tensor) -> Tensor:
     """``mean((F - S)^2)`` for each source: ``(B, S)`` in squared grey levels."""
-    return torch.cat([(fused - s).square().mean((2, 3)) for s in sources], 1)
+    count = fused[0].numel()
+    errors = [fused - source for source in sources]
+    return torch.cat([length(e, spent=not e.requires_grad).square() / count for e in errors], 1)
 
 
 def peak_signal_to_noise_ratio(
@@ -91,6 +93,10 @@ class MSE(SceneMetric):
     )
     peak: float = PEAK
 
+    @property
+    def unit(self) -> str:
+        return self.info.unit if self.peak == PEAK else f"squared, of images in 0..{self.peak:g}"
+
     def measure(self, scene: Scene) -> Tensor:
         errors = scene.once(mean_squared_errors, scene.fused, *scene.sources).mean(1)
         return errors if self.peak == PEAK else errors * (self.peak / PEAK) ** 2
@@ -113,6 +119,10 @@ class RMSE(SceneMetric):
         differentiable=True,
     )
     per_size: bool = False
+
+    @property
+    def unit(self) -> str:
+        return "grey levels / sqrt(H W)" if self.per_size else self.info.unit
 
     def measure(self, scene: Scene) -> Tensor:
         errors = scene.once(mean_squared_errors, scene.fused, *scene.sources)

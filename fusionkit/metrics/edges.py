@@ -13,6 +13,8 @@ from fusionkit.contracts import MetricInfo
 from fusionkit.metrics.arithmetic import ratio, root
 from fusionkit.metrics.gradients import sobel
 from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.tiles import summed_over_tiles
+from fusionkit.metrics.windows import pad
 
 __all__ = ["Labf", "Nabf", "Qabf", "edge_preservation", "fusion_artefacts", "fusion_loss"]
 
@@ -37,7 +39,14 @@ def edge_preservation(fused: Tensor, *sources: Tensor, undefined: float = 0.0) -
 
     Source: Xydeas and Petrovic, Electron. Lett. 36, 2000.
     """
-    sx, sy = sobel(torch.cat((fused, *sources), 1), padding="zeros")
+    images = pad(torch.cat((fused, *sources), 1), 1, "zeros")
+    kept, total = summed_over_tiles(_edges_kept, images, halo=2).unbind(1)
+    return ratio(kept, total, undefined)
+
+
+def _edges_kept(images: Tensor) -> Tensor:
+    """``sum Q_SF g_S`` and ``sum g_S`` over sources and pixels ``(B, 2)``; the outermost pixels are borders."""
+    sx, sy = sobel(images, padding="valid")
     strength = root(sx.square() + sy.square())
     upright = sx == 0
     # y points up: the sign decides how far from others the angle pi/2 of a horizontal edge is.
@@ -46,7 +55,7 @@ def edge_preservation(fused: Tensor, *sources: Tensor, undefined: float = 0.0) -
     relative = torch.where(g == g_fused, g_fused, _quotient(g, g_fused))
     turned = 1 - (angle[:, 1:] - angle[:, :1]).abs() / (pi / 2)
     quality = (0.9994 * 0.9879) * torch.sigmoid(15 * (relative - 0.5)) * torch.sigmoid(22 * (turned - 0.8))
-    return ratio((quality * g).sum((1, 2, 3)), g.sum((1, 2, 3)), undefined)
+    return torch.stack(((quality * g).sum((1, 2, 3)), g.sum((1, 2, 3))), 1)
 
 
 class _Preservation(NamedTuple):

@@ -12,7 +12,8 @@ from torch import Tensor
 from fusionkit.contracts import MetricInfo
 from fusionkit.metrics.arithmetic import Reduction, over_sources
 from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
-from fusionkit.metrics.windows import Window, filter_planes, local_moments
+from fusionkit.metrics.tiles import row_blocks
+from fusionkit.metrics.windows import Moments, Window, filter_planes, local_moments
 
 __all__ = [
     "VIFF",
@@ -66,11 +67,7 @@ def visual_information_fidelity(
 
     Source: Sheikh and Bovik, IEEE Trans. Image Process. 15, 2006, pixel domain (``vifp_mscale.m``).
     """
-    channels = once(_channels, fused, *sources, grid=grid)
-    kept = sum(_bits(c.gain.square() * c.signal / (c.noise + NOISE)) for c in channels)
-    given = sum(_bits(c.signal / NOISE) for c in channels)
-    assert isinstance(kept, Tensor)
-    assert isinstance(given, Tensor)
+    kept, given = sum(_information(m) for m in once(_scales, fused, *sources, grid=grid))  # type: ignore[misc]
     empty = given == 0
     if flat == "match":
         whole = fused.flatten(1)
@@ -100,9 +97,10 @@ def visual_information_fidelity_for_fusion(
     Source: Han, Cai, Cao and Xu, Inf. Fusion 14, 2013.
     """
     total = torch.zeros_like(fused[:, 0, 0, 0])
-    for weight, c in zip(FUSION_WEIGHTS, once(_channels, fused, first, second, grid="centred"), strict=True):
+    for weight, m in zip(FUSION_WEIGHTS, once(_scales, fused, first, second, grid="centred"), strict=True):
         if weight == 0:
             continue
+        c = _channel(m)
         lower = c.gain[:, :1] < c.gain[:, 1:]
         gain, noise, signal = (torch.where(lower, x[:, :1], x[:, 1:]) for x in c)
         kept = (1 + gain.square() * signal / (noise + FUSION_NOISE)).log10() + 1e-7
@@ -111,28 +109,34 @@ def visual_information_fidelity_for_fusion(
     return total
 
 
-def _channels(fused: Tensor, *sources: Tensor, grid: Grid) -> list[_Channel]:
+def _scales(fused: Tensor, *sources: Tensor, grid: Grid) -> list[Moments]:
     images = torch.cat((fused, *sources), 1)
     padding: Literal["valid", "zeros"] = "zeros" if grid == "skewed" else "valid"
-    channels = []
+    scales = []
     for size in (17, 9, 5, 3):
         taps = _skewed_taps(size) if grid == "skewed" else Window(size, size / 5).taps()
         if size < 17:
             images = filter_planes(images, taps, padding=padding, stride=2)
-        m = local_moments(images, taps, padding=padding)
-        gain = m.cov / (m.var + EPSILON)
-        noise = m.var_fused - gain * m.cov
-        # Flat source: nothing to follow, all of F is noise. Flat F: nothing kept. Opposite slope: not fidelity.
-        flat, deaf, opposite = m.var < EPSILON, m.var_fused < EPSILON, m.cov < 0
-        noise = torch.where(flat | opposite, m.var_fused, noise).clamp(min=EPSILON)
-        gain = torch.where(flat | deaf | opposite, 0.0, gain)
-        channels.append(_Channel(gain, noise, torch.where(flat, 0.0, m.var)))
-    return channels
+        scales.append(local_moments(images, taps, padding=padding))
+    return scales
 
 
-def _bits(x: Tensor) -> Tensor:
-    """``sum log(1 + x)`` over H and W."""
-    return x.log1p().sum((2, 3))
+def _channel(m: Moments) -> _Channel:
+    # Flat source: nothing to follow, all of F is noise. Flat F: nothing kept. Opposite slope: not fidelity.
+    flat, deaf = m.var < EPSILON, m.var_fused < EPSILON
+    gain = torch.where(flat | deaf, 0.0, m.cov / (m.var + EPSILON)).clamp(min=0)
+    noise = torch.addcmul(m.var_fused, gain, m.cov, value=-1).clamp(min=EPSILON)
+    return _Channel(gain, noise, torch.where(flat, 0.0, m.var))
+
+
+def _information(m: Moments) -> Tensor:
+    """``sum log(1 + g^2 var_S / (var_V + 2))`` and ``sum log(1 + var_S / 2)`` of one scale: ``(2, B, S)``."""
+    total = []
+    for rows in row_blocks(m.mean):
+        c = _channel(Moments(*(part[:, :, rows] for part in m)))
+        kept = (c.gain.square() * c.signal / (c.noise + NOISE)).log1p()
+        total.append(torch.stack((kept.sum((2, 3)), (c.signal / NOISE).log1p().sum((2, 3)))))
+    return torch.stack(total).sum(0)
 
 
 def _skewed_taps(size: int) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fusionkit.metrics.windows import Padding, pad
 
-__all__ = ["central_differences", "sobel"]
+__all__ = ["central_differences", "doubled_differences", "sobel"]
 
 
 def sobel(image: Tensor, *, padding: Padding = "replicate") -> tuple[Tensor, Tensor]:
@@ -41,13 +41,15 @@ def central_differences(image: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         ``gx`` and ``gy``, each ``(B, K, H, W)``.
     """
-    return _differences(image, 3), _differences(image, 2)
+    return 0.5 * doubled_differences(image, 3), 0.5 * doubled_differences(image, 2)
 
 
-def _differences(image: Tensor, axis: int) -> Tensor:
-    if image.shape[axis] == 1:
+def doubled_differences(image: Tensor, axis: int) -> Tensor:
+    """Twice the :func:`central_differences` along one axis: ``next - previous`` inside."""
+    count = image.shape[axis]
+    if count == 1:
         return torch.zeros_like(image)
-    step = image.diff(dim=axis)
-    count = step.shape[axis]
-    inside = (step.narrow(axis, 0, count - 1) + step.narrow(axis, 1, count - 1)) / 2
-    return torch.cat((step.narrow(axis, 0, 1), inside, step.narrow(axis, count - 1, 1)), axis)
+    inside = image.narrow(axis, 2, count - 2) - image.narrow(axis, 0, count - 2)
+    first = image.narrow(axis, 1, 1) - image.narrow(axis, 0, 1)
+    last = image.narrow(axis, count - 1, 1) - image.narrow(axis, count - 2, 1)
+    return torch.cat((2 * first, inside, 2 * last), axis)

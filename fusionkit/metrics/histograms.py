@@ -20,7 +20,7 @@ LEVELS = 256
 
 def grey_levels(image: Tensor) -> Tensor:
     """Integer grey levels ``round(image)`` in 0..255, as int32."""
-    return image.detach().round().clamp(0, LEVELS - 1).to(torch.int32)
+    return image.detach().round().clamp_(0, LEVELS - 1).to(torch.int32)
 
 
 def histogram(image: Tensor) -> Tensor:
@@ -32,7 +32,9 @@ def histogram(image: Tensor) -> Tensor:
     Returns:
         ``(B, 256)`` float64, each row sums to 1.
     """
-    return _counts(grey_levels(image).flatten(1), LEVELS) / image[0].numel()
+    levels = grey_levels(image).flatten(1)
+    # Bytes are counted faster, and made of int32 faster than of floats.
+    return _counts(levels if len(levels) > 1 else levels.to(torch.uint8), LEVELS) / image[0].numel()
 
 
 def joint_histogram(first: Tensor, second: Tensor) -> Tensor:
@@ -45,7 +47,7 @@ def joint_histogram(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         ``(B, 256, 256)`` float64, each sums to 1.
     """
-    pairs = grey_levels(first) * LEVELS + grey_levels(second)
+    pairs = grey_levels(first).mul_(LEVELS).add_(grey_levels(second))
     return _counts(pairs.flatten(1), LEVELS * LEVELS).view(-1, LEVELS, LEVELS) / first[0].numel()
 
 
@@ -84,7 +86,7 @@ def is_certain(p: Tensor) -> Tensor:
 
 
 def _counts(levels: Tensor, bins: int) -> Tensor:
-    """Counts ``(B, bins)`` float64 of int32 ``(B, N)``."""
+    """Counts ``(B, bins)`` float64 of integers ``(B, N)``."""
     batch = levels.shape[0]
     if batch > 1:
         levels = levels + bins * torch.arange(batch, device=levels.device, dtype=levels.dtype)[:, None]

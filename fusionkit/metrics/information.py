@@ -7,7 +7,7 @@ changes no value here and is left out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, log, log2
+from math import e, inf, log, log2
 from typing import ClassVar, Literal
 
 import torch
@@ -116,6 +116,10 @@ def _merging_gain(joint: Tensor) -> Tensor:
     return entropy_of(joint.flatten(1)) - entropy_of(merged.flatten(1))
 
 
+def _unit_of(base: float) -> str:
+    return {2.0: "bit", e: "nat"}.get(base, f"log {base:g}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EN(SceneMetric):
     """:func:`entropy`."""
@@ -133,6 +137,10 @@ class EN(SceneMetric):
     )
     base: float = 2.0
     offset: float = 0.0
+
+    @property
+    def unit(self) -> str:
+        return _unit_of(self.base)
 
     def measure(self, scene: Scene) -> Tensor:
         return entropy(scene.fused, base=self.base, offset=self.offset, once=scene.once)
@@ -180,6 +188,10 @@ class MI(SceneMetric):
     )
     base: float = 2.0
     saturated: bool = False
+
+    @property
+    def unit(self) -> str:
+        return _unit_of(self.base)
 
     def measure(self, scene: Scene) -> Tensor:
         return mutual_information(

@@ -15,15 +15,13 @@ from fusionkit.contracts import MetricInfo
 from fusionkit.metrics.arithmetic import ratio
 from fusionkit.metrics.gradients import sobel
 from fusionkit.metrics.histograms import stretch
-from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.scene import Scene, SceneMetric
 from fusionkit.metrics.windows import filter_planes
 
 __all__ = ["QCB", "QCV", "chen_blum", "chen_varshney"]
 
 
-def chen_blum(
-    fused: Tensor, a: Tensor, b: Tensor, *, undefined: float = 1.0, unit_range: bool = True, once: Once = direct
-) -> Tensor:
+def chen_blum(fused: Tensor, a: Tensor, b: Tensor, *, undefined: float = 1.0, unit_range: bool = True) -> Tensor:
     """How much of the sources' visible local contrast the fused image keeps (Chen and Blum).
 
     Every image is stretched to 0..255 and filtered by a difference-of-Gaussians contrast sensitivity; with Gaussians
@@ -40,7 +38,6 @@ def chen_blum(
             published code's is, which is for every constant image.
         unit_range: divide by 255 before the stretch, as the published code does. It decides which way exact
             halves are rounded.
-        once: see :mod:`fusionkit.metrics.scene`.
 
     Returns:
         ``(B,)`` in [0, 1].
@@ -48,7 +45,8 @@ def chen_blum(
     Source: Chen and Blum, Image Vis. Comput. 27, 2009, with the constants of Z. Liu's toolbox (``metricChenBlum``).
     """
     strict = math.isnan(undefined)
-    contrast_fused, *contrast = (once(_masked_contrast, x, unit_range=unit_range, strict=strict) for x in (fused, a, b))
+    response = _response(fused, _difference_of_gaussians, 30.0)
+    contrast_fused, *contrast = (_masked_contrast(x, response, unit_range, strict) for x in (fused, a, b))
     sources = torch.cat(contrast, 1)
     kept = ratio(
         torch.minimum(sources, contrast_fused), torch.maximum(sources, contrast_fused), undefined if strict else 1.0
@@ -89,18 +87,18 @@ def chen_varshney(
     sources = images[:, 1:]
     gx, gy = sobel(sources, padding="zeros")
     saliency = _block_means((gx.square() + gy.square()).pow(saliency_power / 2), block)
-    visible = _filtered(sources - images[:, :1], _mannos_sakrison, 8.0)
+    visible = _filtered(sources - images[:, :1], _response(fused, _mannos_sakrison, 8.0))
     error = _block_means(visible.square(), block)
     total = saliency.sum((1, 2, 3))
     value = torch.where(total == 0, error.mean((1, 2, 3)), ratio((saliency * error).sum((1, 2, 3)), total))
     return value.to(fused.dtype)
 
 
-def _masked_contrast(image: Tensor, *, unit_range: bool, strict: bool) -> Tensor:
+def _masked_contrast(image: Tensor, response: Tensor, unit_range: bool, strict: bool) -> Tensor:
     """``C'`` of one image, ``(B, 1, H, W)`` float64."""
     image = image.double()
     image = _stretched(image / 255 if unit_range else image, math.nan if strict else 0.0)
-    seen = _filtered(image, _difference_of_gaussians, 30.0)
+    seen = _filtered(image, response)
     fine, coarse = (filter_planes(seen, _truncated_gaussian(sigma), padding="zeros") for sigma in (2.0, 4.0))
     contrast = ratio(fine, coarse, math.nan if strict else 1.0) - 1
     square = contrast.square()
@@ -118,17 +116,21 @@ def _truncated_gaussian(sigma: float) -> tuple[float, ...]:
     return tuple(math.exp(-(k**2) / (2 * sigma**2)) / (math.sqrt(2 * math.pi) * sigma) for k in range(-15, 16))
 
 
-def _filtered(image: Tensor, response: Callable[[Tensor], Tensor], degrees: float) -> Tensor:
-    """Filter by a radial frequency response; the half sampling rate is ``H / degrees`` down and ``W / degrees`` across.
+def _filtered(image: Tensor, response: Tensor) -> Tensor:
+    """Filter by a frequency response, as :func:`_response` gives it."""
+    seen: Tensor = torch.fft.irfft2(torch.fft.rfft2(image) * response, s=image.shape[-2:])
+    return seen
+
+
+def _response(image: Tensor, radial: Callable[[Tensor], Tensor], degrees: float) -> Tensor:
+    """A radial frequency response, float64; the half sampling rate is ``H / degrees`` down and ``W / degrees`` across.
 
     The frequencies are MATLAB's ``freqspace``; the response is real and even, so a real transform does.
     """
     height, width = image.shape[-2:]
-    v = torch.fft.fftfreq(height, 0.5 * degrees / height, dtype=image.dtype, device=image.device)
-    u = torch.fft.rfftfreq(width, 0.5 * degrees / width, dtype=image.dtype, device=image.device)
-    radius = torch.hypot(v[:, None], u[None, :])
-    seen: Tensor = torch.fft.irfft2(torch.fft.rfft2(image) * response(radius), s=(height, width))
-    return seen
+    v = torch.fft.fftfreq(height, 0.5 * degrees / height, dtype=torch.float64, device=image.device)
+    u = torch.fft.rfftfreq(width, 0.5 * degrees / width, dtype=torch.float64, device=image.device)
+    return radial(torch.hypot(v[:, None], u[None, :]))
 
 
 def _difference_of_gaussians(r: Tensor) -> Tensor:
@@ -172,9 +174,7 @@ class QCB(SceneMetric):
     unit_range: bool = True
 
     def measure(self, scene: Scene) -> Tensor:
-        return chen_blum(
-            scene.fused, *scene.sources, undefined=self.undefined, unit_range=self.unit_range, once=scene.once
-        )
+        return chen_blum(scene.fused, *scene.sources, undefined=self.undefined, unit_range=self.unit_range)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,8 @@ class Profile:
 
 _UNIFORM = {"window": Window(7), "sample": True}
 
-# scikit-image 0.19 takes a data range of 2 for float images, whatever their values.
+# scikit-image 0.19 takes a data range of 2 for float images, whatever their values, and computes in float32 here.
+_RANGE_OF_TWO = {**_UNIFORM, "data_range": 2.0, "rounding": "float32"}
 _CDDFUSE: Mapping[str, Settings] = {
     "EN": {},
     "SD": {},
@@ -57,7 +58,7 @@ _CDDFUSE: Mapping[str, Settings] = {
     "SCD": {"undefined": nan},
     "VIFp": {"reduction": "sum", "flat": "one"},
     "Qabf": {"undefined": nan},
-    "SSIM": {**_UNIFORM, "data_range": 2.0, "reduction": "sum"},
+    "SSIM": {**_RANGE_OF_TWO, "reduction": "sum"},
 }
 
 _ZHENG_LIU: Mapping[str, Settings] = {"QCB": {"undefined": nan}, "QNCIE": {}}
@@ -73,7 +74,7 @@ _PROFILES = (
         name="refusion",
         title="the tables of ReFusion (IJCV 2025): CDDFuse's code with SSIM averaged, QCB and QNCIE of Zheng Liu",
         source="Bai et al., ReFusion, IJCV 2025; inferred from its tables",
-        settings={**_CDDFUSE, "SSIM": {**_UNIFORM, "data_range": 2.0}, **_ZHENG_LIU},
+        settings={**_CDDFUSE, "SSIM": _RANGE_OF_TWO, **_ZHENG_LIU},
     ),
     Profile(
         name="tdfusion",
@@ -150,7 +151,8 @@ _PROFILES = (
             "QC": {"rounding": "toolbox", "drop_undefined": True},
             "QW": {"images": "edges"},
             "QY": {"rounding": "toolbox", "drop_undefined": True},
-            "MEF-SSIM": {"scales": 1},
+            # Over three scales: its metricsMEF_SSIM.m calls mef_ms_ssim.m, not the mef_ssim.m beside it.
+            "MEF-SSIM": {},
             "QCB": {"undefined": nan},
             "QCV": {"undefined": nan},
             "VIFF": {},

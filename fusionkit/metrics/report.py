@@ -15,6 +15,7 @@ from fusionkit.contracts import Metric, MetricInfo
 from fusionkit.errors import PluginError
 from fusionkit.metrics.naming import build, conventions, resolve
 from fusionkit.metrics.profiles import PROFILES
+from fusionkit.metrics.scene import unit_of
 from fusionkit.plugins import catalogue
 
 __all__ = [
@@ -47,8 +48,8 @@ def summary(rows: Rows, profile: str) -> tuple[tuple[str, ...], list[tuple[str, 
             spread = statistics.pstdev(values) if all(map(math.isfinite, values)) else math.nan
             low, high = (min(values), max(values)) if not any(map(math.isnan, values)) else (math.nan, math.nan)
             numbers += [_number(spread), _number(low), _number(high)]
-        info = _info(name, profile)
-        table.append((name, *numbers, *((info.unit, _better(info)) if info else ("", ""))))
+        metric = _metric(name, profile)
+        table.append((name, *numbers, *((unit_of(metric), _better(metric.info)) if metric else ("", ""))))
     return head, table
 
 
@@ -75,11 +76,14 @@ def scores_csv(rows: Rows, profile: str) -> str:
 def scores_json(rows: Rows, profile: str, skipped: Mapping[str, str]) -> str:
     """Everything as JSON: null for NaN and the strings ``"inf"`` and ``"-inf"``, which JSON has no numbers for."""
     names = _metrics(rows)
-    infos = {name: info for name in names if (info := _info(name, profile))}
+    built = {name: metric for name in names if (metric := _metric(name, profile))}
     return json.dumps(
         {
             "profile": profile,
-            "metrics": {n: {"higher_is_better": i.higher_is_better, "unit": i.unit} for n, i in infos.items()},
+            "metrics": {
+                name: {"higher_is_better": metric.info.higher_is_better, "unit": unit_of(metric)}
+                for name, metric in built.items()
+            },
             "images": [
                 {"image": image, "values": {name: _json_number(row[name]) for name in names}}
                 for image, row in rows.items()
@@ -175,10 +179,10 @@ def describe(metric: Metric) -> dict[str, Any]:
     return {field.name: getattr(metric, field.name) for field in fields(metric)}
 
 
-def _info(name: str, profile: str) -> MetricInfo | None:
-    """The facts of a metric; None where its plugin fails, which is among the notes then."""
+def _metric(name: str, profile: str) -> Metric | None:
+    """A metric; None where its plugin fails, which is among the notes then."""
     try:
-        return build(name, profile).info
+        return build(name, profile)
     except PluginError:
         return None
 
@@ -188,9 +192,13 @@ def _metrics(rows: Rows) -> list[str]:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}" for key, value in settings.items()
-    )
+    return ", ".join(f"{key} = {_setting(value)}" for key, value in settings.items())
+
+
+def _setting(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return "e" if value == math.e else f"{value:g}"
 
 
 def _better(info: MetricInfo) -> str:

@@ -42,8 +42,9 @@ from torch import Tensor
 
 from fusionkit.contracts import Metric
 from fusionkit.errors import DataError, UsageError
+from fusionkit.metrics.tiles import keep_freed_memory
 
-__all__ = ["Once", "Scene", "SceneMetric", "check", "direct"]
+__all__ = ["Once", "Scene", "SceneMetric", "check", "direct", "unit_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class Scene:
                 raise DataError(
                     f"{name}: {image.dtype} on {image.device} differs from fused {fused.dtype} on {fused.device}"
                 )
+        keep_freed_memory()
         self.fused = fused
         self.sources = sources
         self.truth = truth
@@ -118,6 +120,11 @@ class SceneMetric(Metric):
         """Least height and width under this convention."""
         return self.info.min_size
 
+    @property
+    def unit(self) -> str:
+        """Of the value under this convention."""
+        return self.info.unit
+
     @abstractmethod
     def measure(self, scene: Scene) -> Tensor:
         """Values ``(B,)`` of a scene that :func:`check` has passed."""
@@ -145,3 +152,8 @@ def check(metric: Metric, scene: Scene) -> None:
 
 def _key(value: object) -> Hashable:
     return (Tensor, id(value)) if isinstance(value, Tensor) else value
+
+
+def unit_of(metric: Metric) -> str:
+    """The unit of a metric's values, which can depend on the convention."""
+    return metric.unit if isinstance(metric, SceneMetric) else metric.info.unit

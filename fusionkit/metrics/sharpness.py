@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from fusionkit.contracts import MetricInfo
 from fusionkit.errors import UsageError, did_you_mean
-from fusionkit.metrics.arithmetic import root
-from fusionkit.metrics.gradients import central_differences, sobel
+from fusionkit.metrics.arithmetic import length, root
+from fusionkit.metrics.gradients import doubled_differences, sobel
 from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.tiles import summed_over_tiles
 from fusionkit.metrics.windows import Padding
 
 __all__ = ["AG", "EI", "SF", "average_gradient", "edge_intensity", "spatial_frequency"]
@@ -38,12 +38,11 @@ def spatial_frequency(fused: Tensor, *, per: Literal["difference", "pixel"] = "d
     """
     if per not in ("difference", "pixel"):
         raise UsageError(f"per {per!r} is unknown: {did_you_mean(per, ('difference', 'pixel'))}")
-    total = torch.zeros_like(fused[:, 0, 0, 0])
-    for axis in (2, 3):
-        step = fused.diff(dim=axis)
-        count = step[0].numel() if per == "difference" else fused[0].numel()
-        total = total + step.square().sum((1, 2, 3)) / max(count, 1)
-    return root(total)
+    height, width = fused.shape[-2:]
+    steps = (fused[:, :, 1:] - fused[:, :, :-1], fused[..., 1:] - fused[..., :-1])
+    down, across = (length(step, spent=not step.requires_grad)[:, 0].square() for step in steps)
+    counts = ((height - 1) * width, height * (width - 1)) if per == "difference" else (height * width,) * 2
+    return root(down / max(counts[0], 1) + across / max(counts[1], 1))
 
 
 def average_gradient(fused: Tensor, *, per: Literal["pixel", "inner"] = "pixel") -> Tensor:
@@ -63,14 +62,27 @@ def average_gradient(fused: Tensor, *, per: Literal["pixel", "inner"] = "pixel")
 
     Source: Cui, Feng, Xu, Li and Chen, Opt. Commun. 341, 2015.
     """
-    gx, gy = central_differences(fused)
-    total = root((gx.square() + gy.square()) / 2).sum((1, 2, 3))
+    total = summed_over_tiles(_steepness, fused, halo=2) if fused.shape[2] > 2 else 0.0
+    border = [(fused[:, :, :1], fused[:, :, 1:2]), (fused[:, :, -1:], fused[:, :, -2:-1])]
+    for row, neighbour in border if fused.shape[2] > 1 else [(fused, fused)]:
+        total = total + _lengths(doubled_differences(row, 3), 2 * (neighbour - row))
+    # Of doubled differences, and of the sum of the squares instead of their mean.
+    total = total * (0.5 * 0.5**0.5)
     height, width = fused.shape[-2:]
     if per == "pixel":
         return total / (height * width)
     if per == "inner":
         return total / max((height - 1) * (width - 1), 1)
     raise UsageError(f"per {per!r} is unknown: {did_you_mean(per, ('pixel', 'inner'))}")
+
+
+def _steepness(rows: Tensor) -> Tensor:
+    """``sum sqrt(4 gx^2 + 4 gy^2)`` over all rows but the first and the last: ``(B,)``."""
+    return _lengths(doubled_differences(rows[:, :, 1:-1], 3), rows[:, :, 2:] - rows[:, :, :-2])
+
+
+def _lengths(gx: Tensor, gy: Tensor) -> Tensor:
+    return root(gx.square().addcmul_(gy, gy)).sum((1, 2, 3))
 
 
 def edge_intensity(fused: Tensor, *, padding: Padding = "replicate", once: Once = direct) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionkit.contracts import MetricInfo
-from fusionkit.metrics.arithmetic import centred, correlation, root
+from fusionkit.metrics.arithmetic import centre, centred, correlation, dot, length, ratio, snapped
 from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
 
 __all__ = [
@@ -38,7 +38,17 @@ def standard_deviation(fused: Tensor, *, once: Once = direct) -> Tensor:
 
     Source: Rao, Meas. Sci. Technol. 8, 1997.
     """
-    return root(once(centred, fused).square().mean((1, 2, 3)))
+    return once(_spread, fused, once(centre, fused))[:, 0] / fused[0].numel() ** 0.5
+
+
+def _spread(image: Tensor, mean: Tensor) -> Tensor:
+    """Length of ``image - mean``: ``(B, 1)``."""
+    if image.dtype == torch.float64 and image.device.type == "cpu" and not image.requires_grad:
+        # sum x^2 - N mean^2 writes no plane; it does where no more than four of float64's digits are lost.
+        square, middle = length(image).square(), mean[:, :, 0, 0].square() * image[0].numel()
+        if bool((square - middle > 1e-4 * square).all()):
+            return (square - middle).sqrt()
+    return length(image - mean, spent=not image.requires_grad)
 
 
 def correlation_coefficients(fused: Tensor, *sources: Tensor, undefined: float = 0.0, once: Once = direct) -> Tensor:
@@ -77,9 +87,23 @@ def sum_of_correlations_of_differences(
     Source: Aslantas and Bendes, AEU Int. J. Electron. Commun. 69, 2015. Subtraction in uint8, which saturates,
     gives other values.
     """
-    f, a, b = (once(centred, image) for image in (fused, first, second))
-    r_first, r_second = (correlation(f - y, x, undefined, once=once) for x, y in ((a, b), (b, a)))
-    return (r_first + r_second)[:, 0]
+    f_mean, *means = (once(centre, image) for image in (fused, first, second))
+    sources = (first, second)
+    total = torch.zeros_like(fused[:, :, 0, 0])
+    for i in (0, 1):
+        rest = fused - sources[1 - i]
+        rest = rest.sub_(snapped(f_mean - means[1 - i], rest[..., :1, :1]))
+        if rest.dtype == torch.float64:
+            # The mean of the rest is 0 to 16 digits, so that of the source does not count.
+            both, own = dot(rest, sources[i]), once(_spread, sources[i], means[i])
+        else:
+            source = sources[i] - means[i]
+            both = dot(rest, source)
+            own = length(source, spent=not both.requires_grad)
+        # Lengths before the product: the product of two sums of squares can leave the range of float32.
+        lengths = length(rest, spent=not both.requires_grad) * own
+        total = total + ratio(both, lengths, undefined)
+    return total[:, 0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,14 @@ from torch import Tensor
 from fusionkit.contracts import MetricInfo
 from fusionkit.metrics.arithmetic import Reduction, over_sources
 from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.tiles import row_blocks
 from fusionkit.metrics.windows import Moments, Padding, Window, local_moments, moments
 
 __all__ = [
     "MSSSIM",
     "SSIM",
     "TruthSSIM",
+    "float32_structural_similarity",
     "multi_scale_structural_similarity",
     "similarity_maps",
     "structural_similarity",
@@ -41,8 +43,8 @@ def similarity_maps(m: Moments, data_range: float = 255.0) -> tuple[Tensor, Tens
         Two maps ``(B, S, h, w)`` in [-1, 1].
     """
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-    luminance = (2 * m.mean * m.mean_fused + c1) / (m.mean.square() + m.mean_fused.square() + c1)
-    structure = (2 * m.cov + c2) / (m.var + m.var_fused + c2)
+    luminance = (m.mean * m.mean_fused).mul_(2).add_(c1) / (m.mean.square() + (m.mean_fused.square() + c1))
+    structure = (2 * m.cov).add_(c2) / (m.var + (m.var_fused + c2))
     return luminance, structure
 
 
@@ -75,8 +77,50 @@ def structural_similarity(
     ``ssim_index.m``, scikit-image (Gaussian weights, biased covariance), piq without downsampling, pytorch_msssim.
     """
     m = once(moments, fused, *sources, window=window, padding=padding, sample=sample)
-    luminance, structure = similarity_maps(m, data_range)
-    return (luminance * structure).mean((2, 3))
+    return _mean_similarity(m, data_range)
+
+
+def float32_structural_similarity(fused: Tensor, *sources: Tensor, size: int = 7, data_range: float = 255.0) -> Tensor:
+    """:func:`structural_similarity` with a uniform window and sample variances, every step rounded to float32.
+
+    A small ``data_range`` leaves little but the variances to divide by, and in flat windows those are the rounding of
+    ``E[x^2] - E[x]^2``: tables made in float32 with a range of 2 differ from exact arithmetic in the fifth digit.
+
+    Args:
+        fused: ``(B, 1, H, W)``, 0..255.
+        sources: one or more of the same shape.
+        size: side of the window.
+        data_range: L.
+
+    Returns:
+        ``(B, S)`` in [-1, 1].
+
+    Source: the order of operations of scikit-image's ``structural_similarity`` on float32 images.
+    """
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    sample = size**2 / (size**2 - 1)
+
+    def mean(planes: Tensor) -> Tensor:
+        for axis in (2, 3):
+            steps = [planes.narrow(axis, k, planes.shape[axis] - size + 1).double() for k in range(size)]
+            planes = (torch.stack(steps).sum(0) / size).float()
+        return planes
+
+    f, s = fused.float(), torch.cat(sources, 1).float()
+    uf, us = mean(f), mean(s)
+    vf, vs, cov = (sample * (mean(x) - y) for x, y in ((f * f, uf * uf), (s * s, us * us), (f * s, uf * us)))
+    numerator = (2 * us * uf + c1) * (2 * cov + c2)
+    value = numerator / ((us * us + uf * uf + c1) * (vs + vf + c2))
+    return value.double().mean((2, 3)).to(fused.dtype)
+
+
+def _mean_similarity(m: Moments, data_range: float) -> Tensor:
+    """Mean of the product of :func:`similarity_maps`: ``(B, S)``."""
+    total = []
+    for rows in row_blocks(m.mean):
+        luminance, structure = similarity_maps(Moments(*(part[:, :, rows] for part in m)), data_range)
+        total.append((luminance * structure).sum((2, 3)))
+    return torch.stack(total).sum(0) / m.mean[0, 0].numel()
 
 
 def multi_scale_structural_similarity(
@@ -116,7 +160,10 @@ def multi_scale_structural_similarity(
 
 @dataclass(frozen=True, kw_only=True)
 class SSIM(SceneMetric):
-    """:func:`structural_similarity`, summed or averaged over the sources."""
+    """:func:`structural_similarity`, summed or averaged over the sources.
+
+    ``rounding="float32"`` is :func:`float32_structural_similarity`: a uniform window and sample variances.
+    """
 
     info: ClassVar[MetricInfo] = MetricInfo(
         name="SSIM",
@@ -140,12 +187,18 @@ class SSIM(SceneMetric):
     sample: bool = False
     padding: Padding = "valid"
     reduction: Reduction = "mean"
+    rounding: Literal["exact", "float32"] = "exact"
 
     @property
     def min_size(self) -> int:
         return self.window.size if self.padding == "valid" else 1
 
     def measure(self, scene: Scene) -> Tensor:
+        if self.rounding == "float32":
+            values = float32_structural_similarity(
+                scene.fused, *scene.sources, size=self.window.size, data_range=self.data_range
+            )
+            return over_sources(values, self.reduction)
         values = structural_similarity(
             scene.fused,
             *scene.sources,

@@ -130,10 +130,11 @@ def local_moments(images: Tensor, taps: tuple[float, ...], *, padding: Padding =
     )
     # A variance within the rounding of its terms is 0, and so is the covariance with a flat source. (With a flat fused
     # image it is 0 too, but its derivative is not.)
-    var = square - mean.square()
-    var = torch.where(var > 8 * torch.finfo(var.dtype).eps * square, var, 0.0)
-    cov = torch.where(var[:, 1:] > 0, product - mean[:, 1:] * mean[:, :1], 0.0)
-    mean = mean + shift
+    var = torch.addcmul(square, mean, mean, value=-1)
+    var = torch.where(var > square.mul_(8 * torch.finfo(var.dtype).eps), var, 0.0)
+    cov = torch.addcmul(product, mean[:, 1:], mean[:, :1], value=-1)
+    cov = torch.where(var[:, 1:] > 0, cov, 0.0)
+    mean = mean + shift if mean.requires_grad else mean.add_(shift)
     return Moments(mean[:, :1], mean[:, 1:], var[:, :1], var[:, 1:], cov)
 
 

@@ -9,7 +9,8 @@ They raise AssertionError, so a plugin's tests call them and nothing else is nee
 from __future__ import annotations
 
 from fusionkit.testing.critics import check_critic, check_reconstructor
-from fusionkit.testing.examples import example_pairs, example_sources
+from fusionkit.testing.downstream import check_downstream
+from fusionkit.testing.examples import example_labelled_pairs, example_labels, example_pairs, example_sources
 from fusionkit.testing.fusers import check_fuser
 from fusionkit.testing.metrics import check_metric
 from fusionkit.testing.proposers import check_loss_proposer
@@ -17,11 +18,14 @@ from fusionkit.testing.trainers import check_trainer
 
 __all__ = [
     "check_critic",
+    "check_downstream",
     "check_fuser",
     "check_loss_proposer",
     "check_metric",
     "check_reconstructor",
     "check_trainer",
+    "example_labelled_pairs",
+    "example_labels",
     "example_pairs",
     "example_sources",
 ]

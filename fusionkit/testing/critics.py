@@ -33,7 +33,7 @@ def check_critic(
     """
     subject, module, another = build(critic, Critic)
     given = batch or Batch(example_sources((6, 7), batch=2, channels=channels))
-    _check_loss(subject, module, another, given, separable=batch is None)
+    check_loss(subject, module, another, given, separable=batch is None)
     return ()
 
 
@@ -60,7 +60,7 @@ def check_reconstructor(
         for dtype in (torch.float32, torch.float64):
             (fused,) = example_sources(size, count=1, batch=2, channels=channels, dtype=dtype)
             _check_rebuilt(subject, module.to(dtype), fused, count)
-    _check_loss(subject, module, another, Batch(example_sources((6, 7), count=count, batch=2, channels=channels)))
+    check_loss(subject, module, another, Batch(example_sources((6, 7), count=count, batch=2, channels=channels)))
     return ()
 
 
@@ -88,9 +88,18 @@ def _check_rebuilt(subject: str, module: Reconstructor, fused: Tensor, count: in
         require_close(subject, what, image, one, tolerance, "treat samples apart: no statistics over the batch")
 
 
-def _check_loss(
+def check_loss(
     subject: str, module: Critic, another: Callable[[], Critic], batch: Batch, *, separable: bool = True
 ) -> None:
+    """Check a critic's loss on a batch: finite, the same twice, with correct gradients, and its weights in a file.
+
+    Args:
+        subject: what to call it in messages.
+        module: the critic; it is left in float64.
+        another: makes another one of the same options.
+        batch: a batch with the targets that it needs.
+        separable: whether the batch's loss is the mean of its samples'.
+    """
     module.double()
     sources = tuple(source.double() for source in batch.sources)
     batch = Batch(sources, batch.targets)

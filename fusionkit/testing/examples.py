@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fusionkit.labels import IGNORE, Boxes, LabelKind, LabelSpec
 from fusionkit.tasks import IVIF, Task
 
 if TYPE_CHECKING:
+    from fusionkit.data.labels.store import LabelledStore
     from fusionkit.data.store import PairStore
 
 
@@ -48,6 +50,62 @@ def example_sources(
     return tuple(source.to(dtype) for source in sources)
 
 
+EXAMPLE_CLASSES = ("ground", "person", "car")
+"""Names of the classes of the example labels."""
+
+
+def example_labels(
+    kind: LabelKind, size: tuple[int, int], *, batch: int = 1, classes: int = len(EXAMPLE_CLASSES), seed: int = 0
+) -> tuple[Tensor, ...] | tuple[Boxes, ...]:
+    """Labels of as many images: a mask with two rectangles, a border that does not count, or the rectangles as boxes.
+
+    Args:
+        kind: masks or boxes.
+        size: height and width, at least 8.
+        batch: samples.
+        classes: number of classes.
+        seed: of the draw.
+
+    Returns:
+        Class ids ``(H, W)`` int64, or boxes, one a sample.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    height, width = size
+    masks, boxes = [], []
+    for _ in range(batch):
+        share = torch.rand(2, 4, generator=generator, dtype=torch.float64)
+        top, left = share[:, 0] * height / 2, share[:, 1] * width / 2
+        bottom, right = top + (0.25 + share[:, 2] / 4) * height, left + (0.25 + share[:, 3] / 4) * width
+        corners = torch.stack((left, top, right, bottom), 1).round()
+        ids = torch.randint(0, classes, (2,), generator=generator)
+        mask = torch.zeros(size, dtype=torch.int64)
+        for (x0, y0, x1, y1), number in zip(corners.int().tolist(), ids.tolist(), strict=True):
+            mask[y0:y1, x0:x1] = number
+        mask[0], mask[:, 0] = IGNORE, IGNORE
+        masks.append(mask)
+        boxes.append(Boxes(corners.float(), ids))
+    return tuple(masks) if kind == "segmentation" else tuple(boxes)
+
+
+def example_labelled_pairs(
+    kind: LabelKind, task: Task = IVIF, *, count: int = 6, size: tuple[int, int] = (136, 144), seed: int = 0
+) -> LabelledStore:
+    """Labelled training pairs on the CPU to run a trainer's steps on.
+
+    Args:
+        kind: masks or boxes, of :data:`EXAMPLE_CLASSES`.
+        task: what the sources are.
+        count: pairs; meta-training needs at least two.
+        size: height and width, no less than the crops that will be taken.
+        seed: of the draw.
+    """
+    from fusionkit.data.labels.store import LabelledStore
+
+    pairs = _eight_bit(size, len(task.sources), count, 1, seed)
+    labels = example_labels(kind, size, batch=count, seed=seed)
+    return LabelledStore(task, pairs, labels, LabelSpec(kind, EXAMPLE_CLASSES), device=torch.device("cpu"))
+
+
 def example_pairs(
     task: Task = IVIF, *, count: int = 6, size: tuple[int, int] = (136, 144), channels: int = 1, seed: int = 0
 ) -> PairStore:
@@ -62,7 +120,10 @@ def example_pairs(
     """
     from fusionkit.data.store import PairStore
 
-    drawn = example_sources(size, count=len(task.sources), batch=count, channels=channels, seed=seed)
-    eight_bit = [(source * 255).round().to(torch.uint8) for source in drawn]
-    pairs = [[source[k] for source in eight_bit] for k in range(count)]
-    return PairStore(task, pairs, device=torch.device("cpu"))
+    return PairStore(task, _eight_bit(size, len(task.sources), count, channels, seed), device=torch.device("cpu"))
+
+
+def _eight_bit(size: tuple[int, int], sources: int, count: int, channels: int, seed: int) -> list[list[Tensor]]:
+    drawn = example_sources(size, count=sources, batch=count, channels=channels, seed=seed)
+    stored = [(source * 255).round().to(torch.uint8) for source in drawn]
+    return [[source[k] for source in stored] for k in range(count)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 
 import torch
@@ -49,6 +50,7 @@ def check_fuser(fuser: type[Fuser] | Fuser, *, sizes: Sequence[tuple[int, int]] 
         _check_results(subject, module.eval(), sources)
     sources = example_sources((9, 8), channels=channels, batch=2, dtype=torch.float64)
     _check_extremes(subject, module.double(), sources)
+    _check_maps(subject, module, sources)
     _check_memory_layout(subject, module, example_sources((18, 16), channels=channels, dtype=torch.float64))
     check_weights_file(subject, module, another, lambda each: [each(*sources)])
     if not trainable(module):
@@ -135,6 +137,21 @@ def _check_extremes(subject: str, module: Fuser, sources: tuple[Tensor, ...]) ->
         "one image twice": (sources[0], sources[0]),
     }.items():
         _check_range(subject, what, _fuse(subject, module, pair))
+
+
+def _check_maps(subject: str, module: Fuser, sources: tuple[Tensor, ...]) -> None:
+    """What :meth:`Fuser.maps` gives can be shown: named for a file, one channel, of the sources' size, in [0, 1]."""
+    kept = [source.clone() for source in sources]
+    with torch.no_grad():
+        maps = module.maps(*sources)
+    for k, (source, before) in enumerate(zip(sources, kept, strict=True)):
+        require_same(subject, f"maps() changes source {k} in place", source, before, "work on a copy")
+    shape = (len(sources[0]), 1, *sources[0].shape[2:])
+    for name, image in maps.items():
+        plain = re.fullmatch(r"[A-Za-z0-9_]+", name) is not None
+        require(plain, subject, f"maps() names a map {name!r}", "use letters, digits and underscores")
+        require(tuple(image.shape) == shape, subject, f"the map {name!r} is {tuple(image.shape)}", f"make it {shape}")
+        _check_range(subject, f"the pixels of the map {name!r}", image)
 
 
 def _check_memory_layout(subject: str, module: Fuser, sources: tuple[Tensor, ...]) -> None:

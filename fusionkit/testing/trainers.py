@@ -13,7 +13,7 @@ from torch import Tensor
 from fusionkit.config import resolve
 from fusionkit.contracts import Fuser, MetaTrainer, TrainingSource
 from fusionkit.errors import FusionkitError
-from fusionkit.testing.examples import example_pairs, example_sources
+from fusionkit.testing.examples import example_labelled_pairs, example_pairs, example_sources
 from fusionkit.testing.rules import Notes, check_config, fail, require, require_same, require_terms
 
 
@@ -27,7 +27,7 @@ def check_trainer(
 
     Args:
         trainer: the class.
-        source: training pairs; synthetic ones of 136x144 pixels when None.
+        source: training pairs; synthetic ones of 136x144 pixels when None, with the labels that the config needs.
         config: an instance of ``trainer.Config``, best one whose first ``steps`` steps meet every stage; the first
             preset when None.
         steps: how many steps to take, at least 2; half of them before and half after the state is handed over.
@@ -41,7 +41,7 @@ def check_trainer(
     presets = _check_presets(subject, trainer)
     options = config if config is not None else next(iter(presets.values()), None)
     options = options if options is not None else trainer.Config()
-    pairs = source if source is not None else example_pairs()
+    pairs = source if source is not None else _example_source(trainer, options)
 
     def build(seed: int = 0) -> MetaTrainer:
         return trainer(options, pairs, device=torch.device("cpu"), precision="fp32", seed=seed)
@@ -54,6 +54,11 @@ def check_trainer(
     _check_steps(subject, build, steps)
     _check_snapshot(subject, first)
     return notes
+
+
+def _example_source(trainer: type[MetaTrainer], options: Any) -> TrainingSource:
+    kind = trainer.label_kind(options)
+    return example_pairs() if kind is None else example_labelled_pairs(kind)
 
 
 def _check_presets(subject: str, trainer: type[MetaTrainer]) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fusionkit_classical.borders import frame
-from fusionkit_classical.method import ClassicalFuser
+from fusionkit_classical.method import ClassicalFuser, lettered
 from fusionkit_classical.options import check_above, check_at_least, check_window
 
-__all__ = ["Cbf", "CbfConfig", "cross_bilateral", "edge_strength", "fuse_cbf"]
+__all__ = ["Cbf", "CbfConfig", "cross_bilateral", "edge_strength", "fuse_cbf", "significance"]
 
 _FLOOR = 1e-12
 """Added to both weights: flat areas of both sources are averaged, and rounding does not choose between them."""
@@ -96,10 +97,15 @@ def edge_strength(detail: Tensor, *, window: int) -> Tensor:
     return strength
 
 
+def significance(stack: Tensor, *, sigma_space: float, sigma_range: float, kernel: int, window: int) -> Tensor:
+    """The weights of two sources ``(2, B, C, H, W)``, the same shape, above 0; they do not sum to 1."""
+    smooth = cross_bilateral(stack, stack.flip(0), sigma_space=sigma_space, sigma_range=sigma_range, kernel=kernel)
+    return edge_strength(stack - smooth, window=window) + _FLOOR
+
+
 def fuse_cbf(stack: Tensor, *, sigma_space: float, sigma_range: float, kernel: int, window: int) -> Tensor:
     """Fuse a stack of two sources ``(2, B, C, H, W)``; the options are those of the class's Config."""
-    smooth = cross_bilateral(stack, stack.flip(0), sigma_space=sigma_space, sigma_range=sigma_range, kernel=kernel)
-    weights = edge_strength(stack - smooth, window=window) + _FLOOR
+    weights = significance(stack, sigma_space=sigma_space, sigma_range=sigma_range, kernel=kernel, window=window)
     return (weights * stack).sum(0) / weights.sum(0)
 
 
@@ -121,6 +127,14 @@ class Cbf(ClassicalFuser):
         "Shreyamsha Kumar, Image Fusion Based on Pixel Significance Using Cross Bilateral Filter, "
         "Signal, Image and Video Processing 9(5), 2015"
     )
+
+    def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
+        """The share of the first source."""
+        c: CbfConfig = self.config
+        weights = significance(
+            stack, sigma_space=c.sigma_space, sigma_range=c.sigma_range, kernel=c.kernel, window=c.window
+        )
+        return lettered("w", weights / weights.sum(0, keepdim=True))
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(2, B, C, H, W)``."""

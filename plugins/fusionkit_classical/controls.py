@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
-from fusionkit_classical.method import ClassicalFuser
+from fusionkit_classical.method import ClassicalFuser, lettered
+from fusionkit_classical.selection import shares
 
 __all__ = ["Average", "CopyA", "CopyB", "Maximum"]
 
@@ -33,6 +36,10 @@ class Maximum(ClassicalFuser):
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(S, B, C, H, W)``."""
         return stack.amax(0)
+
+    def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
+        """Which source it is; sources that are equal share a pixel."""
+        return lettered("w", shares(stack == stack.amax(0, keepdim=True), stack))
 
 
 class CopyA(ClassicalFuser):

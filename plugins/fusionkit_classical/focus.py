@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -15,7 +16,7 @@ from fusionkit_classical.method import ClassicalFuser
 from fusionkit_classical.options import check_above, check_at_least, check_share, check_window
 from fusionkit_classical.windows import box_mean, guided_filter
 
-__all__ = ["FocusGf", "FocusGfConfig", "fill_small_regions", "focus_decision", "fuse_focus"]
+__all__ = ["FocusGf", "FocusGfConfig", "fill_small_regions", "focus_decision", "focus_weight", "fuse_focus"]
 
 
 Mask = npt.NDArray[np.bool_]
@@ -91,11 +92,17 @@ def focus_decision(stack: Tensor, *, window: int, radius: int, epsilon: float, s
 
 def fuse_focus(stack: Tensor, *, window: int, radius: int, epsilon: float, smallest_region: float) -> Tensor:
     """Fuse a stack of two sources ``(2, B, C, H, W)``; the options are those of the class's Config."""
+    first, second = stack.unbind()
+    weight = focus_weight(stack, window=window, radius=radius, epsilon=epsilon, smallest_region=smallest_region)
+    return weight * first + (1 - weight) * second
+
+
+def focus_weight(stack: Tensor, *, window: int, radius: int, epsilon: float, smallest_region: float) -> Tensor:
+    """The weight W of the first of two sources ``(2, B, C, H, W)``: the decision, its edge on that of the draft."""
     decision = focus_decision(stack, window=window, radius=radius, epsilon=epsilon, smallest_region=smallest_region)
     first, second = stack.unbind()
     draft = torch.where(decision, first, second)
-    weight = guided_filter(draft, decision.to(stack.dtype), radius=radius, epsilon=epsilon)
-    return weight * first + (1 - weight) * second
+    return guided_filter(draft, decision.to(stack.dtype), radius=radius, epsilon=epsilon)
 
 
 class FocusGf(ClassicalFuser):
@@ -117,6 +124,14 @@ class FocusGf(ClassicalFuser):
         "Qiu, Li, Zhang, Yuan, Guided Filter-Based Multi-Focus Image Fusion through Focus Region Detection, "
         "Signal Processing: Image Communication 72, 2019"
     )
+
+    def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
+        """W."""
+        c: FocusGfConfig = self.config
+        weight = focus_weight(
+            stack, window=c.window, radius=c.radius, epsilon=c.epsilon, smallest_region=c.smallest_region
+        )
+        return {"w_a": weight}
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(2, B, C, H, W)``."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
 from fusionkit_classical.borders import frame
-from fusionkit_classical.method import ClassicalFuser
+from fusionkit_classical.method import ClassicalFuser, lettered
 from fusionkit_classical.options import check_above, check_at_least, check_window
 from fusionkit_classical.selection import leaders, shares
 from fusionkit_classical.windows import box_mean, guided_filter
 
-__all__ = ["Gff", "GffConfig", "fuse_gff", "laplacian_saliency"]
+__all__ = ["Gff", "GffConfig", "fuse_gff", "guided_weights", "laplacian_saliency"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,22 @@ def _weights(stack: Tensor, marked: Tensor, *, radius: int, epsilon: float) -> T
     return smooth / smooth.sum(0, keepdim=True)
 
 
+def guided_weights(
+    stack: Tensor,
+    *,
+    saliency_window: int,
+    saliency_sigma: float,
+    base_radius: int,
+    base_epsilon: float,
+    detail_radius: int,
+    detail_epsilon: float,
+) -> tuple[Tensor, Tensor]:
+    """The weights of base and of detail of a stack ``(S, B, C, H, W)``, the same shape each, summing to 1 over S."""
+    marked = leaders(laplacian_saliency(stack, window=saliency_window, sigma=saliency_sigma))
+    of_base = _weights(stack, marked, radius=base_radius, epsilon=base_epsilon)
+    return of_base, _weights(stack, marked, radius=detail_radius, epsilon=detail_epsilon)
+
+
 def fuse_gff(
     stack: Tensor,
     *,
@@ -85,9 +102,15 @@ def fuse_gff(
 ) -> Tensor:
     """Fuse a stack ``(S, B, C, H, W)`` by guided filtering; the options are those of the class's Config."""
     base = box_mean(stack, base_window // 2, border="edge")
-    marked = leaders(laplacian_saliency(stack, window=saliency_window, sigma=saliency_sigma))
-    of_base = _weights(stack, marked, radius=base_radius, epsilon=base_epsilon)
-    of_detail = _weights(stack, marked, radius=detail_radius, epsilon=detail_epsilon)
+    of_base, of_detail = guided_weights(
+        stack,
+        saliency_window=saliency_window,
+        saliency_sigma=saliency_sigma,
+        base_radius=base_radius,
+        base_epsilon=base_epsilon,
+        detail_radius=detail_radius,
+        detail_epsilon=detail_epsilon,
+    )
     return (of_base * base + of_detail * (stack - base)).sum(0)
 
 
@@ -107,6 +130,20 @@ class Gff(ClassicalFuser):
 
     Config = GffConfig
     reference = "Li, Kang, Hu, Image Fusion with Guided Filtering, IEEE Trans. Image Processing 22(7), 2013"
+
+    def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
+        """W^B and W^D."""
+        c: GffConfig = self.config
+        of_base, of_detail = guided_weights(
+            stack,
+            saliency_window=c.saliency_window,
+            saliency_sigma=c.saliency_sigma,
+            base_radius=c.base_radius,
+            base_epsilon=c.base_epsilon,
+            detail_radius=c.detail_radius,
+            detail_epsilon=c.detail_epsilon,
+        )
+        return {**lettered("base", of_base), **lettered("detail", of_detail)}
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(S, B, C, H, W)``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from fusionkit.errors import UsageError
 from fusionkit_classical.borders import frame
-from fusionkit_classical.method import ClassicalFuser
+from fusionkit_classical.method import ClassicalFuser, lettered
 from fusionkit_classical.options import check_at_least
 from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth
 
@@ -109,6 +110,12 @@ class Mertens(ClassicalFuser):
     space = "rgb"
     tasks = ("meif",)
     reference = "Mertens, Kautz, Van Reeth, Exposure Fusion, Pacific Graphics 2007"
+
+    def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
+        """W."""
+        c: MertensConfig = self.config
+        weights = exposure_weights(stack, contrast=c.contrast, saturation=c.saturation, exposure=c.exposure)
+        return lettered("w", weights)
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(S, B, C, H, W)``, C = 3 or 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from fusionkit.contracts import Fuser
 from fusionkit.errors import UsageError
 
-__all__ = ["ClassicalFuser", "stack_sources"]
+__all__ = ["ClassicalFuser", "lettered", "stack_sources"]
 
 
 def stack_sources(sources: tuple[Tensor, ...], *, limit: int | None = None) -> Tensor:
@@ -46,6 +47,12 @@ def stack_sources(sources: tuple[Tensor, ...], *, limit: int | None = None) -> T
     return (stack.cpu() if stack.device.type == "mps" else stack).to(torch.float64)
 
 
+def lettered(name: str, weights: Tensor) -> dict[str, Tensor]:
+    """Weights ``(S, B, C, H, W)`` that sum to 1 over S as maps ``name_a``, ``name_b``...; of two the first alone."""
+    shown = weights[:1] if len(weights) == 2 else weights
+    return {f"{name}_{chr(ord('a') + k)}": weight for k, weight in enumerate(shown[:26])}
+
+
 class ClassicalFuser(Fuser):
     """A fuser without parameters, given by :meth:`fuse` on a stack of sources.
 
@@ -60,6 +67,15 @@ class ClassicalFuser(Fuser):
         """Fuse sources ``(B, C, H, W)`` in [0, 1] into one image of the same shape."""
         fused = self.fuse(stack_sources(sources, limit=self.max_sources))
         return fused.clamp(0, 1).to(sources[0])
+
+    def maps(self, *sources: Tensor) -> Mapping[str, Tensor]:
+        """What :meth:`weigh` gives, ``(B, 1, H, W)``: means over the channels where these are weighted apart."""
+        weights = self.weigh(stack_sources(sources, limit=self.max_sources))
+        return {name: weight.mean(1, keepdim=True).clamp(0, 1).to(sources[0]) for name, weight in weights.items()}
+
+    def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
+        """The weights of a stack ``(S, B, C, H, W)`` as named maps ``(B, C, H, W)``, where they differ by place."""
+        return {}
 
     @abstractmethod
     def fuse(self, stack: Tensor) -> Tensor:

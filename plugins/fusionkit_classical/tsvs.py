@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from fusionkit_classical.borders import frame
-from fusionkit_classical.method import ClassicalFuser
+from fusionkit_classical.method import ClassicalFuser, lettered
 from fusionkit_classical.options import check_window
 from fusionkit_classical.windows import box_mean
 
-__all__ = ["Tsvs", "TsvsConfig", "fuse_tsvs", "median"]
+__all__ = ["Tsvs", "TsvsConfig", "fuse_tsvs", "median", "salient_weights"]
 
 _FLOOR = 1e-12
 """Added to the saliencies: where no source has any, all weigh the same."""
@@ -49,11 +50,16 @@ def median(image: Tensor, window: int) -> Tensor:
     return wide.unfold(-2, window, 1).unfold(-2, window, 1).flatten(-2).median(-1).values
 
 
+def salient_weights(stack: Tensor, base: Tensor, *, median_window: int) -> Tensor:
+    """The weights psi of the details of a stack ``(S, B, C, H, W)`` with its bases; they sum to 1 over S."""
+    saliency = (base - median(stack, median_window)).square() + _FLOOR
+    return saliency / saliency.sum(0, keepdim=True)
+
+
 def fuse_tsvs(stack: Tensor, *, mean_window: int, median_window: int) -> Tensor:
     """Fuse a stack ``(S, B, C, H, W)``; the options are those of the class's Config."""
     base = box_mean(stack, mean_window // 2, border="edge")
-    saliency = (base - median(stack, median_window)).square() + _FLOOR
-    weights = saliency / saliency.sum(0, keepdim=True)
+    weights = salient_weights(stack, base, median_window=median_window)
     return base.mean(0) + (weights * (stack - base)).sum(0)
 
 
@@ -75,6 +81,12 @@ class Tsvs(ClassicalFuser):
         "Bavirisetti, Dhuli, Two-Scale Image Fusion of Visible and Infrared Images Using Saliency Detection, "
         "Infrared Physics & Technology 76, 2016"
     )
+
+    def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
+        """psi."""
+        c: TsvsConfig = self.config
+        base = box_mean(stack, c.mean_window // 2, border="edge")
+        return lettered("detail", salient_weights(stack, base, median_window=c.median_window))
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(S, B, C, H, W)``."""

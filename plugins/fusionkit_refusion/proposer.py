@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fusionkit.contracts import LossProposer, Proposal, Terms
+from fusionkit.contracts import LossProposer, Options, Proposal, Terms
 from fusionkit.losses import GradientForm, image_gradient, weighted_fusion_loss
 from fusionkit_refusion.fuser import Encoder, check_heads
 from fusionkit_refusion.restormer import RestormerBlock
@@ -40,7 +40,41 @@ class ProposerOptions:
     gradient: GradientForm = "signed"
 
 
-class ReFusionProposer(LossProposer):
+class MapProposer(LossProposer):
+    """The network of a loss proposer: an encoder a source, a common trunk, and two channels a map, one a source.
+
+    Args:
+        config: with ``dim``, ``heads``, ``blocks``, ``expansion`` and ``logit_cap`` of :class:`ProposerOptions`.
+        inputs: channels that an encoder sees.
+        maps: how many maps it proposes.
+
+    Raises:
+        fusionkit.errors.UsageError: the heads do not divide the width.
+    """
+
+    def __init__(self, config: Options, *, inputs: int, maps: int) -> None:
+        super().__init__(config)
+        c = self.config
+        check_heads(c.dim, c.heads, "proposer")
+        self.encoders = nn.ModuleList(Encoder(inputs, c.dim, c.heads, c.blocks, c.expansion) for _ in range(2))
+        self.trunk = nn.Sequential(*(RestormerBlock(2 * c.dim, c.heads, c.expansion) for _ in range(c.blocks)))
+        self.head = nn.Sequential(
+            nn.Conv2d(2 * c.dim, c.dim, 3, padding=1, bias=False),
+            nn.PReLU(),
+            nn.Conv2d(c.dim, 2 * maps, 3, padding=1, bias=False),
+        )
+
+    def maps(self, *seen: Tensor) -> tuple[Tensor, ...]:
+        """The maps, each ``(B, 2, H, W)`` and summing to 1, from what is seen of two sources, ``(B, inputs, H, W)``."""
+        laid_out = (x.contiguous(memory_format=torch.channels_last) for x in seen)
+        features = [encode(x) for encode, x in zip(self.encoders, laid_out, strict=True)]
+        logits = self.head(self.trunk(torch.cat(features, 1)))
+        if self.config.logit_cap > 0:
+            logits = self.config.logit_cap * torch.tanh(logits / self.config.logit_cap)
+        return tuple(pair.softmax(1) for pair in logits.split(2, 1))
+
+
+class ReFusionProposer(MapProposer):
     """P: proposes w (intensity) and v (gradient) for both sources, each pair summing to 1 at every pixel.
 
     Reference:
@@ -51,28 +85,16 @@ class ReFusionProposer(LossProposer):
     config: ProposerOptions
 
     def __init__(self, config: ProposerOptions | None = None) -> None:
-        super().__init__(config)
-        c = self.config
-        check_heads(c.dim, c.heads, "proposer")
-        inputs = 3 if c.inputs == "image+gradient" else 1
-        self.encoders = nn.ModuleList(Encoder(inputs, c.dim, c.heads, c.blocks, c.expansion) for _ in range(2))
-        self.trunk = nn.Sequential(*(RestormerBlock(2 * c.dim, c.heads, c.expansion) for _ in range(c.blocks)))
-        self.head = nn.Sequential(
-            nn.Conv2d(2 * c.dim, c.dim, 3, padding=1, bias=False),
-            nn.PReLU(),
-            nn.Conv2d(c.dim, 4, 3, padding=1, bias=False),
-        )
+        config = config if config is not None else ProposerOptions()
+        super().__init__(config, inputs=3 if config.inputs == "image+gradient" else 1, maps=2)
 
     def forward(self, *sources: Tensor) -> Proposal:
         """``w`` and ``v``, each ``(B, 2, H, W)``, for two sources ``(B, 1, H, W)``."""
-        features = []
-        for encode, x in zip(self.encoders, sources, strict=True):
-            seen = torch.cat((x, image_gradient(x, "signed")), 1) if self.config.inputs == "image+gradient" else x
-            features.append(encode(seen.contiguous(memory_format=torch.channels_last)))
-        logits = self.head(self.trunk(torch.cat(features, 1)))
-        if self.config.logit_cap > 0:
-            logits = self.config.logit_cap * torch.tanh(logits / self.config.logit_cap)
-        return {"w": logits[:, :2].softmax(1), "v": logits[:, 2:].softmax(1)}
+        seen: Sequence[Tensor] = sources
+        if self.config.inputs == "image+gradient":
+            seen = [torch.cat((x, image_gradient(x, "signed")), 1) for x in sources]
+        w, v = self.maps(*seen)
+        return {"w": w, "v": v}
 
     def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
         """L_f, eq. (1)."""

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from fusionkit_refusion.operations import GatedProjection, GramAndValues
+
 _TINY = 1e-12  # F.normalize's bound, squared below: an all-zero channel attends to nothing rather than to NaN
 
 
@@ -30,6 +32,11 @@ class ChannelNorm(nn.Module):
 def pixels(x: Tensor) -> Tensor:
     """``(B, C, H, W)`` as ``(B, H W, C)``: a view where the memory is channels-last."""
     return x.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def unpixels(x: Tensor, like: Tensor) -> Tensor:
+    """``(B, H W, C)`` back as ``(B, C, H, W)`` of the height and width of ``like``."""
+    return x.unflatten(1, like.shape[2:]).permute(0, 3, 1, 2)
 
 
 def pointwise(x: Tensor, weight: Tensor) -> Tensor:
@@ -88,8 +95,7 @@ def attention_map(products: Tensor, temperature: Tensor, project: Tensor) -> Ten
 
 def apply_map(matrix: Tensor, v: Tensor) -> Tensor:
     """Multiply every pixel's v by the folded map: ``(B, C, C)``, ``(B, C, H, W)`` to ``(B, C, H, W)``."""
-    out = pixels(v) @ matrix.transpose(1, 2)
-    return out.unflatten(1, v.shape[2:]).permute(0, 3, 1, 2)
+    return unpixels(pixels(v) @ matrix.transpose(1, 2), v)
 
 
 class ChannelAttention(nn.Module):
@@ -113,8 +119,9 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same."""
-        q, k, v = self.split(x)
-        return apply_map(self.map(q, k), v)
+        qkv = self.depthwise(self.qkv(x))
+        products, v = GramAndValues.apply(pixels(qkv))
+        return unpixels(v @ attention_map(products, self.temperature, self.project.weight).transpose(1, 2), x)
 
 
 class GatedFeedForward(nn.Module):
@@ -128,8 +135,8 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same."""
-        gate, value = self.depthwise(self.expand(x)).chunk(2, 1)
-        return self.project(F.gelu(gate) * value)
+        halves = pixels(self.depthwise(self.expand(x)))
+        return unpixels(GatedProjection.apply(halves, self.project.weight.flatten(1).to(halves.dtype)), x)
 
 
 class RestormerBlock(nn.Module):
@@ -153,5 +160,7 @@ class RestormerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same."""
+        # The layout of the residual decides that of every sum with it.
+        x = x.contiguous(memory_format=torch.channels_last)
         x = x + self.attention(self.norm1(x))
         return x + self.feedforward(self.norm2(x))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from fusionkit.contracts import LossProposer, TrainingSource
 from fusionkit.data.store import PairStore
@@ -14,6 +16,25 @@ from fusionkit.meta import BilevelOptions, BilevelTrainer
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
 from fusionkit_refusion.proposer import EqualOptions, EqualProposer, ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+
+_P = "proposer."
+"""What the names of P's weights begin with in a checkpoint."""
+
+
+_CHANNEL = {
+    "crop": 64,
+    "lr": 1e-3,
+    "lr_proposer": 1e-3,
+    "lr_critic": 3e-3,
+    "hypergradient": "image",
+    "noise": 0.1,
+    "coarse_noise": 0.1,
+    "indifference": 0.1,
+    "average": 0.98,
+    "decay": "cosine",
+}
+_SMALL_PROPOSER = {"dim": 8, "blocks": 1, "logit_cap": 4.0}
+_SMALL_RECONSTRUCTOR = {"dim": 8, "blocks": 2}
 
 
 @dataclass(frozen=True)
@@ -45,28 +66,21 @@ class ReFusionTrainer(BilevelTrainer):
     Config = ReFusionOptions
     fuser_name = "refusion"
     presets = {
+        "channel": {
+            "trainer": _CHANNEL | {"epochs": 50, "warmup": 3, "meta_steps": 10, "fusion_steps": 30},
+            "proposer": _SMALL_PROPOSER,
+            "reconstructor": _SMALL_RECONSTRUCTOR,
+        },
         "quick": {
-            "trainer": {
-                "epochs": 30,
-                "warmup": 4,
-                "meta_steps": 10,
-                "fusion_steps": 10,
-                "crop": 64,
-                "lr": 1e-3,
-                "lr_proposer": 2e-3,
-                "lr_critic": 3e-3,
-                "hypergradient": "image",
-                "indifference": 0.3,
-                "average": 0.98,
-                "decay": "cosine",
-            },
-            "proposer": {"dim": 8, "blocks": 1, "logit_cap": 4.0},
-            "reconstructor": {"dim": 8, "blocks": 2},
+            "trainer": _CHANNEL | {"epochs": 29, "warmup": 4, "meta_steps": 5, "fusion_steps": 15, "lr_proposer": 2e-3},
+            "proposer": _SMALL_PROPOSER,
+            "reconstructor": _SMALL_RECONSTRUCTOR,
         },
         "paper": {},
     }
     preset_notes = {
-        "quick": "a short training on small crops, the inner step taken on the fused image; minutes on a laptop",
+        "channel": "R sees the fused image through noise, the inner step is on the image; 15 minutes of a CPU",
+        "quick": "the same recipe for a first look, 560 steps; minutes on a laptop",
         "paper": "the paper's schedule and updates: 50 epochs of 600 meta and 1600 fusion steps, exact hypergradient",
     }
 
@@ -88,11 +102,7 @@ class ReFusionTrainer(BilevelTrainer):
             torch.manual_seed(seed)
             fuser = ReFusionFuser(config.fuser)
             critic = ReFusionReconstructor(config.reconstructor)
-            proposer: LossProposer = (
-                ReFusionProposer(config.proposer)
-                if config.proposal == "learned"
-                else EqualProposer(EqualOptions(alpha=config.proposer.alpha, gradient=config.proposer.gradient))
-            )
+            proposer = _proposer(config)
         super().__init__(
             config,
             config.trainer,
@@ -104,3 +114,18 @@ class ReFusionTrainer(BilevelTrainer):
             precision=precision,
             seed=seed,
         )
+
+    @classmethod
+    def proposer_of(cls, config: ReFusionOptions, state: Mapping[str, Tensor]) -> LossProposer | None:
+        """P as a checkpoint holds it; None for fixed weights."""
+        if config.proposal != "learned":
+            return None
+        proposer = _proposer(config)
+        proposer.load_state_dict({name.removeprefix(_P): value for name, value in state.items() if name.startswith(_P)})
+        return proposer
+
+
+def _proposer(config: ReFusionOptions) -> LossProposer:
+    if config.proposal == "learned":
+        return ReFusionProposer(config.proposer)
+    return EqualProposer(EqualOptions(alpha=config.proposer.alpha, gradient=config.proposer.gradient))

@@ -17,6 +17,8 @@ from fusionkit.bench.records import (
     MetricUse,
     Record,
     fused_folder,
+    map_file,
+    maps_folder,
     write_record,
 )
 
@@ -110,12 +112,13 @@ def bench_folder(out: Path, *, methods: Sequence[str] = ("alpha", "beta", EVIL),
                     scores=scores,
                     reasons={m: EVIL for m, value in scores.items() if value is None},
                     cost=Cost(device="cpu (x)", seconds=0.001 * 3**place),
+                    maps=("w_a",) if (place, k) == (0, 0) else None,
                 )
             )
         made = record(method, {m: [0.0] * images for m in IVIF_METRICS})
         write_record(out, made.model_copy(update={"images": tuple(results)}))
-    maps = out / "maps" / "ivif" / "MSRS-test" / methods[0]
-    _save(maps / "pair__0_ä.w_a.png", np.full((36, 48), 128, np.uint8))
+    drawn = map_file(maps_folder(out, "ivif", "MSRS-test", methods[0]), names[0], "w_a")
+    _save(drawn, np.full((36, 48), 128, np.uint8))
     return out
 
 

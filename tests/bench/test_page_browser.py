@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from boardrecords import EVIL, bench_folder, record
+from boardrecords import EVIL, IVIF_METRICS, bench_folder, record
 
 from fusionkit.bench.records import write_record
 from fusionkit.bench.report import write_board
@@ -45,6 +45,7 @@ const loaded = async images => {
 };
 addEventListener('load', async () => {
   let result = null;
+  for (let tries = 0; tries < 50 && !one('main h1'); tries += 1) await wait();
   try { await wait(); result = await (async () => { BODY })(); } catch (error) { faults.push(String(error)); }
   document.documentElement.dataset.result = JSON.stringify({ result, faults });
 });
@@ -242,3 +243,23 @@ def test_colours_follow_the_system(board: Path, tmp_path: Path) -> None:
     assert pixels is not None
     assert np.median(pixels) < 80
     assert pixels.std() > 10
+
+
+def test_the_names_in_a_crowded_plot_do_not_cover_each_other(tmp_path: Path) -> None:
+    for k in range(9):
+        values = {metric: [10.0 + k % 3, 11.0 + k % 2] for metric in IVIF_METRICS}
+        write_record(tmp_path, record(f"method {k}", values, seconds=0.01 * 1.15**k))
+    write_board(tmp_path)
+    result = _drive(
+        tmp_path,
+        """
+        const boxes = all('.plot .label').map(node => node.getBoundingClientRect());
+        const shares = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+          && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
+        const plot = one('.plot').getBoundingClientRect();
+        const covered = boxes.flatMap((a, k) => boxes.slice(k + 1).filter(b => shares(a, b)));
+        return { names: boxes.length, covered: covered.length,
+          outside: boxes.filter(box => box.left < plot.left - 1 || box.right > plot.right + 1).length };
+        """,
+    )
+    assert result == {"names": 9, "covered": 0, "outside": 0}

@@ -8,9 +8,8 @@ import json
 
 import pytest
 from boardrecords import EVIL, IVIF_METRICS, record
-from rich.console import Console
 
-from fusionkit.bench.report_formats import as_csv, as_json, as_markdown, as_terminal, memory, parameters, seconds
+from fusionkit.bench.report_formats import as_csv, as_json, as_markdown, memory, parameters, seconds
 from fusionkit.bench.report_tables import Leaderboard, leaderboards
 
 NASTY = "a|b_*c*`\x1b[31m\n<b>"
@@ -56,21 +55,6 @@ def test_json_has_what_the_table_has_and_every_pair_of_methods_once(boards: tupl
     names = [row["method"] for row in table["rows"]]
     assert first["rate"] == boards[0].wins.rate[names.index(first["method"]), names.index(first["against"]), 0]
     assert 0 < first["p"] <= 1
-
-
-def test_terminal_shows_ranks_marks_and_published_rows_and_no_control_characters(
-    boards: tuple[Leaderboard, ...],
-) -> None:
-    console = Console(width=110, record=True, file=io.StringIO(), color_system=None)
-    console.print(as_terminal(boards[0]))
-    text = console.export_text()
-    assert "\x1b" not in text
-    assert "published, not measured: refusion, Table 1 (MSRS)" in text
-    assert "3.000" in text
-    assert "± 1.000" in text  # of 1, 2 and 3: one draw in 27 has the least value alone, more than 2.5 %
-    assert "(n=2)" in text
-    assert "59.9 k" in text
-    assert "note: ranked on fewer than 3 images" in text
 
 
 @pytest.mark.parametrize(

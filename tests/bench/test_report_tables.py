@@ -111,6 +111,25 @@ def test_stretch_and_metric_versions_that_differ_are_marked_and_still_ranked() -
     assert all(row.mean_rank == 3.0 for row in board.rows)
 
 
+def test_a_table_says_how_its_results_are_stretched() -> None:
+    values = _six([1.0, 2.0])
+
+    def note(*pairs: tuple[str, str]) -> list[str]:
+        records = [record(f"m{k}", values, stretch=stretch) for k, (stretch, _) in enumerate(pairs)]
+        methods = [r.method.model_copy(update={"own_stretch": own}) for r, (_, own) in zip(records, pairs, strict=True)]
+        board = _one(*(r.model_copy(update={"method": m}) for r, m in zip(records, methods, strict=True)))
+        return [text for text in board.notes if "stretch" in text]
+
+    assert note(("none", "none"), ("none", "none"), ("", "")) == []
+    assert note(("full", "full"), ("full", "")) == []
+    (mixed,) = note(("none", "none"), ("full", "full"), ("none", "none"))
+    assert mixed.startswith("1 methods are stretched to the full range and 2 are not")
+    (alike,) = note(("full", "none"), ("full", "full"), ("full", "none"))
+    assert alike.endswith("by --stretch; the authors of 2 of these methods do not")
+    (plain,) = note(("none", "none"), ("none", "full"))
+    assert plain == "no result is stretched to its full range, by --stretch; the authors of 1 of these methods do"
+
+
 def test_a_protocol_metric_that_nobody_measured_is_named() -> None:
     board = _one(record("a", {"EN": [1.0, 2.0], "Nabf": [1.0, 2.0]}))
     assert [(c.metric, c.ranks) for c in board.columns] == [("EN", True), ("Nabf", False)]

@@ -98,6 +98,10 @@ def test_a_sound_fuser_passes_without_notes(fuser: type[Fuser] | Fuser) -> None:
     assert check_fuser(fuser) == ()
 
 
+def test_a_fuser_with_maps_passes() -> None:
+    assert check_fuser(Mapped, sizes=SMALL) == ()
+
+
 def test_an_instance_is_left_as_it_was() -> None:
     fuser = Sound()
     before = {name: value.clone() for name, value in fuser.state_dict().items()}
@@ -248,6 +252,26 @@ class OddCount(Mean):
     max_sources = 1
 
 
+class Mapped(Mean):
+    def maps(self, *sources: Tensor) -> dict[str, Tensor]:
+        return {"w_a": sources[0]}
+
+
+class NamedMap(Mean):
+    def maps(self, *sources: Tensor) -> dict[str, Tensor]:
+        return {"w/a": sources[0]}
+
+
+class SmallMap(Mean):
+    def maps(self, *sources: Tensor) -> dict[str, Tensor]:
+        return {"w_a": sources[0].mean((2, 3), keepdim=True)}
+
+
+class WildMap(Mean):
+    def maps(self, *sources: Tensor) -> dict[str, Tensor]:
+        return {"w_a": 2 * sources[0] + 0.5}
+
+
 @pytest.mark.parametrize(
     ("fuser", "told"),
     [
@@ -274,6 +298,9 @@ class OddCount(Mean):
         (NoConfig, "it cannot be built from its options"),
         (OddSpace, "space is 'hsv'"),
         (OddCount, "max_sources is 1"),
+        (NamedMap, "maps() names a map 'w/a'; use letters, digits and underscores"),
+        (SmallMap, "the map 'w_a' is (2, 1, 1, 1)"),
+        (WildMap, "the pixels of the map 'w_a' give values from"),
         (nn.Identity, "it is not a Fuser"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

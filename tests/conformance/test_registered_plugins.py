@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from fusionkit.config import as_dict, resolve
+from fusionkit.contracts import Downstream
 from fusionkit.plugins import catalogue
 from fusionkit.plugins.registry import Registry
 from fusionkit.testing import (
+    check_critic,
+    check_downstream,
     check_fuser,
     check_loss_proposer,
     check_metric,
@@ -46,6 +49,15 @@ def test_every_reconstructor_keeps_its_contract(name: str) -> None:
     check_reconstructor(catalogue.reconstructors.get(name), sizes=FEW_SIZES)
 
 
+@pytest.mark.parametrize("name", built_in(catalogue.critics))
+def test_every_critic_keeps_its_contract(name: str) -> None:
+    critic = catalogue.critics.get(name)
+    if issubclass(critic, Downstream):
+        check_downstream(critic)
+    else:
+        check_critic(critic)
+
+
 @pytest.mark.parametrize("name", built_in(catalogue.metrics))
 def test_every_metric_keeps_its_contract(name: str) -> None:
     check_metric(catalogue.metrics.get(name))
@@ -59,9 +71,10 @@ def test_every_trainer_keeps_its_contract_in_every_preset(name: str) -> None:
         short = {"epochs": 2, "warmup": 0, "meta_steps": 1, "fusion_steps": 2, "batch": 2, "crop": 24}
         options = resolve(trainer.Config, (f"preset {preset}", values))
         known = {field.name for field in dataclasses.fields(options.trainer)}
+        seen = {"size": (48, 64)} if hasattr(options, "size") else {}
         config = resolve(
             trainer.Config,
             (f"preset {preset}", as_dict(options)),
-            ("this test", {"trainer": {key: value for key, value in short.items() if key in known}}),
+            ("this test", {"trainer": {key: value for key, value in short.items() if key in known}, **seen}),
         )
         check_trainer(trainer, config=config)

@@ -136,7 +136,72 @@ def test_listing_and_finding_import_neither_torch_nor_numpy(folder: Path) -> Non
         "from importlib import import_module\n"
         "for task in ('ivif', 'mif', 'mfif', 'meif'): import_module('fusionkit.data.published.' + task)\n"
         "from fusionkit.data.sample import SAMPLE_TASKS\n"
+        "from fusionkit.data.labels import find_labelled\n"
         "print([name for name in ('torch', 'numpy', 'cv2', 'skimage') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def labelled(folder: Path) -> Path:
+    (folder / "label").mkdir()
+    (folder / "classes.txt").write_text("person\ncar\n")
+    for n in range(3):
+        (folder / "label" / f"{n}.txt").write_text("0 0.5 0.5 0.5 0.5\n" * n)
+    return folder
+
+
+def test_verify_with_labels_counts_them(labelled: Path) -> None:
+    result = _run("data", "verify", labelled, "--task", "ivif", "--labels", "detection")
+    assert result.exit_code == 0
+    assert "3 pairs ok (3 in all), 0 with known digests, boxes: person 3, car 0" in result.stdout
+    plain = _run("data", "verify", labelled, "--task", "ivif")
+    assert "boxes" not in plain.stdout
+    assert plain.stdout.split("fingerprint ")[1] != result.stdout.split("fingerprint ")[1]
+
+
+def test_verify_of_labels_that_do_not_fit_exits_with_4_and_one_line(labelled: Path) -> None:
+    (labelled / "label" / "1.txt").write_text("2 0.5 0.5 0.5 0.5\n")
+    (labelled / "label" / "2.txt").unlink()
+    result = _run("data", "verify", labelled, "--task", "ivif", "--labels", "detection")
+    assert result.exit_code == 4
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert "label/1.txt, line 1: unknown class id 2" in result.stderr
+    assert "mine/2: no label for" in result.stderr
+    assert _run("data", "verify", labelled, "--task", "ivif", "--labels", "boxes").exit_code == 2
+
+
+def test_a_manifest_with_labels_pins_them(labelled: Path) -> None:
+    arguments = ("--task", "ivif", "--labels", "detection")
+    assert _run("data", "manifest", labelled, *arguments, "-o", labelled / "MANIFEST.csv").exit_code == 0
+    assert _run("data", "verify", labelled, *arguments).exit_code == 0
+    (labelled / "label" / "1.txt").write_text("1 0.5 0.5 0.5 0.5\n")
+    result = _run("data", "verify", labelled, *arguments)
+    assert result.exit_code == 4
+    assert "label/1.txt is not the file that the manifest lists" in result.stderr
+
+
+def test_show_says_where_labels_lie_and_what_they_are() -> None:
+    shown = _run("data", "show", "MSRS").stdout
+    assert "train/vi/{name}, masks train/Segmentation_labels/{name}" in shown
+    assert "labels for segmentation: unlabelled, car, person" in shown
+    listed = json.loads(_run("data", "show", "MSRS", "--json").stdout)["labels"]
+    assert [entry["kind"] for entry in listed] == ["segmentation", "detection"]
+
+
+def test_the_labelled_sample_is_written(tmp_path: Path) -> None:
+    result = _run("sample", "ivif", "--labelled", "-o", tmp_path / "streets")
+    assert result.stdout == f"{tmp_path / 'streets'}: ivif, 32 pairs (24 train, 8 test)\n"
+    for kind, unit in (("segmentation", "pixels: background"), ("detection", "boxes: person")):
+        checked = _run("data", "verify", tmp_path / "streets", "--task", "ivif", "--labels", kind, "--decode")
+        assert f"32 with known digests, {unit}" in checked.stdout
+    assert _run("sample", "mif", "--labelled", "-o", tmp_path / "x").exit_code == 2
+
+
+def test_unpack_wants_a_name_and_a_packed_set(tmp_path: Path) -> None:
+    assert "write NAME:DIR" in _run("data", "unpack", "MSRS", "-o", tmp_path / "out").stderr
+    result = _run("data", "unpack", f"MSRS:{tmp_path}", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "nothing to unpack" in result.stderr

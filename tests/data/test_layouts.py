@@ -87,6 +87,29 @@ def test_a_part_takes_only_its_names(tmp_path: Path) -> None:
     assert [(pair.split, pair.name) for pair in pairs] == [("train", "0"), ("train", "3"), ("test", "1"), ("test", "2")]
 
 
+@pytest.mark.parametrize("form", ["{}", "{}.png", "images/{}.PNG", "{}.png extra words"])
+def test_a_listed_part_takes_the_names_of_its_list(tmp_path: Path, form: str) -> None:
+    _touch(tmp_path, *(f"{side}/{n}.png" for side in "AB" for n in ("v1.0", "v1.1", "v1.1_flip")))
+    part = Part(split="val", sources=("A/{name}", "B/{name}"), pairs=None, listed="lists/val.txt", skip="*_flip")
+    assert part.find(tmp_path, "D") == ((), ())
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "val.txt").write_text(form.format("v1.1") + "\n\n" + form.format("v1.1_flip") + "\n")
+    pairs, problems = part.find(tmp_path, "D")
+    assert [(pair.split, pair.name) for pair in pairs] == [("val", "v1.1")]
+    assert not problems
+
+
+def test_labels_are_found_by_the_template_of_their_kind(tmp_path: Path) -> None:
+    _touch(tmp_path, *(f"{side}/{n}.png" for side in "AB" for n in "12"), "M/1.png", "M/1.txt", "X/2.xml", "X/2.png")
+    part = Part(sources=("A/{name}", "B/{name}"), pairs=None, masks="M/{name}", boxes="X/{name}")
+    labels = {
+        kind: [pair.label and pair.label.name for pair in part.find(tmp_path, "D", kind)[0]]
+        for kind in ("segmentation", "detection", None)
+    }
+    assert labels == {"segmentation": ["1.png", None], "detection": [None, "2.xml"], None: [None, None]}
+    assert Part(sources=("A/{name}", "B/{name}"), pairs=None).find(tmp_path, "D", "detection") == ((), ())
+
+
 def test_an_irregular_part_passes_over_what_other_parts_pair(tmp_path: Path) -> None:
     _touch(tmp_path, "s/IR_1.png", "s/VIS_1.png", "t/IR_2.png")
     pairs, problems = Part(sources=("{name}/IR_*", "{name}/VIS_*"), pairs=None, irregular=True).find(tmp_path, "D")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def _touch(file: Path) -> None:
     file.touch()
 
 
+def _list(file: Path, names: Iterable[str]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(f"{name}.png\n" for name in names))
+
+
 def _make(root: Path, part: Part) -> set[str]:
     """Two pairs of a part, as empty files; gives their names."""
     first = re.search(r"\{(\w+)", part.sources[0])
@@ -47,6 +53,8 @@ def _make(root: Path, part: Part) -> set[str]:
             else:
                 for exposure in range(1, 8):
                     _touch(root / (_fill(template.replace("/*", f"/{exposure}"), scene=name) + ".png"))
+        if part.listed:
+            _list(root / part.listed, names)
         if part.truth:
             _touch(root / (_fill(part.truth, **{"scene" if len(part.sources) == 1 else first[1]: name}) + ".png"))
     return set(names)
@@ -54,7 +62,7 @@ def _make(root: Path, part: Part) -> set[str]:
 
 def test_the_sets_of_the_papers_and_their_rivals_are_there() -> None:
     assert set(_RECORDS) == {
-        *("MSRS", "RoadScene", "TNO", "FMB", "M3FD", "LLVIP"),
+        *("MSRS", "RoadScene", "TNO", "FMB", "M3FD", "LLVIP", "MFNet"),
         *("Harvard_MRI_CT", "Harvard_MRI_PET", "Harvard_MRI_SPECT"),
         *("RealMFF", "Lytro", "MFI-WHU", "MFFW", "SICE", "MEFB"),
     }
@@ -86,6 +94,7 @@ def test_the_published_numbers_are_those_of_the_papers() -> None:
     assert _RECORDS["M3FD"].splits == {"detection": 4200, "fusion": 300}
     assert _RECORDS["LLVIP"].splits == {"train": 12025, "test": 3463}
     assert sum(_RECORDS["LLVIP"].splits.values()) * 2 == 30976  # type: ignore[arg-type]  # images, by its README
+    assert sum(_RECORDS["MFNet"].splits.values()) == 1569  # type: ignore[arg-type]  # by its README
     assert _RECORDS["RealMFF"].splits == {"": 710}
     assert _RECORDS["RoadScene"].splits == {"train": None, "test": 50}
     assert len(_RECORDS["RoadScene"].layouts[0].parts[1].only) == 50

@@ -15,7 +15,18 @@ from fusionkit.plugins import catalogue
 
 WITH_COMMANDS = [page for page in (*PAGES, *READ_ALONE) if commands(page)]
 CHEAP = ("--version", "data", "fuse", "metrics", "models", "plugins", "sample", "score", "weights")
-ELSEWHERE = ("MSRS", "/data/MSRS", "mine", "pet.png", "ir.png", "infrared.png", "ReFusion_IVIF.pth", "ct.png", "near/")
+ELSEWHERE = (
+    "MFNet",
+    "MSRS",
+    "/data/MSRS",
+    "mine",
+    "pet.png",
+    "ir.png",
+    "infrared.png",
+    "ReFusion_IVIF.pth",
+    "ct.png",
+    "near/",
+)
 """Data that only a reader has."""
 PLUGIN = "my-method"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Critic, Fuser, LossProposer, Proposal, Terms
 from fusionkit.meta import image_meta_gradient, meta_gradient, supports_forward_mode
-from fusionkit.meta.hypergradient import derivative_along, fused_tangent, leaning
+from fusionkit.meta.hypergradient import derivative_along, evidence, fused_tangent, leaning
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
 from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
@@ -152,18 +152,57 @@ def test_no_module_changes() -> None:
     assert all(p.grad is None for p in after)
 
 
-def test_the_image_form_is_the_mixed_derivative_written_with_a_graph_of_the_loss() -> None:
+def test_evidence_is_the_mixed_derivative_written_with_a_graph_of_the_loss() -> None:
     fuser, proposer, critic = _refusion()
     batch = _batch()
-    found = image_meta_gradient(fuser, proposer, critic, batch, eta=0.7)
     image = fuser(*batch.sources).detach().requires_grad_()
     (pull,) = torch.autograd.grad(critic.loss(image, batch)["total"], image)
-    loss = proposer.loss(proposer(*batch.sources), image, batch.sources)["total"]
+    maps = {name: value.detach().requires_grad_() for name, value in proposer(*batch.sources).items()}
+    loss = proposer.loss(maps, image, batch.sources)["total"]
     (slope,) = torch.autograd.grad(loss, image, create_graph=True)
-    bracket = -0.7 * (slope * pull).sum() / pull.square().mean().sqrt()
-    expected = torch.autograd.grad(bracket, list(proposer.parameters()))
+    found = evidence(proposer, maps, image.detach(), pull, batch.sources)
+    for name, of_map in maps.items():
+        (expected,) = torch.autograd.grad(-(slope * pull).sum(), of_map, retain_graph=True)
+        expected = expected - expected.mean(1, keepdim=True)
+        torch.testing.assert_close(found[name], expected / expected.square().mean().sqrt(), rtol=1e-9, atol=1e-12)
+
+
+def test_the_image_form_passes_evidence_and_leaning_on_to_the_proposer() -> None:
+    fuser, proposer, critic = _refusion()
+    batch = _batch()
+    found = image_meta_gradient(fuser, proposer, critic, batch, eta=0.7, indifference=0.2)
+    image = fuser(*batch.sources).detach().requires_grad_()
+    (pull,) = torch.autograd.grad(critic.loss(image, batch)["total"], image)
+    proposal = proposer(*batch.sources)
+    told = evidence(proposer, proposal, image.detach(), 3 * pull, batch.sources)
+    objective = 0.2 * leaning(proposal)
+    for name, of_map in proposal.items():
+        pixels = of_map.shape[0] * of_map.shape[2] * of_map.shape[3]
+        objective = objective + 0.7 * (told[name] * of_map).sum() / pixels
+    expected = torch.autograd.grad(objective, list(proposer.parameters()))
     for (name, gradient), reference in zip(found.proposer.items(), expected, strict=True):
         torch.testing.assert_close(gradient, reference, rtol=1e-9, atol=1e-15, msg=name)
+
+
+@pytest.mark.parametrize("form", ["image", "forward", "double_backward"])
+def test_the_critic_sees_the_fused_image_through_the_noise(form: str) -> None:
+    class Brightness(Critic):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+        def loss(self, fused: Tensor, batch: Batch) -> Terms:
+            return {"total": self.gain.detach() * fused.mean() + 0 * self.gain}
+
+    networks, mtr, mts = (Blend(), Share(), Brightness()), _batch(), _batch()
+
+    def outer(noise: Callable[[Tensor], Tensor] | None) -> float:
+        if form == "image":
+            return float(image_meta_gradient(*networks, mts, noise=noise).outer["total"])
+        found = meta_gradient(*networks, mtr, mts, eta_fuser=0.1, eta_critic=0.1, method=form, noise=noise)  # type: ignore[arg-type]
+        return float(found.outer["total"])
+
+    assert outer(lambda fused: torch.full_like(fused, 0.25)) == pytest.approx(outer(None) + 0.25)
 
 
 def test_the_tangent_of_the_fused_image_is_its_directional_derivative() -> None:

@@ -115,6 +115,44 @@ def test_the_standard_is_defined_on_every_image(name: str) -> None:
             assert "inf" in metric.info.undefined, kind
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (3, 1), (2, 2), (3, 3)], ids=str)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_smallest_images_have_a_value_in_range_or_are_refused(name: str, shape: tuple[int, int]) -> None:
+    metric = build(name)
+    low, high = metric.info.range
+    draw = torch.Generator().manual_seed(3)
+    for kind in ("noise", "constant", "equal"):
+        images = tuple(255 * torch.rand(1, 1, *shape, dtype=torch.float64, generator=draw) for _ in range(3))
+        if kind == "constant":
+            images = tuple(torch.full_like(x, float(x[0, 0, 0, 0])) for x in images)
+        elif kind == "equal":
+            images = (images[0],) * 3
+        if min(shape) < int(getattr(metric, "min_size", 1)):
+            with pytest.raises(DataError, match="at least"):
+                call(metric, images)
+            continue
+        value = float(values_of(name, images))
+        assert low - 1e-9 <= value <= high + 1e-9, kind
+        assert math.isfinite(value) or "inf" in metric.info.undefined, kind
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("grey", [0.1, 127.3, 254.9])
+def test_constant_fractional_images_have_no_contrast_and_no_correlation(grey: float, dtype: torch.dtype) -> None:
+    f, a, b = (x.to(dtype) for x in scene(40, 50, seed=7))
+    flat = torch.full_like(f, grey)
+    assert float(build("SD")(flat)) == 0
+    assert float(build("CC")(flat, a, b)) == 0
+    assert float(build("SCD")(f, flat, flat)) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_scd_of_a_source_that_differs_by_a_constant_leaves_that_term_out(dtype: torch.dtype) -> None:
+    f, a, _ = (x.to(dtype).clamp(0, 200) for x in scene(40, 50, seed=7))
+    one = torch.corrcoef(torch.stack(((f - a).flatten(), (f + 40).flatten())).double())[0, 1]
+    assert float(build("SCD")(f, a, f + 40)) == pytest.approx(float(one), rel=1e-5)
+
+
 @pytest.mark.parametrize(("profile", "name"), PAIRS)
 def test_a_profile_gives_nan_only_where_it_says_so(profile: str, name: str) -> None:
     metric = build(name, profile)

@@ -93,6 +93,9 @@ def test_json_is_valid_and_means_hide_nothing() -> None:
     assert data["mean"] == {"EN": 2.0, "CC": None}
     assert data["images"][1] == {"image": "y", "values": {"EN": 3.0, "CC": None}}
     assert data["metrics"]["EN"] == {"higher_is_better": True, "unit": "bit"}
+    units = json.loads(scores_json({"x": {"MI": 1.0, "MSE": 0.1}}, "tang", {}))["metrics"]
+    assert (units["MI"]["unit"], units["MSE"]["unit"]) == ("bit", "squared, of images in 0..1")
+    assert json.loads(scores_json({"x": {"MI": 1.0}}, "cddfuse", {}))["metrics"]["MI"]["unit"] == "nat"
     infinite = json.loads(scores_json({"x": {"PSNR": math.inf}}, "standard", {}), parse_constant=refuse)
     assert infinite["mean"]["PSNR"] == "inf"
 
@@ -109,7 +112,7 @@ def test_a_summary_has_a_line_a_metric() -> None:
 def test_a_metric_is_explained_under_every_profile() -> None:
     text = explain("ssim")
     assert text.startswith("SSIM: structural similarity\n")
-    assert "cddfuse    window = 7x7 uniform, sample = True, data_range = 2, reduction = sum" in text
+    assert "cddfuse    window = 7x7 uniform, sample = True, data_range = 2, rounding = float32, reduction = sum" in text
     assert "mefb       -" in text
     data = facts("VIFp")
     assert data["profiles"]["cddfuse"] == {"reduction": "sum", "flat": "one"}

@@ -48,6 +48,13 @@ def test_one_name_means_several_numbers() -> None:
     assert float(build("VIFp", "cddfuse")(*images)) == pytest.approx(2 * float(build("VIFp", "tdfusion")(*images)))
 
 
+def test_mefbs_mef_ssim_is_the_one_over_three_scales() -> None:
+    # Its metricsMEF_SSIM.m calls mef_ms_ssim.m with that function's defaults.
+    assert describe(build("MEF-SSIM", "mefb"))["scales"] == 3
+    images = scene(64, 64)
+    assert torch.equal(build("MEF-SSIM", "mefb")(*images), build("MEF-SSIM", "tang")(*images))
+
+
 def test_names_are_known_in_any_case_and_given_back_as_registered() -> None:
     assert resolve(["ssim", "VIFP", "en", "EN", "ms-ssim"]) == ("SSIM", "VIFp", "EN", "MS-SSIM")
 

@@ -53,7 +53,7 @@ def _by_adam(module: nn.Module, loss: Tensor, lr: float) -> dict[str, Tensor]:
 
 
 def _batch(trainer: ReFusionTrainer, role: str) -> Batch:
-    return trainer._crop(getattr(trainer._epoch_plan(0), role)[0])
+    return trainer.fusion_view(getattr(trainer._epoch_plan(0), role)[0])
 
 
 def test_the_paper_preset_is_the_papers_schedule() -> None:
@@ -201,6 +201,7 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
         ("trainer.lr=0.0", r"trainer\.lr=0\.0 must be a positive number"),
         ("trainer.average=1.0", r"trainer\.average=1\.0"),
         ("trainer.indifference=-1.0", r"trainer\.indifference=-1\.0"),
+        ("trainer.noise=-0.1", r"trainer\.noise=-0\.1 must be zero or a positive number"),
     ],
 )
 def test_a_schedule_that_cannot_run_is_refused_by_option(assignment: str, said: str) -> None:

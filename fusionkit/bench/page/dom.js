@@ -44,6 +44,9 @@ function time(value) {
   return `${Number((value * 1e6).toPrecision(3))} µs`;
 }
 
+/** A name that may break behind its hyphens and underscores. */
+const breakable = name => name.split(/(?<=[-_])/).flatMap((part, k) => (k ? [el('wbr'), part] : [part]));
+
 const arrow = metric => (metric.higher_is_better ? '↑' : '↓');
 const better = metric => (metric.higher_is_better ? 'higher is better' : 'lower is better');
 const plural = (number, word) => `${number} ${word}${number === 1 ? '' : 's'}`;

@@ -1,6 +1,7 @@
 // The page: which table and image the address asks for, the theme, and the navigation.
 
 const { tables } = read('board');
+const downstream = read('downstream').tables;
 const main = document.getElementById('main');
 const picker = document.getElementById('picker');
 const theme = document.getElementById('theme');
@@ -22,15 +23,17 @@ function showTable(number) {
   Object.assign(state, { sort: 'mean_rank', descending: false });
   const openImage = (at, method) => viewer.open(number, table, at, method === undefined ? {} : { b: `method:${method}` });
   const openMean = (row, metric) => openValues(number, table, row, metric, openImage);
-  const facts = [plural(table.pairs, 'pair'), plural(table.rows.length, 'method'), `profile ${table.profile}`];
+  const used = downstream.filter(found => found.task === table.task && found.label === table.label);
+  const scored = table.rows.length > 0;
+  const facts = [plural(table.pairs, 'pair'), scored ? plural(table.rows.length, 'method') : null, scored ? `profile ${table.profile}` : null].filter(Boolean);
   main.replaceChildren(
     el('div', { class: 'lead' },
       el('p', { class: 'eyebrow' }, table.title), el('h1', {}, table.label),
       el('ul', { class: 'chips' }, facts.map(fact => el('li', {}, fact))),
       table.notes.length ? el('ul', { class: 'notes' }, table.notes.map(note => el('li', {}, note))) : null),
-    leaderboard(table, openMean),
-    el('div', { class: 'pair' }, plotSection(table), winsSection(table)),
-    gallerySection(number, table, openImage),
+    ...(scored ? [leaderboard(table, openMean)] : []),
+    ...used.map((found, k) => downstreamSection(found, table, k)),
+    ...(scored ? [el('div', { class: 'pair' }, plotSection(table), winsSection(table)), gallerySection(number, table, openImage)] : []),
     el('section', { class: 'quiet small sources' }, table.citations.map(text => el('p', {}, `Data: ${text}`)), table.licences.map(text => el('p', {}, `Licence of the data: ${text}`))));
   document.title = `${table.label}: fusion leaderboard`;
   picker.value = String(number);
@@ -46,7 +49,7 @@ function follow() {
   const moved = number !== current;
   showTable(number);
   if (moved) window.scrollTo(0, 0);
-  if (parts.has('i')) viewer.open(number, tables[number], Number(parts.get('i')), { a: parts.get('a'), b: parts.get('b'), mode: parts.get('m') });
+  if (parts.has('i') && tables[number].rows.length) viewer.open(number, tables[number], Number(parts.get('i')), { a: parts.get('a'), b: parts.get('b'), mode: parts.get('m') });
   else viewer.close();
 }
 
@@ -68,7 +71,7 @@ setTheme(THEMES[stored()] ? stored() : 'auto');
 
 const groups = [...new Set(tables.map(table => table.title))].map(title => [title, tables.map((table, number) => ({ table, number })).filter(({ table }) => table.title === title)]);
 document.querySelector('.side').append(...groups.map(([title, entries]) => el('section', {}, el('h2', {}, title),
-  el('ul', {}, entries.map(({ table, number }) => el('li', {}, el('a', { href: `#t=${number}`, 'data-number': number }, titleOf(table), el('span', { class: 'quiet' }, ` ${table.pairs}`))))))));
+  el('ul', {}, entries.map(({ table, number }) => el('li', {}, el('a', { href: `#t=${number}`, 'data-number': number }, el('span', {}, breakable(titleOf(table))), el('span', { class: 'quiet count' }, ` ${table.pairs}`))))))));
 picker.append(...groups.map(([title, entries]) => el('optgroup', { label: title }, entries.map(({ table, number }) => option(number, titleOf(table), false)))));
 picker.addEventListener('change', () => { location.hash = `t=${picker.value}`; });
 window.addEventListener('hashchange', follow);

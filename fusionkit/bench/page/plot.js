@@ -22,19 +22,32 @@ function linearTicks(low, high) {
   return [ticks, Math.max(0, -Math.floor(Math.log10(step)))];
 }
 
-/** Heights for labels such that none lies on another: each is pushed below the one before. */
-function spread(points, gap) {
-  const placed = [];
-  for (const point of [...points].sort((a, b) => a.y - b.y)) {
-    let y = point.y;
-    for (const other of placed) if (Math.abs(other.x - point.x) < 150 && y - other.y < gap && y >= other.y - gap) y = other.y + gap;
-    placed.push({ x: point.x, y });
-    point.labelY = y;
+const LETTER = 7.1;
+const overlap = (a, b) => Math.max(0, Math.min(a.right, b.right) - Math.max(a.left, b.left)) * Math.max(0, Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top));
+
+/** Put each label where it covers least of the dots, of the labels before it and of what lies outside. */
+function placeLabels(points, width, height) {
+  const taken = points.map(({ x, y, radius }) => ({ left: x - radius, right: x + radius, top: y - radius, bottom: y + radius }));
+  for (const point of [...points].sort((a, b) => a.y - b.y || a.x - b.x)) {
+    const wide = point.name.length * LETTER;
+    const [near, far] = [point.radius + 4, point.radius + 13];
+    const choices = [[near, 4, 'start'], [-near, 4, 'end'], [0, -near - 1, 'middle'], [0, far, 'middle'], [near, -8, 'start'], [near, 16, 'start'], [-near, -8, 'end'], [-near, 16, 'end'],
+      [0, -near - 15, 'middle'], [0, far + 14, 'middle'], [near + 8, 30, 'start'], [-near - 8, 30, 'end'], [near + 8, -22, 'start'], [-near - 8, -22, 'end']];
+    let best = null;
+    choices.forEach(([dx, dy, anchor], order) => {
+      const left = point.x + dx - { start: 0, middle: wide / 2, end: wide }[anchor];
+      const box = { left, right: left + wide, top: point.y + dy - 11, bottom: point.y + dy + 3 };
+      const outside = Math.max(0, PLOT.left - box.left) + Math.max(0, box.right - width) + Math.max(0, 2 - box.top) + Math.max(0, box.bottom - height);
+      const cost = taken.reduce((sum, other) => sum + overlap(box, other), 0) + 40 * outside + order;
+      if (!best || cost < best.cost) best = { cost, box, dx, dy, anchor };
+    });
+    taken.push(best.box);
+    Object.assign(point, { label: best });
   }
 }
 
 function drawPlot(table, choice, width) {
-  const height = Math.round(Math.min(400, 140 + width * 0.42));
+  const height = Math.round(Math.min(540, 130 + width * 0.62));
   const metric = table.metrics.find(found => found.name === choice);
   const quality = row => (choice === 'mean_rank' ? row.mean_rank : row.means[choice] ? row.means[choice].mean : null);
   const rows = table.rows.map((row, number) => ({ row, number, x: row.seconds, q: quality(row) }));
@@ -50,9 +63,9 @@ function drawPlot(table, choice, width) {
   const atY = value => { const part = (value - low) / (high - low); return top + (height - top - bottom) * (upward ? 1 - part : part); };
   const points = shown.map(p => {
     const text = p.row.method.length > 18 ? `${p.row.method.slice(0, 17)}…` : p.row.method;
-    return { ...p, x: atX(p.x), y: atY(p.q), name: text, left: atX(p.x) + 14 + 7.5 * text.length > width };
+    return { ...p, x: atX(p.x), y: atY(p.q), name: text, radius: 5.5 + Math.min(9, Math.log10(1 + (p.row.parameters || 0))) };
   });
-  spread(points, 15);
+  placeLabels(points, width, height - bottom);
   const [ticks, decimals] = linearTicks(low, high);
   const name = metric ? metric.name : 'mean rank';
   const said = points.map(p => `${p.row.method}: ${name} ${p.q.toPrecision(4)} at ${time(p.row.seconds)}`).join('; ');
@@ -64,8 +77,8 @@ function drawPlot(table, choice, width) {
     svg('text', { class: 'axis', x: (left + width - right) / 2, y: height - 8, 'text-anchor': 'middle' }, 'time an image (log) → slower'),
     svg('text', { class: 'axis', x: 14, y: (top + height - bottom) / 2, 'text-anchor': 'middle', transform: `rotate(-90 14 ${(top + height - bottom) / 2})` }, `${name}, better upward`),
     points.map(p => svg('g', {}, svg('title', {}, `${p.row.method}: ${name} ${p.q.toPrecision(4)}, ${time(p.row.seconds)}, ${count(p.row.parameters)} parameters`),
-      svg('circle', { cx: p.x, cy: p.y, r: 5.5 + Math.min(9, Math.log10(1 + (p.row.parameters || 0))), class: 'dot', style: { '--ink': `var(--c${p.number % 10})` } }),
-      svg('text', { class: 'label', x: p.x + (p.left ? -14 : 14), y: p.labelY + 4, 'text-anchor': p.left ? 'end' : 'start' }, p.name))));
+      svg('circle', { cx: p.x, cy: p.y, r: p.radius, class: 'dot', style: { '--ink': `var(--c${p.number % 10})` } }),
+      svg('text', { class: 'label', x: p.x + p.label.dx, y: p.y + p.label.dy, 'text-anchor': p.label.anchor }, p.name))));
 }
 
 function plotSection(table) {

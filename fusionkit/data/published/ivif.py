@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from fusionkit.data.layouts import Layout, Part
-from fusionkit.data.named import NamedDataset
+from fusionkit.data.named import NamedDataset, PublishedLabels
 from fusionkit.data.pairset import NONE_STATED
 
-__all__ = ["FMB", "LLVIP", "M3FD", "MSRS", "ROADSCENE", "TNO"]
+__all__ = ["FMB", "LLVIP", "M3FD", "MFNET", "MSRS", "ROADSCENE", "TNO"]
+
+_ROAD_CLASSES = ("unlabelled", "car", "person", "bike", "curve", "car_stop", "guardrail", "color_cone", "bump")
+
+
+def _msrs(masks: str) -> tuple[Part, ...]:
+    return tuple(
+        Part(
+            split=split,
+            sources=(f"{split}/ir/{{name}}", f"{split}/vi/{{name}}"),
+            masks=f"{split}/{masks}/{{name}}",
+            pairs=pairs,
+        )
+        for split, pairs in (("train", 1083), ("test", 361))
+    )
+
 
 MSRS = NamedDataset(
     name="MSRS",
@@ -21,9 +36,37 @@ MSRS = NamedDataset(
     layouts=(
         Layout(
             source="the authors' repository",
+            parts=_msrs("Segmentation_labels"),
+        ),
+        Layout(
+            source="the authors' repository (the pairs with boxes)",
             parts=(
-                Part(split="train", sources=("train/ir/{name}", "train/vi/{name}"), pairs=1083),
-                Part(split="test", sources=("test/ir/{name}", "test/vi/{name}"), pairs=361),
+                Part(
+                    split="test",
+                    sources=("detection/ir/{name}", "detection/vi/{name}"),
+                    boxes="detection/labels/{name}",
+                    pairs=80,
+                ),
+            ),
+        ),
+        Layout(source="TDFusion's loader", parts=_msrs("label")),
+    ),
+    labels=(
+        PublishedLabels(
+            kind="segmentation",
+            classes=_ROAD_CLASSES,
+            verified=(
+                "folder and order of the classes from the script in the authors' repository that colours the masks; "
+                "they are those of MFNet, from which the set is made"
+            ),
+        ),
+        PublishedLabels(
+            kind="detection",
+            classes=("person", "bicycle", "car"),
+            verified=(
+                "the 80 YOLO files in the authors' repository; their README names no classes: the files that were read "
+                "hold ids 0 and 2, which fit COCO's person, bicycle and car, the three classes of the labels that "
+                "others publish for the whole set"
             ),
         ),
     ),
@@ -122,6 +165,19 @@ TNO = NamedDataset(
     ),
 )
 
+
+def _fmb(infrared: str, visible: str, masks: str) -> tuple[Part, ...]:
+    return tuple(
+        Part(
+            split=split,
+            sources=(f"{split}/{infrared}/{{name}}", f"{split}/{visible}/{{name}}"),
+            masks=f"{split}/{masks}/{{name}}",
+            pairs=pairs,
+        )
+        for split, pairs in (("train", 1220), ("test", 280))
+    )
+
+
 FMB = NamedDataset(
     name="FMB",
     title="Full-time Multi-modality Benchmark",
@@ -135,9 +191,20 @@ FMB = NamedDataset(
     layouts=(
         Layout(
             source="the authors' archive",
-            parts=(
-                Part(split="train", sources=("train/Infrared/{name}", "train/Visible/{name}"), pairs=1220),
-                Part(split="test", sources=("test/Infrared/{name}", "test/Visible/{name}"), pairs=280),
+            parts=_fmb("Infrared", "Visible", "Label"),
+        ),
+        Layout(source="TDFusion's loader", parts=_fmb("ir", "vi", "label")),
+    ),
+    labels=(
+        PublishedLabels(
+            kind="segmentation",
+            classes=(
+                *("background", "road", "sidewalk", "building", "lamp", "sign", "vegetation", "sky", "person", "car"),
+                *("truck", "bus", "motorcycle", "bicycle", "pole"),
+            ),
+            verified=(
+                "names and order from three public loaders that agree, up to the words for lamp (traffic light) and "
+                "sign (traffic sign); some of them leave id 0 out of losses and scores: the authors do not say"
             ),
         ),
     ),
@@ -160,7 +227,12 @@ M3FD = NamedDataset(
         Layout(
             source="the authors' archives M3FD_Detection and M3FD_Fusion",
             parts=(
-                Part(split="detection", sources=("M3FD_Detection/Ir/{name}", "M3FD_Detection/Vis/{name}"), pairs=4200),
+                Part(
+                    split="detection",
+                    sources=("M3FD_Detection/Ir/{name}", "M3FD_Detection/Vis/{name}"),
+                    boxes="M3FD_Detection/Annotation/{name}",
+                    pairs=4200,
+                ),
                 Part(split="fusion", sources=("M3FD_Fusion/Ir/{name}", "M3FD_Fusion/Vis/{name}"), pairs=300),
             ),
         ),
@@ -169,6 +241,29 @@ M3FD = NamedDataset(
             parts=tuple(
                 Part(split="detection", sources=(f"{scenario}/*/Ir/{{name}}", f"{scenario}/*/Vis/{{name}}"), pairs=None)
                 for scenario in ("Challenge", "Daytime", "Night", "Overcast")
+            ),
+        ),
+        Layout(
+            source="TarDAL's code (data/README)",
+            parts=tuple(
+                Part(
+                    split=split,
+                    sources=("ir/{name}", "vi/{name}"),
+                    boxes="labels/{name}",
+                    listed=f"meta/{split}.txt",
+                    pairs=None,
+                )
+                for split in ("train", "val")
+            ),
+        ),
+    ),
+    labels=(
+        PublishedLabels(
+            kind="detection",
+            classes=("People", "Car", "Bus", "Lamp", "Motorcycle", "Truck"),
+            verified=(
+                "the names as three public converters read them from the XML files; their order, which YOLO files "
+                "need, from the authors' loader: others use other orders"
             ),
         ),
     ),
@@ -195,9 +290,26 @@ LLVIP = NamedDataset(
         Layout(
             source="the authors' archive",
             parts=(
-                Part(split="train", sources=("infrared/train/{name}", "visible/train/{name}"), pairs=12025),
-                Part(split="test", sources=("infrared/test/{name}", "visible/test/{name}"), pairs=3463),
+                Part(
+                    split="train",
+                    sources=("infrared/train/{name}", "visible/train/{name}"),
+                    boxes="Annotations/{name}",
+                    pairs=12025,
+                ),
+                Part(
+                    split="test",
+                    sources=("infrared/test/{name}", "visible/test/{name}"),
+                    boxes="Annotations/{name}",
+                    pairs=3463,
+                ),
             ),
+        ),
+    ),
+    labels=(
+        PublishedLabels(
+            kind="detection",
+            classes=("person",),
+            verified="folder and form from the authors' converters, which take the corners for edges counted from 0",
         ),
     ),
     images="1024 x 1280 JPEG, 8 bit; the version of 30976 images; boxes of pedestrians in Annotations/",
@@ -206,4 +318,53 @@ LLVIP = NamedDataset(
         "every tenth by name, from the first, gives these numbers"
     ),
     verified="folders from the authors' README; the numbers of pairs from TDFusion, their sum from the README",
+)
+
+
+def _mfnet(infrared: str, visible: str, masks: str) -> tuple[Part, ...]:
+    return tuple(
+        Part(
+            split=split,
+            sources=(f"{infrared}/{{name}}", f"{visible}/{{name}}"),
+            masks=f"{masks}/{{name}}",
+            listed=f"{split}.txt",
+            skip="*_flip",
+            pairs=pairs,
+        )
+        for split, pairs in (("train", 784), ("val", 392), ("test", 393))
+    )
+
+
+MFNET = NamedDataset(
+    name="MFNet",
+    title="Multi-spectral Semantic Segmentation Dataset",
+    task="ivif",
+    homepage="https://www.mi.t.u-tokyo.ac.jp/static/projects/mil_multispectral/",
+    licence=NONE_STATED,
+    citation=(
+        "Ha, Watanabe, Karasawa, Ushiku, Harada: MFNet: towards real-time semantic segmentation for autonomous "
+        "vehicles with multi-spectral scenes. IROS 2017"
+    ),
+    layouts=(
+        Layout(
+            source="the authors' archive, once unpacked (fusionkit data unpack)",
+            parts=_mfnet("ir", "vi", "labels"),
+            packed="images/{name}",
+        ),
+        Layout(source="a public copy with the channels separated", parts=_mfnet("Thermal", "RGB", "Label")),
+    ),
+    labels=(
+        PublishedLabels(
+            kind="segmentation",
+            classes=_ROAD_CLASSES,
+            verified="names and order from three public loaders that agree; labels/ from the authors' loader",
+        ),
+    ),
+    images="480 x 640 PNG, 8 bit, four channels: visible RGB and infrared; 820 day and 749 night pairs",
+    paper_split="neither paper uses it; the published lists train, val and test; flipped copies are passed over",
+    verified=(
+        "folders, lists and the four channels from the authors' loader, the number of images from their README; the "
+        "sizes of the lists, half and two quarters by day and by night, are the paper's; many pairs are misaligned, as "
+        "MSRS's authors say, who made their set from it"
+    ),
 )

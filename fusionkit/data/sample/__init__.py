@@ -1,7 +1,8 @@
-"""The built-in sample: small pairs for each task, made by this code from photographs that scikit-image ships."""
+"""The built-in samples: small pairs for each task, made by this code, most from photographs that scikit-image ships."""
 
 from __future__ import annotations
 
+from fusionkit.data.sample.labelled import LABELLED_TASKS, labelled_sample
 from fusionkit.data.sample.making import SAMPLE_TASKS, sample_pairs
 
-__all__ = ["SAMPLE_TASKS", "sample_pairs"]
+__all__ = ["LABELLED_TASKS", "SAMPLE_TASKS", "labelled_sample", "sample_pairs"]

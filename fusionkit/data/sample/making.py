@@ -20,7 +20,16 @@ from fusionkit.tasks import Task
 if TYPE_CHECKING:
     from fusionkit.data.sample.photographs import Scene
 
-__all__ = ["CACHE_VARIABLE", "SAMPLE_TASKS", "VERSION", "cache_folder", "make_scenes", "sample_pairs"]
+__all__ = [
+    "CACHE_VARIABLE",
+    "SAMPLE_TASKS",
+    "VERSION",
+    "cache_folder",
+    "make_once",
+    "make_scenes",
+    "sample_pairs",
+    "write_scene",
+]
 
 VERSION = 1
 """Raised when the same seed gives other pictures than before."""
@@ -82,11 +91,15 @@ def sample_pairs(task: Task, folder: Path | None = None, *, seed: int = 0) -> Pa
         raise UsageError(f"seed: a sample's seed is 0 or more, got {seed}")
     target = cache_folder() / f"sample-v{VERSION}-seed{seed}" / task.name if folder is None else folder
     heading = f"fusionkit sample, task {task.name}, version {VERSION}, seed {seed}"
-    if not _holds(target, heading, task):
-        scenes = make_scenes(task, seed=seed)
-        if folder is None:
-            shutil.rmtree(target, ignore_errors=True)
-        _write_whole(target, heading, task, scenes)
+
+    def write(aside: Path) -> None:
+        pairs = tuple(write_scene(aside, task, scene) for scene in make_scenes(task, seed=seed))
+        write_manifest(aside / FILENAME, PairSet(task, pairs, str(target)))
+
+    def check() -> None:
+        verify(read_manifest(target / FILENAME, task))
+
+    make_once(target, _NOTE.format(heading=heading, licence=LICENCE), write, check, replace=folder is None)
     found = read_manifest(target / FILENAME, task)
     return PairSet(task, found.pairs, f"the built-in sample ({target})", licence=LICENCE, citation="none")
 
@@ -103,33 +116,39 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fusionkit"
 
 
-def _holds(folder: Path, heading: str, task: Task) -> bool:
-    """Whether ``folder`` is this sample, undamaged."""
-    try:
-        if (folder / "README.txt").read_text(encoding="utf-8").splitlines()[:1] != [heading]:
-            return False
-        verify(read_manifest(folder / FILENAME, task))
-    except (OSError, UnicodeDecodeError, DataError):
-        return False
-    return True
+def make_once(
+    folder: Path, note: str, write: Callable[[Path], None], check: Callable[[], None], *, replace: bool
+) -> None:
+    """Make a sample's folder, unless it is there and sound.
 
+    Args:
+        folder: where; it appears whole or not at all.
+        note: its README.txt, whose first line says what exactly it is.
+        write: writes the sample into a folder that is there and empty.
+        check: raises a DataError where ``folder`` is damaged.
+        replace: whether a folder with something else in it makes way.
 
-def _write_whole(folder: Path, heading: str, task: Task, scenes: list[Scene]) -> None:
-    """Write everything aside and rename the folder into place; a rival that was faster is left there."""
+    Raises:
+        fusionkit.errors.DataError: ``folder`` holds something else, or cannot be written.
+    """
+    if _holds(folder, note, check):
+        return
+    if replace:
+        shutil.rmtree(folder, ignore_errors=True)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder}: is there already and is not this sample: choose a new or an empty folder")
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         aside.mkdir(parents=True)
-        pairs = tuple(_write_scene(aside, task, scene) for scene in scenes)
-        write_manifest(aside / FILENAME, PairSet(task, pairs, str(folder)))
-        (aside / "README.txt").write_text(_NOTE.format(heading=heading, licence=LICENCE), encoding="utf-8")
+        write(aside)
+        (aside / "README.txt").write_text(note, encoding="utf-8")
         if folder.exists():
             folder.rmdir()
         try:
             aside.rename(folder)
         except OSError:
-            if not _holds(folder, heading, task):
+            # A rival that was faster is left there.
+            if not _holds(folder, note, check):
                 raise
     except OSError as error:
         raise DataError(f"{folder}: the sample cannot be written ({error.strerror}): choose another folder") from error
@@ -137,7 +156,19 @@ def _write_whole(folder: Path, heading: str, task: Task, scenes: list[Scene]) ->
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write_scene(folder: Path, task: Task, scene: Scene) -> Pair:
+def _holds(folder: Path, note: str, check: Callable[[], None]) -> bool:
+    """Whether ``folder`` is this sample, undamaged."""
+    try:
+        if (folder / "README.txt").read_text(encoding="utf-8").splitlines()[:1] != note.splitlines()[:1]:
+            return False
+        check()
+    except (OSError, UnicodeDecodeError, DataError):
+        return False
+    return True
+
+
+def write_scene(folder: Path, task: Task, scene: Scene) -> Pair:
+    """Write the images of one scene as PNGs, one sub-folder a source."""
     from fusionkit.imageio import Image, write_image
 
     places = [*(names[0] for names in task.folders), "truth"]

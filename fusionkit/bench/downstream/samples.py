@@ -1,0 +1,131 @@
+"""A split as the downstream network sees it: fused luminance and labels, resized alike and mirrored together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fusionkit.color import luminance
+from fusionkit.contracts import Batch
+from fusionkit.data.labels.checks import read_label
+from fusionkit.data.pairset import PairSet, in_threads
+from fusionkit.imageio import read_image
+from fusionkit.labels import Boxes
+
+__all__ = ["Samples", "load_samples", "mirror", "resize_boxes", "resize_mask", "resize_picture"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The images of one split with what is known of them, in memory.
+
+    Attributes:
+        pictures: ``(n, 1, H, W)`` uint8.
+        targets: one a picture: class ids ``(H, W)`` uint8, or boxes in its pixels.
+    """
+
+    pictures: Tensor
+    targets: tuple[Tensor | Boxes, ...]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batch(
+        self, chosen: Sequence[int], flips: Tensor | None = None, *, device: torch.device
+    ) -> tuple[Tensor, Batch]:
+        """Some of the samples.
+
+        Args:
+            chosen: which.
+            flips: ``(n, 2)`` bool, whether to mirror each left-right and top-bottom; None for never.
+            device: where the network is.
+
+        Returns:
+            Pictures ``(n, 1, H, W)`` in [0, 1], and the batch with their targets.
+        """
+        shown: list[Tensor] = []
+        targets: list[Any] = []
+        for place, index in enumerate(chosen):
+            across, down = (bool(flip) for flip in flips[place]) if flips is not None else (False, False)
+            picture, target = mirror(self.pictures[index], self.targets[index], across=across, down=down)
+            shown.append(picture)
+            targets.append(_moved(target, device))
+        fused = torch.stack(shown).to(device).float() / 255
+        known = torch.stack(targets) if isinstance(targets[0], Tensor) else tuple(targets)
+        return fused, Batch(sources=(fused,), targets=known)
+
+
+def load_samples(files: Sequence[Path], pairs: PairSet, size: tuple[int, int]) -> Samples:
+    """Read fused images and labels.
+
+    What the network sees is the luminance of the 8-bit file, rounded to 8 bits again after the resizing.
+
+    Args:
+        files: one fused image a pair.
+        pairs: labelled pairs.
+        size: height and width to resize to.
+
+    Raises:
+        fusionkit.errors.DataError: a file cannot be read, or a label does not fit its image; names it.
+    """
+    spec = pairs.labels
+    assert spec is not None
+
+    def read(index: int) -> tuple[Tensor, Tensor | Boxes]:
+        picture = luminance(read_image(files[index]).tensor())
+        own = (picture.shape[2], picture.shape[3])
+        label = read_label(pairs[index], spec, own)
+        resized = resize_mask(label, size) if isinstance(label, Tensor) else resize_boxes(label, own, size)
+        return resize_picture(picture, size), resized
+
+    found = in_threads(read, range(len(files)), workers=2)
+    return Samples(torch.stack([picture for picture, _ in found]), tuple(target for _, target in found))
+
+
+def resize_picture(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    """``(1, 1, h, w)`` in [0, 1] as ``(1, H, W)`` uint8, bilinear with antialiasing."""
+    if tuple(picture.shape[2:]) != size:
+        picture = F.interpolate(picture, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return (picture[0] * 255).round().clamp(0, 255).to(torch.uint8)
+
+
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Class ids ``(h, w)`` as ``(H, W)`` uint8, each pixel that of the nearest centre."""
+    if tuple(mask.shape) != size:
+        mask = F.interpolate(mask[None, None].double(), size=size, mode="nearest-exact")[0, 0]
+    return mask.to(torch.uint8)
+
+
+def resize_boxes(boxes: Boxes, own: tuple[int, int], size: tuple[int, int]) -> Boxes:
+    """Boxes in an image of ``own`` height and width as they are in one of ``size``."""
+    across, down = size[1] / own[1], size[0] / own[0]
+    return Boxes(boxes.corners * torch.tensor([across, down, across, down]), boxes.classes, boxes.scores)
+
+
+def mirror(picture: Tensor, target: Tensor | Boxes, *, across: bool, down: bool) -> tuple[Tensor, Tensor | Boxes]:
+    """A picture ``(1, H, W)`` with its target, mirrored left-right (``across``) and top-bottom (``down``)."""
+    dims = [place for place, flip in ((-1, across), (-2, down)) if flip]
+    if not dims:
+        return picture, target
+    mirrored = picture.flip(dims)
+    if isinstance(target, Tensor):
+        return mirrored, target.flip(dims)
+    height, width = picture.shape[1:]
+    x0, y0, x1, y1 = target.corners.unbind(1)
+    if across:
+        x0, x1 = width - x1, width - x0
+    if down:
+        y0, y1 = height - y1, height - y0
+    return mirrored, Boxes(torch.stack([x0, y0, x1, y1], 1), target.classes, target.scores)
+
+
+def _moved(target: Tensor | Boxes, device: torch.device) -> Tensor | Boxes:
+    if isinstance(target, Tensor):
+        return target.to(device).long()
+    return Boxes(target.corners.to(device), target.classes.to(device))

@@ -1,0 +1,9 @@
+"""Pairs with labels: class-id masks and boxes beside the images, found, checked, read and brought to the device."""
+
+from __future__ import annotations
+
+from fusionkit.data.labels.checks import count_labels, verify_labels
+from fusionkit.data.labels.files import read_boxes, read_mask
+from fusionkit.data.labels.finding import find_labelled
+
+__all__ = ["count_labels", "find_labelled", "read_boxes", "read_mask", "verify_labels"]

@@ -1,0 +1,69 @@
+"""The names of a set's classes: ``classes.txt``, one name a line, the first line class 0."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from fusionkit.errors import DataError
+from fusionkit.labels import IGNORE, LabelKind
+
+__all__ = ["find_classes", "read_classes"]
+
+_SHORT: dict[LabelKind, str] = {"segmentation": "seg", "detection": "det"}
+_NUMBERED = re.compile(r"(\d+)[\s:,]+(\S.*)")
+
+
+def find_classes(folder: Path, kind: LabelKind, *, top: Path) -> tuple[str, ...]:
+    """The class names for the labels in ``folder``.
+
+    They stand in ``classes.txt`` in the folder or in one above it, no higher than ``top``. Where two kinds of label
+    lie side by side, ``classes_det.txt`` (``classes_detection.txt``) comes before it; of a folder ``label_NAME``, so
+    does ``classes_NAME.txt``.
+
+    Raises:
+        fusionkit.errors.DataError: there is none, or it cannot be used.
+    """
+    _, line, word = folder.name.lower().partition("_")
+    own = [f"classes_{word}.txt"] if line else []
+    names = dict.fromkeys([*own, f"classes_{kind}.txt", f"classes_{_SHORT[kind]}.txt", "classes.txt"])
+    for place in _up(folder, top):
+        for name in names:
+            if (place / name).is_file():
+                return read_classes(place / name)
+    raise DataError(f"{folder}: no classes.txt there or beside it: write the classes' names into one, one a line")
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """The names in a file, one a line, in the order of the class ids; a line may begin with its id.
+
+    Raises:
+        fusionkit.errors.DataError: it cannot be read, is empty, names a class twice or names too many.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").strip().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a list of classes: {error}") from error
+    numbered = [_NUMBERED.fullmatch(line) for line in lines]
+    found = [match for match in numbered if match is not None]
+    if len(found) == len(lines) and [int(match[1]) for match in found] == list(range(len(lines))):
+        lines = [match[2] for match in found]
+    if not lines or "" in lines:
+        where = "is empty" if not lines else f"line {lines.index('') + 1} is empty"
+        raise DataError(f"{path}: {where}: write one class a line")
+    twice = [name for k, name in enumerate(lines) if name in lines[:k]]
+    if twice:
+        raise DataError(f"{path}: names the class {twice[0]!r} twice")
+    if len(lines) > IGNORE:
+        raise DataError(f"{path}: names {len(lines)} classes; at most {IGNORE} are possible")
+    return tuple(lines)
+
+
+def _up(folder: Path, top: Path) -> Iterator[Path]:
+    yield folder
+    if folder.absolute() != top.absolute() and folder.absolute().is_relative_to(top.absolute()):
+        for place in folder.parents:
+            yield place
+            if place.absolute() == top.absolute():
+                return

@@ -1,0 +1,54 @@
+"""The noisy channel between the fuser and the critic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["Noise", "channel_noise", "through"]
+
+Noise = Callable[[Tensor], Tensor]
+"""Gives the noise to add to a fused image."""
+
+_CELLS = (4, 8, 16)
+"""Sizes, in pixels, of the coarse noise's cells; one is drawn for each call."""
+
+
+def channel_noise(like: Tensor, *, fine: float, coarse: float, seed: int, step: int) -> Tensor:
+    r"""Noise that stands between the fused image and a critic: a part for each pixel and a part for patches.
+
+    .. math:: n = \sigma_f\,\epsilon + \sigma_c\,U_k(\epsilon'), \qquad \epsilon, \epsilon' \sim \mathcal N(0, 1)
+
+    U_k enlarges a coarse field of one value a ``k x k`` patch. Without noise a reconstructor reads a source back from
+    a faint trace as well as from a strong one: an average of the sources loses nothing, and dL_r/dI_f says nothing
+    of which source a place should keep. Through noise what is faint is lost, and the gradient asks, at each place,
+    for the source that has something there.
+
+    Args:
+        like: the fused image, ``(B, C, H, W)``: gives shape, type and device.
+        fine: standard deviation for single pixels.
+        coarse: the same for patches.
+        seed: of the run.
+        step: number of the step: the same step of the same run draws the same noise.
+    """
+    generator = torch.Generator(like.device)
+    generator.manual_seed((seed + 1) * 2_654_435_761 % 2**32 * 2**31 + step)
+    noise = torch.zeros_like(like)
+    if fine > 0:
+        noise = noise + fine * torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+    if coarse > 0:
+        b, c, h, w = like.shape
+        cell = _CELLS[step % len(_CELLS)]
+        field = torch.randn(
+            (b, c, h // cell + 1, w // cell + 1), generator=generator, device=like.device, dtype=like.dtype
+        )
+        noise = noise + coarse * F.interpolate(field, (h, w), mode="bicubic", align_corners=False)
+    return noise
+
+
+def through(noise: Noise | None, fused: Tensor) -> Tensor:
+    """The fused image as it comes out of the channel; without noise, itself."""
+    return fused if noise is None else fused + noise(fused.detach())

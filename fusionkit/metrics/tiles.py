@@ -1,0 +1,54 @@
+"""Whole images in tiles of some rows, so that what is computed on the way stays in the processor's cache.
+
+A metric makes some twenty planes on its way to one number. As whole planes each goes out to memory and back; as tiles
+they are up to twice as fast on a CPU. On a GPU, and where gradients are wanted, one tile is everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+__all__ = ["keep_freed_memory", "row_blocks", "summed_over_tiles"]
+
+TILE_BYTES = 800_000
+"""Size of a tile of one tensor: what a second-level cache holds. Smaller ones cost more calls than they save."""
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory of freed planes for the next ones, up to 64 MB.
+
+    glibc gives freed memory back, and then every new plane costs a page fault each 4 KiB: up to half the time of a
+    metric. What it keeps grows with the largest block freed so far, so one is taken, never written to, and freed.
+    """
+    torch.empty(31 << 20, dtype=torch.uint8)
+
+
+def row_blocks(planes: Tensor, *, halo: int = 0) -> list[slice]:
+    """The rows of each tile of ``(B, K, H, W)``; with a ``halo`` tiles overlap by that many rows."""
+    height = planes.shape[2] - halo
+    if planes.device.type != "cpu" or planes.requires_grad:
+        return [slice(0, height + halo)]
+    row = planes[:, :, 0].numel() * planes.element_size()
+    rows = max(TILE_BYTES // row, 8)
+    return [slice(start, min(start + rows, height) + halo) for start in range(0, height, rows)]
+
+
+def summed_over_tiles(function: Callable[..., Tensor], *images: Tensor, halo: int = 0) -> Tensor:
+    """The sum of ``function`` over all tiles.
+
+    Args:
+        function: of tiles ``(B, K, h, W)``, one of each tensor of ``images``; gives sums over the ``h - halo`` rows
+            that it is defined on, in any shape.
+        images: ``(B, K, H, W)`` each, of one height.
+        halo: rows that ``function`` looks at beyond those it is defined on.
+
+    Returns:
+        ``function(*images)``, up to rounding.
+    """
+    parts = [function(*(image[:, :, rows] for image in images)) for rows in row_blocks(images[0], halo=halo)]
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)

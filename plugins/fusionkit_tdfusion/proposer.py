@@ -1,0 +1,90 @@
+"""G, the loss generation module, and the control that proposes 1/2 everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fusionkit.contracts import LossProposer, Proposal, Terms
+from fusionkit_refusion.proposer import MapProposer
+from fusionkit_tdfusion.losses import Weighting, task_fusion_loss
+
+__all__ = ["EvenOptions", "EvenProposer", "TDFusionProposer", "TDFusionProposerOptions"]
+
+
+@dataclass(frozen=True)
+class TDFusionProposerOptions:
+    """Size of G and the form of the fusion loss.
+
+    Attributes:
+        dim: width of a source's feature; twice that after merging.
+        heads: attention heads; must divide ``dim``.
+        blocks: Restormer blocks a stage.
+        expansion: factor of the feed-forward.
+        logit_cap: soft bound ``cap * tanh(logit / cap)`` on the logits before the softmax; 0 leaves them free.
+        alpha: weight of the gradient term of L_f; 0 is ablation II of Table 3.
+        weighting: w ``"outside"`` the square (the paper) or ``"inside"`` it (the authors' code).
+    """
+
+    dim: int = 16
+    heads: int = 8
+    blocks: int = 2
+    expansion: int = 2
+    logit_cap: float = 0.0
+    alpha: float = 1.0
+    weighting: Weighting = "outside"
+
+
+class TDFusionProposer(MapProposer):
+    """G: proposes w, how much each source's intensity counts; the pair sums to 1 at every pixel.
+
+    Reference:
+        Bai et al., TDFusion, CVPR 2025, section 3.2 and eq. (1)-(3).
+    """
+
+    Config = TDFusionProposerOptions
+    config: TDFusionProposerOptions
+
+    def __init__(self, config: TDFusionProposerOptions | None = None) -> None:
+        super().__init__(config if config is not None else TDFusionProposerOptions(), inputs=1, maps=1)
+
+    def forward(self, *sources: Tensor) -> Proposal:
+        """``w`` ``(B, 2, H, W)`` for two sources ``(B, 1, H, W)``."""
+        return {"w": self.maps(*sources)[0]}
+
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        """L_f, eq. (1)."""
+        c = self.config
+        return task_fusion_loss(fused, sources, proposal["w"], alpha=c.alpha, weighting=c.weighting)
+
+
+@dataclass(frozen=True)
+class EvenOptions:
+    """The fusion loss of TDFusion without anything learned.
+
+    Attributes:
+        alpha: weight of the gradient term of L_f.
+        weighting: w ``"outside"`` the square (the paper) or ``"inside"`` it (the authors' code).
+    """
+
+    alpha: float = 1.0
+    weighting: Weighting = "outside"
+
+
+class EvenProposer(LossProposer):
+    """w = 1/S everywhere: ablation I of Table 3, the control of the learned loss."""
+
+    Config = EvenOptions
+    config: EvenOptions
+
+    def forward(self, *sources: Tensor) -> Proposal:
+        """Equal weights ``(B, S, H, W)`` for S sources."""
+        b, _, h, w = sources[0].shape
+        return {"w": sources[0].new_full((b, len(sources), h, w), 1 / len(sources))}
+
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        """L_f, eq. (1), under equal weights."""
+        c = self.config
+        return task_fusion_loss(fused, sources, proposal["w"], alpha=c.alpha, weighting=c.weighting)

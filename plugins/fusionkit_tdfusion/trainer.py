@@ -1,0 +1,239 @@
+"""TDFusion's trainer: a downstream network in the critic's place of the toolkit's three-stage training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fusionkit.config import as_dict, resolve
+from fusionkit.contracts import Batch, Companion, Critic, Downstream, LossProposer, TrainingSource
+from fusionkit.data.labels.store import LabelledStore
+from fusionkit.data.plan import FLIP_ROWS
+from fusionkit.data.store import PairStore
+from fusionkit.errors import UsageError
+from fusionkit.labels import LabelKind
+from fusionkit.meta import BilevelOptions, BilevelTrainer
+from fusionkit.plugins import catalogue
+from fusionkit_refusion.fuser import FuserOptions
+from fusionkit_tdfusion.fuser import TDFusionFuser
+from fusionkit_tdfusion.proposer import EvenOptions, EvenProposer, TDFusionProposer, TDFusionProposerOptions
+
+__all__ = ["TDFusionOptions", "TDFusionTrainer", "resized_size"]
+
+_G = "proposer."
+"""What the names of G's weights begin with in a checkpoint."""
+
+
+@dataclass(frozen=True)
+class TDFusionOptions:
+    """Every choice of a TDFusion training.
+
+    Attributes:
+        trainer: schedule and updates; ``fusion_steps`` 0 is the number of training pairs.
+        fuser: F.
+        proposer: G and the fusion loss.
+        downstream: registered critic, T.
+        critic: T's options, by name.
+        size: height and width that whole pairs are resized to for T; None takes the pairs' own, at most ``longest``.
+        longest: longer side of the resized pairs where no size is given.
+        proposal: ``"learned"``, or ``"equal"``: w fixed to 1/2 (ablation I of Table 3).
+    """
+
+    trainer: BilevelOptions = field(default_factory=BilevelOptions)
+    fuser: FuserOptions = field(default_factory=FuserOptions)
+    proposer: TDFusionProposerOptions = field(default_factory=TDFusionProposerOptions)
+    downstream: str = "segmentation"
+    critic: Mapping[str, Any] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
+    longest: int = 320
+    proposal: Literal["learned", "equal"] = "learned"
+
+
+class TDFusionTrainer(BilevelTrainer):
+    """Trains F, G and T of TDFusion on labelled pairs of luminance images.
+
+    The fusion loss sees crops, T whole resized pairs with their labels. T sees them mirrored at most, never upside
+    down.
+
+    Args:
+        config: every choice.
+        source: the training pairs, with the labels that T learns from.
+        device: where to train.
+        precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
+        seed: of initial weights and draws.
+        critic: T itself, in place of the registered one that ``config`` names.
+
+    Reference:
+        Bai et al., Task-driven Image Fusion with Learnable Fusion Loss, CVPR 2025, Algorithm 1 and section 4.1.
+    """
+
+    Config = TDFusionOptions
+    config: TDFusionOptions
+    fuser_name = "tdfusion"
+    presets = {
+        "quick": {
+            "trainer": {
+                "epochs": 24,
+                "warmup": 6,
+                "meta_steps": 8,
+                "fusion_steps": 20,
+                "batch": 2,
+                "crop": 64,
+                "lr": 1e-3,
+                "lr_proposer": 2e-3,
+                "lr_critic": 1e-3,
+                "hypergradient": "image",
+                "indifference": 0.3,
+                "average": 0.98,
+                "decay": "cosine",
+            },
+            "proposer": {"dim": 8, "blocks": 1, "logit_cap": 4.0},
+            "longest": 192,
+        },
+        "paper": {
+            "trainer": {
+                "epochs": 50,
+                "meta_steps": 200,
+                "fusion_steps": 0,
+                "batch": 2,
+                "crop": 256,
+                "lr": 1e-4,
+                "flip": False,
+            },
+        },
+        "public": {
+            "trainer": {
+                "epochs": 40,
+                "meta_steps": 200,
+                "fusion_steps": 0,
+                "batch": 1,
+                "both_orders": True,
+                "crop": 256,
+                "lr": 1e-4,
+                "flip": False,
+                "proposer_update": "normalized",
+                "decay": "step",
+                "decay_epochs": 10,
+            },
+            "proposer": {"weighting": "inside"},
+        },
+    }
+    preset_notes = {
+        "quick": "a short training on small images, the inner step taken on the fused image; minutes on a laptop",
+        "paper": "the paper's schedule and updates: 50 epochs of 200 meta steps and one fusion step a pair",
+        "public": "the authors' code: batches doubled by swapped sources, normalised outer update, step decay, "
+        "w inside the square",
+    }
+
+    def __init__(
+        self,
+        config: TDFusionOptions,
+        source: TrainingSource,
+        *,
+        device: torch.device,
+        precision: str = "fp32",
+        seed: int = 0,
+        critic: Critic | None = None,
+    ) -> None:
+        if not isinstance(source, PairStore):
+            raise UsageError(f"tdfusion trains on pairs of images, not on {type(source).__name__}")
+        if len(source.task.sources) != 2:
+            raise UsageError(f"tdfusion fuses two sources; task {source.task.name} has {len(source.task.sources)}")
+        self.labelled = source if isinstance(source, LabelledStore) else None
+        self.size = None if self.labelled is None else resized_size(config, self.labelled.whole_sizes)
+        schedule = config.trainer
+        # One seeded stream initialises the three networks, in this order, whatever the device.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            fuser = TDFusionFuser(config.fuser)
+            judge = critic if critic is not None else _critic(config, self.labelled)
+            proposer = _proposer(config)
+        super().__init__(
+            config,
+            schedule if schedule.fusion_steps else replace(schedule, fusion_steps=len(source)),
+            source,
+            fuser=fuser,
+            proposer=proposer,
+            critic=judge,
+            device=device,
+            precision=precision,
+            seed=seed,
+        )
+
+    @classmethod
+    def label_kind(cls, config: TDFusionOptions) -> LabelKind | None:
+        """The labels that T learns from; None for a critic that needs none."""
+        kind = catalogue.critics.get(config.downstream)
+        return kind.kind if issubclass(kind, Downstream) else None
+
+    def critic_view(self, rows: Tensor, fusion: Batch) -> Batch:
+        """Whole resized pairs with their labels; the crops where the pairs have none."""
+        if self.labelled is None or self.size is None:
+            return fusion
+        upright = rows.clone()
+        upright[:, FLIP_ROWS] = 0
+        return self.labelled.resized(upright, self.size)
+
+    def capture(self, recorder: object) -> None:
+        """Nothing is recorded: an image has any number of boxes, so a step has no fixed work."""
+
+    @classmethod
+    def proposer_of(cls, config: TDFusionOptions, state: Mapping[str, Tensor]) -> LossProposer | None:
+        """G as a checkpoint holds it; None for fixed weights."""
+        if config.proposal != "learned":
+            return None
+        proposer = _proposer(config)
+        proposer.load_state_dict({name.removeprefix(_G): value for name, value in state.items() if name.startswith(_G)})
+        return proposer
+
+    def companions(self) -> Mapping[str, Companion]:
+        """T, with the names of its classes and the size that it saw."""
+        critic = self._critic
+        facts: dict[str, Any] = {"critic": self.config.downstream, "config": as_dict(critic.config)}
+        if isinstance(critic, Downstream):
+            facts |= {"kind": critic.kind, "classes": list(critic.classes), "size": list(self.size or ())}
+        return {"downstream": Companion(critic, facts)}
+
+
+def resized_size(config: TDFusionOptions, sizes: list[tuple[int, int]]) -> tuple[int, int]:
+    """The size that whole pairs are shown to T at.
+
+    Args:
+        config: its ``size`` where given; else the pairs' commonest size, shrunk to ``longest``.
+        sizes: height and width of every pair.
+
+    Raises:
+        UsageError: a side is too short to see anything.
+    """
+    if config.size is not None:
+        height, width = config.size
+    else:
+        height, width = Counter(sizes).most_common(1)[0][0]
+        shrink = min(config.longest / max(height, width), 1.0)
+        height, width = (max(round(side * shrink), 1) for side in (height, width))
+    if min(height, width) < 16:
+        given = f"size={list(config.size)}" if config.size is not None else f"longest={config.longest}"
+        raise UsageError(f"{given} shows the downstream network {height}x{width} pixels: give sides of at least 16")
+    return height, width
+
+
+def _critic(config: TDFusionOptions, labelled: LabelledStore | None) -> Critic:
+    kind = catalogue.critics.get(config.downstream)
+    options = resolve(kind.Config, ("critic", config.critic))
+    if not issubclass(kind, Downstream):
+        return kind(options)
+    if labelled is None or labelled.spec.kind != kind.kind:
+        given = "have none" if labelled is None else f"are for {labelled.spec.kind}"
+        raise UsageError(f"downstream={config.downstream} needs pairs with {kind.kind} labels; these {given}")
+    return kind(options, classes=labelled.spec.classes)
+
+
+def _proposer(config: TDFusionOptions) -> LossProposer:
+    if config.proposal == "learned":
+        return TDFusionProposer(config.proposer)
+    return EvenProposer(EvenOptions(alpha=config.proposer.alpha, weighting=config.proposer.weighting))
