@@ -61,7 +61,7 @@ def comparison(number: int, study: Study, *, fusers: Sequence[str], authors: str
     theirs = [f"authors=refusion:{authors}"] if authors else []
     groups = study.compared([*names, *specs(cells), *theirs])
     labels = {cell.label for cell in cells}
-    metrics = _metrics(study)
+    metrics = columns(study)
 
     def beside(panel: PublishedTable | None, chosen: Sequence[Group]) -> list[Line]:
         lines = published_lines(panel) if panel else []
@@ -119,7 +119,7 @@ def _variations(
     variants = {variant.key: variant for _, half, _ in parts for variant in half}
     cells = study.trained(list(variants.values()))
     groups = study.compared(list(specs(cells)))
-    metrics = _metrics(study)
+    metrics = columns(study)
     drawn: list[Panel] = []
     for panel, half, subject in parts:
         printed = {line.method: line for line in published_lines(panel)}
@@ -147,14 +147,27 @@ def _counted(name: str, count: int, more: str) -> Line:
     return Line(method=name, origin=MEASURED, values={"parameters": count / 1e6}, note=f"{count:,} counted{more}")
 
 
-def _metrics(study: Study) -> tuple[str, ...]:
+def columns(study: Study) -> tuple[str, ...]:
+    """The task's own metrics and those asked for beside them."""
     return tuple(dict.fromkeys((*catalogue.tasks.get(study.task).metrics, *study.metrics)))
 
 
 def _report(number: int, study: Study, cells: Sequence[Cell], parts: Sequence[Panel], command: str) -> Report:
+    facts, about = circumstances(study, cells, command)
+    facts = [
+        f"Published: {halves(number)[0].citation}, as printed.",
+        "Published and measured numbers are of other machines and other pairs and are never averaged with each other.",
+        *facts,
+    ]
+    title = f"Table {number}. {TITLES[number]}" + (f" ({study.task})" if study.task != TASKS[number] else "")
+    return Report(name=f"table{number}", title=title, facts=tuple(facts), panels=tuple(parts), about=about)
+
+
+def circumstances(study: Study, cells: Sequence[Cell], command: str) -> tuple[list[str], dict[str, Any]]:
+    """What a reader has to know of a study to repeat it: in sentences, and for programs."""
     machine = environment()
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("image-fusionkit", "torch"))
-    facts = [f"Published: {halves(number)[0].citation}, as printed."]
+    facts: list[str] = []
     about: dict[str, Any] = {
         "task": study.task,
         "limit": study.limit,
@@ -171,7 +184,7 @@ def _report(number: int, study: Study, cells: Sequence[Cell], parts: Sequence[Pa
         ]
         failed = ", ".join(f"{cell.label} ({cell.failure})" for cell in cells if cell.failure)
         facts += [f"Without a model, and so without values: {failed}."] if failed else []
-        facts += [f"Options over those of every row: `{_flat(study.options)}`."] if study.options else []
+        facts += [f"Options over those of every row: `{flat(study.options)}`."] if study.options else []
         about |= {
             "schedule": study.schedule.name,
             "steps": study.schedule.steps,
@@ -182,13 +195,11 @@ def _report(number: int, study: Study, cells: Sequence[Cell], parts: Sequence[Pa
             "fingerprint": study.fingerprint,
         }
     facts += [
-        "Published and measured numbers are of other machines and other pairs and are never averaged with each other.",
         f"Range stretch of each fused luminance: {_STRETCHED[study.stretch]}. It raises EN, SD, SF and AG.",
         f"Machine: {_machine(machine)}; {versions}.",
         f"Command: `{command}`",
     ]
-    title = f"Table {number}. {TITLES[number]}" + (f" ({study.task})" if study.task != TASKS[number] else "")
-    return Report(name=f"table{number}", title=title, facts=tuple(facts), panels=tuple(parts), about=about)
+    return facts, about
 
 
 def _machine(about: Mapping[str, Any]) -> str:
@@ -196,7 +207,8 @@ def _machine(about: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, (about["accelerator"], about["processor"], cores)))
 
 
-def _flat(options: Mapping[str, Any]) -> str:
+def flat(options: Mapping[str, Any]) -> str:
+    """Nested options as ``--set`` takes them, one after the other."""
     found = []
     for name, value in options.items():
         inner = value if isinstance(value, Mapping) else None

@@ -76,8 +76,8 @@ class BilevelTrainer(MetaTrainer):
         lr = options.lr
         self._eta = options.eta or (lr if options.hypergradient == "exact" else 1.0)
         self._rules: dict[str, GradientRule] = {
-            "fuser": make_rule("adam", fuser, lr),
-            "critic": make_rule("adam", critic, options.lr_critic or lr),
+            "fuser": make_rule(options.fuser_update, fuser, lr),
+            "critic": make_rule(options.critic_update, critic, options.lr_critic or lr),
             "proposer": make_rule(
                 options.proposer_update, proposer, options.lr_proposer or lr, eps=options.proposer_eps
             ),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fusionkit.errors import UsageError
+from fusionkit.meta.optimisers import UpdateRule
 
 __all__ = ["BilevelOptions", "check_options"]
 
@@ -22,14 +23,18 @@ class BilevelOptions:
         fusion_steps: N, fusion steps an epoch.
         batch: pairs a batch.
         crop: side of the square crops, in pixels.
-        lr: learning rate of the fuser (Adam).
-        lr_critic: learning rate of the critic (Adam); None takes ``lr``.
+        lr: learning rate of the fuser.
+        lr_critic: learning rate of the critic; None takes ``lr``.
         lr_proposer: learning rate of the proposer; None takes ``lr``.
         eta: step size of the inner updates F' and R'; None takes ``lr``, and 1 for an inner step on the image.
         indifference: weight, in the outer loss, of how far the proposed maps lean to one source; 0 is the paper's.
         noise: standard deviation of the noise through which the critic sees the fused image; 0 is the paper's.
         coarse_noise: the same of noise that is constant over small patches.
-        proposer_update: ``"adam"``, ``"normalized"`` (``lr g / max|g|``, TDFusion's public rule) or ``"sgd"``.
+        fuser_update: ``"adam"``, or ``"muon"``: orthogonalised momentum for the matrices, at 20 times ``lr``, and Adam
+            for the other parameters.
+        critic_update: the same of the critic.
+        proposer_update: ``"adam"``, ``"muon"``, ``"normalized"`` (``lr g / max|g|``, TDFusion's public rule) or
+            ``"sgd"``.
         proposer_eps: eps of the proposer's Adam: the exact hypergradient carries a factor eta and is minute.
         hypergradient: ``"exact"`` through F', or ``"image"``: the inner step taken on the fused image.
         method: how the exact one is computed: ``"forward"``, ``"double_backward"``, or ``"auto"``, forward wherever
@@ -61,7 +66,9 @@ class BilevelOptions:
     indifference: float = 0.0
     noise: float = 0.0
     coarse_noise: float = 0.0
-    proposer_update: Literal["adam", "normalized", "sgd"] = "adam"
+    fuser_update: Literal["adam", "muon"] = "adam"
+    critic_update: Literal["adam", "muon"] = "adam"
+    proposer_update: UpdateRule = "adam"
     proposer_eps: float = 1e-10
     hypergradient: Literal["exact", "image"] = "exact"
     method: Literal["auto", "forward", "double_backward"] = "auto"
