@@ -120,6 +120,19 @@ _add(5, "Table 5: ablations I to VIII, a training each.", _variations, _TASK, _R
 _add(6, "Table 6: the weights alpha1 and alpha2 of the losses, a training a value.", _variations, _TASK, _ROW)
 
 
+@cli.command("recipe")
+@_study_options
+@click.option("--task", default="mif", show_default=True)
+@click.option("--row", "rows", multiple=True, help="Only this row and the recipe; may be repeated.")
+def recipe_(task: str, rows: tuple[str, ...], **given: Any) -> None:
+    """What the paper leaves open: the recipe, and each of its choices made otherwise."""
+    from benchmarks.paper.controls import recipe
+
+    study, command = _study(task, given)
+    _trains(study)
+    _finish(study, recipe(study, rows=rows, command=command))
+
+
 @cli.command("table7")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("paper"), show_default=True)
 def table7(out: Path) -> None:

@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
+from typing import Any
 
 from benchmarks.paper.lines import Group, counted, measured_line, trained_line
 from benchmarks.paper.report import Line, Panel, Report
+from benchmarks.paper.schedules import Schedule, trainer_options
 from benchmarks.paper.study import Cell, Study, specs
 from benchmarks.paper.tables import circumstances, columns, flat
 from benchmarks.paper.variants import FULL, Variant, choose
 
+RECIPE = "the recipe"
 RIVALS = ("average", "maximum")
 """What a training without any learned loss has to be measured against: it costs nothing."""
 
-_EXACT = {"hypergradient": "exact", "eta": None}
+_EXACT = {"hypergradient": "exact"}
+_CLEAN = {"noise": 0.0, "coarse_noise": 0.0}
 
-CONTROLS: tuple[Variant, ...] = (
-    Variant(FULL.key, "the recipe"),
-    Variant("equal", "w = v = 1/2, nothing learned", {"proposal": "equal"}),
-    Variant("clean", "R sees no noise", {"trainer": {"noise": 0.0, "coarse_noise": 0.0}}),
-    Variant("fine", "fine noise only", {"trainer": {"coarse_noise": 0.0}}),
-    Variant("coarse", "coarse noise only", {"trainer": {"noise": 0.0}}),
-    Variant("exact", "exact hypergradient", {"trainer": _EXACT}),
-    Variant("exact-clean", "exact hypergradient, no noise", {"trainer": _EXACT | {"noise": 0.0, "coarse_noise": 0.0}}),
-    Variant("exact-raw", "exact, plain outer steps", {"trainer": _EXACT | {"proposer_update": "sgd"}}),
-    Variant("exact-normalized", "exact, normalised outer steps", {"trainer": _EXACT | {"proposer_update": "normalized"}}),
-    Variant("warmed", "exact after a third by the image", {"trainer": _EXACT | {"image_epochs": 10}}),
-    Variant("normalized", "normalised outer steps", {"trainer": {"proposer_update": "normalized"}}),
-    Variant("free", "no indifference", {"trainer": {"indifference": 0.0}}),
-)
+
+def controls(schedule: Schedule) -> tuple[Variant, ...]:
+    """The recipe, then one choice at a time made otherwise.
+
+    Args:
+        schedule: what the recipe is; numbers of steps and rates are varied about its own.
+    """
+    recipe = trainer_options(schedule.options)
+    rate = recipe.lr_proposer or recipe.lr
+    third = max(recipe.epochs // 3, 1)
+
+    def steps(share: float) -> dict[str, int]:
+        return {"meta_steps": max(round(recipe.meta_steps * share), 1)}
+
+    trainer: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("adam", "F by Adam", {"fuser_update": "adam"}),
+        ("clean", "R sees no noise", _CLEAN),
+        ("fine", "fine noise alone", {"coarse_noise": 0.0}),
+        ("coarse", "coarse noise alone", {"noise": 0.0}),
+        ("free", "no indifference", {"indifference": 0.0}),
+        ("exact", "exact hypergradient", _EXACT),
+        ("exact-clean", "exact hypergradient, no noise", _EXACT | _CLEAN),
+        ("exact-normalized", "exact, normalised outer steps", _EXACT | {"proposer_update": "normalized"}),
+        ("exact-raw", "exact, plain outer steps", _EXACT | {"proposer_update": "sgd"}),
+        ("warmed", "exact after a third in image space", _EXACT | {"image_epochs": third}),
+        ("normalized", "normalised outer steps", {"proposer_update": "normalized"}),
+        ("slow", "P's learning rate / 3", {"lr_proposer": rate / 3}),
+        ("fast", "P's learning rate x 3", {"lr_proposer": rate * 3}),
+        ("few", "meta steps / 3", steps(1 / 3)),
+        ("many", "meta steps x 3", steps(3)),
+        ("cold", "no warm-up of R", {"warmup": 0}),
+        ("constant", "no decay of the learning rates", {"decay": "none"}),
+        ("last", "the last weights, no average", {"average": 0.0}),
+        ("swap", "sources swapped at random", {"swap": True}),
+    )
+    losses: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("magnitude", "Sobel magnitudes", {part: {"gradient": "magnitude"} for part in ("proposer", "reconstructor")}),
+        ("half", "gradient terms x 1/2", {part: {"alpha": 0.5} for part in ("proposer", "reconstructor")}),
+        ("double", "gradient terms x 2", {part: {"alpha": 2.0} for part in ("proposer", "reconstructor")}),
+        ("large", "P and R of the paper's size", {"proposer": {"dim": 16, "blocks": 2}, "reconstructor": {"dim": 16}}),
+    )
+    return (
+        Variant(FULL.key, RECIPE),
+        Variant("equal", "w = v = 1/2, nothing learned", {"proposal": "equal"}),
+        *(Variant(key, row, {"trainer": options}) for key, row, options in trainer),
+        *(Variant(key, row, options) for key, row, options in losses),
+    )
 
 
 def recipe(study: Study, *, rows: Sequence[str], command: str) -> Report:
     """The recipe and each of its choices made otherwise, with the fusers that need no training beside them."""
-    variants = choose(CONTROLS, rows)
+    assert study.schedule is not None
+    variants = choose(controls(study.schedule), rows)
     cells = study.trained(variants)
     groups = study.compared([*RIVALS, *specs(cells)])
     metrics = columns(study)
@@ -71,7 +108,7 @@ def _panel(group: Group, variants: Sequence[Variant], cells: Sequence[Cell], met
 
 def _verdicts(lines: Sequence[Line], metrics: Sequence[str]) -> list[str]:
     """Which rows differ from the recipe by more than twice the standard error of the difference."""
-    whole = next(line for line in lines if line.method == CONTROLS[0].row)
+    whole = next(line for line in lines if line.method == RECIPE)
     found = []
     for metric in metrics:
         worse, better = [], []
@@ -85,14 +122,13 @@ def _verdicts(lines: Sequence[Line], metrics: Sequence[str]) -> list[str]:
 
 
 def _difference(line: Line, whole: Line, metric: str) -> float | None:
-    """Of a row from the recipe, in standard errors of the difference; None where either has no spread."""
-    values, spreads = (line.values.get(metric), whole.values.get(metric)), (line.spread.get(metric), whole.spread.get(metric))
-    if line is whole or None in values or None in spreads:
+    """Of a row from the recipe, in standard errors of the difference; None where the recipe has no spread."""
+    own, other = line.values.get(metric), whole.values.get(metric)
+    if line is whole or own is None or other is None or metric not in whole.spread:
         return None
-    pairs = [(len(row.runs), row.spread[metric]) for row in (line, whole)]
-    error = sum(spread**2 / count for count, spread in pairs) ** 0.5
-    gap = values[0] - values[1]
-    return gap / error if error else None
+    # What is not trained has no spread.
+    error = sum(row.spread[metric] ** 2 / len(row.runs) for row in (line, whole) if metric in row.spread) ** 0.5
+    return (own - other) / error if error else None
 
 
 def _listed(rows: Sequence[str]) -> str:

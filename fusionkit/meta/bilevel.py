@@ -25,6 +25,8 @@ from fusionkit.meta.options import BilevelOptions, check_options
 from fusionkit.meta.shares import under
 from fusionkit.meta.views import in_both_orders
 
+_Kind = Literal["fusion", "image", "exact"]
+
 CACHED_PIXELS = 128 * 128
 """Pixels of crops that a processor's cache still holds the features of."""
 
@@ -74,7 +76,8 @@ class BilevelTrainer(MetaTrainer):
         self.meta_steps = options.meta_steps if self._learns or options.scheme == "inner" else 0
         self.fusion_steps = options.fusion_steps if options.scheme != "inner" else 0
         lr = options.lr
-        self._eta = options.eta or (lr if options.hypergradient == "exact" else 1.0)
+        # The inner step's size: of weights as of an optimiser's, of pixels as far as the gradient says.
+        self._eta = {"exact": options.eta or lr, "image": options.eta or 1.0}
         self._rules: dict[str, GradientRule] = {
             "fuser": make_rule(options.fuser_update, fuser, lr),
             "critic": make_rule(options.critic_update, critic, options.lr_critic or lr),
@@ -107,7 +110,7 @@ class BilevelTrainer(MetaTrainer):
         """
         self._factor = torch.ones((), device=self.device)
         self._captured = {
-            stage: CapturedStep(partial(self._captured_work, stage), recorder) for stage in ("meta", "fusion")
+            kind: CapturedStep(partial(self._captured_work, kind), recorder) for kind in ("exact", "image", "fusion")
         }
 
     @property
@@ -129,28 +132,35 @@ class BilevelTrainer(MetaTrainer):
     def stage(self, index: int) -> str:
         return "meta" if self._locate(index)[1] < 0 else "fusion"
 
+    def _kind(self, epoch: int, position: int) -> _Kind:
+        """What a step does: a fusion step, or a meta step with one or the other inner step."""
+        if position >= 0:
+            return "fusion"
+        return "image" if epoch < self.options.warmup + self.options.image_epochs else self.options.hypergradient
+
     def step(self, index: int) -> Terms:
         epoch, position = self._locate(index)
         plan = self._epoch_plan(epoch)
         factor = self._decay(index, epoch)
+        kind = self._kind(epoch, position)
         tables = (plan.mtr, plan.mts) if position < 0 else (plan.ftr,)
         rows = tuple(self.processes.share(table[position]) for table in tables)
         noise = self._noise(index)
-        captured = self._captured.get(self.stage(index))
+        captured = self._captured.get(kind)
         if captured is None:
-            return self._work(rows, factor, noise)
+            return self._work(kind, rows, factor, noise)
         self._factor.fill_(factor)
         return captured(*rows) if noise is None else captured(*rows, noise(self._like()))
 
-    def _work(self, rows: tuple[Tensor, ...], factor: float | Tensor, noise: Noise | None) -> Terms:
+    def _work(self, kind: _Kind, rows: tuple[Tensor, ...], factor: float | Tensor, noise: Noise | None) -> Terms:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            if len(rows) == 2:
-                return self._meta_step(*rows, factor, noise)
-            return self._fusion_step(rows[0], factor, noise)
+            if kind == "fusion":
+                return self._fusion_step(rows[0], factor, noise)
+            return self._meta_step(kind, rows[0], rows[1], factor, noise)
 
-    def _captured_work(self, stage: str, *inputs: Tensor) -> dict[str, Tensor]:
-        rows, drawn = (inputs[:2], inputs[2:]) if stage == "meta" else (inputs[:1], inputs[1:])
-        return dict(self._work(rows, self._factor, (lambda _image: drawn[0]) if drawn else None))
+    def _captured_work(self, kind: _Kind, *inputs: Tensor) -> dict[str, Tensor]:
+        rows, drawn = (inputs[:1], inputs[1:]) if kind == "fusion" else (inputs[:2], inputs[2:])
+        return dict(self._work(kind, rows, self._factor, (lambda _image: drawn[0]) if drawn else None))
 
     def _like(self) -> Tensor:
         """An image of the shape of a batch's fused images."""
@@ -199,8 +209,10 @@ class BilevelTrainer(MetaTrainer):
         doubled = in_both_orders(fusion)
         return doubled, doubled if critic is fusion else in_both_orders(critic)
 
-    def _meta_step(self, mtr_rows: Tensor, mts_rows: Tensor, factor: float | Tensor, noise: Noise | None) -> Terms:
-        gradient = self._meta_gradient(mtr_rows, mts_rows, noise)
+    def _meta_step(
+        self, kind: _Kind, mtr_rows: Tensor, mts_rows: Tensor, factor: float | Tensor, noise: Noise | None
+    ) -> Terms:
+        gradient = self._meta_gradient(kind, mtr_rows, mts_rows, noise)
         if self._learns:
             self._rules["proposer"].update(gradient.proposer, factor)
         if self.options.scheme == "inner":
@@ -209,13 +221,13 @@ class BilevelTrainer(MetaTrainer):
             self._update_average()
         return {"total": gradient.outer["total"], "outer": gradient.outer["total"], "inner": gradient.inner["total"]}
 
-    def _meta_gradient(self, mtr_rows: Tensor, mts_rows: Tensor, noise: Noise | None) -> MetaGradient:
-        indifference = self.options.indifference
+    def _meta_gradient(self, kind: _Kind, mtr_rows: Tensor, mts_rows: Tensor, noise: Noise | None) -> MetaGradient:
+        indifference, eta = self.options.indifference, self._eta["image" if kind == "image" else "exact"]
         networks = self._fuser, self._proposer, self._critic
         mts = self._views(mts_rows)[1]
-        if self.options.hypergradient == "image":
+        if kind == "image":
             return image_meta_gradient(
-                *networks, mts, eta=self._eta, indifference=indifference, noise=noise, mean=self.processes.mean
+                *networks, mts, eta=eta, indifference=indifference, noise=noise, mean=self.processes.mean
             )
         mtr, mtr_critic = self._views(mtr_rows)
         return meta_gradient(
@@ -223,8 +235,8 @@ class BilevelTrainer(MetaTrainer):
             mtr,
             mts,
             mtr_critic=mtr_critic,
-            eta_fuser=self._eta,
-            eta_critic=self._eta,
+            eta_fuser=eta,
+            eta_critic=eta,
             indifference=indifference,
             noise=noise,
             method=self._method,

@@ -37,6 +37,7 @@ class BilevelOptions:
             ``"sgd"``.
         proposer_eps: eps of the proposer's Adam: the exact hypergradient carries a factor eta and is minute.
         hypergradient: ``"exact"`` through F', or ``"image"``: the inner step taken on the fused image.
+        image_epochs: epochs after the warm-up whose inner step is on the image all the same: a start for ``"exact"``.
         method: how the exact one is computed: ``"forward"``, ``"double_backward"``, or ``"auto"``, forward wherever
             the fuser has forward-mode derivatives.
         scheme: ``"meta"``, Algorithm 1; ``"joint"``, no meta steps, and the critic's loss moves F, too; ``"guided"``,
@@ -71,6 +72,7 @@ class BilevelOptions:
     proposer_update: UpdateRule = "adam"
     proposer_eps: float = 1e-10
     hypergradient: Literal["exact", "image"] = "exact"
+    image_epochs: int = 0
     method: Literal["auto", "forward", "double_backward"] = "auto"
     scheme: Literal["meta", "joint", "guided", "inner"] = "meta"
     flip: bool = True
@@ -92,7 +94,7 @@ def check_options(options: BilevelOptions) -> None:
     for name in ("epochs", "batch", "crop", "decay_epochs"):
         if getattr(options, name) < 1:
             raise UsageError(f"trainer.{name}={getattr(options, name)} must be at least 1")
-    for name in ("meta_steps", "fusion_steps", "warmup", "at_once"):
+    for name in ("meta_steps", "fusion_steps", "warmup", "image_epochs", "at_once"):
         if getattr(options, name) < 0:
             raise UsageError(f"trainer.{name}={getattr(options, name)} must not be negative")
     for name in ("lr", "lr_critic", "lr_proposer", "eta", "proposer_eps"):
@@ -108,8 +110,11 @@ def check_options(options: BilevelOptions) -> None:
         raise UsageError(f"trainer.warmup={options.warmup} must be less than trainer.epochs={options.epochs}")
     if options.scheme == "inner" and options.warmup:
         raise UsageError("trainer.scheme=inner has no fusion steps to warm up with: set trainer.warmup=0")
-    if options.scheme == "inner" and options.hypergradient == "image":
-        raise UsageError("trainer.scheme=inner needs the inner steps of F and R: set trainer.hypergradient=exact")
+    if options.scheme == "inner" and (options.hypergradient == "image" or options.image_epochs):
+        raise UsageError(
+            "trainer.scheme=inner needs the inner steps of F and R: set trainer.hypergradient=exact and "
+            "trainer.image_epochs=0"
+        )
     if options.scheme == "inner" and options.meta_steps == 0:
         raise UsageError("trainer.scheme=inner trains in meta steps: set trainer.meta_steps above 0")
     if options.scheme != "inner" and options.fusion_steps == 0:

@@ -115,6 +115,7 @@ VARIANTS = {
     "normalised update, both orders, decay": {
         "proposer_update": "normalized", "both_orders": True, "decay": "cosine", "at_once": 2,
     },
+    "Muon": {"fuser_update": "muon", "critic_update": "muon", "proposer_update": "muon"},
 }  # fmt: skip
 
 
@@ -154,8 +155,8 @@ def test_no_step_makes_the_host_wait_for_the_device(name: str, monkeypatch: pyte
     before = trainer._proposer.head[0].weight.detach().clone()
     with NoWaiting():
         constant = None if noise is None else lambda _image: noise
-        trainer._work(tuple(rows), trainer_factor := torch.ones(()), constant)
-        trainer._work((rows[0],), trainer_factor, constant)
+        trainer._work(trainer.options.hypergradient, tuple(rows), trainer_factor := torch.ones(()), constant)
+        trainer._work("fusion", (rows[0],), trainer_factor, constant)
     assert not torch.equal(before, trainer._proposer.head[0].weight)
 
 

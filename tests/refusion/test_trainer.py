@@ -207,3 +207,26 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
 def test_a_schedule_that_cannot_run_is_refused_by_option(assignment: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         _trainer(*assignment.split())
+
+
+def test_a_start_in_image_space_is_that_of_an_image_space_run_and_then_the_exact_step() -> None:
+    warmed, imaged = _trainer("trainer.image_epochs=1"), _trainer("trainer.hypergradient=image")
+    epoch = warmed.meta_steps + warmed.fusion_steps
+    for index in range(epoch):
+        warmed.step(index)
+        imaged.step(index)
+    for name, value in _weights(imaged, "proposer").items():
+        assert torch.equal(value, _weights(warmed, "proposer")[name]), name
+    exact = _trainer()
+    exact.load_state(warmed.state())
+    warmed.step(epoch)
+    exact.step(epoch)
+    imaged.step(epoch)
+    for name, value in _weights(exact, "proposer").items():
+        assert torch.equal(value, _weights(warmed, "proposer")[name]), name
+    assert _moved(_weights(imaged, "proposer"), _weights(exact, "proposer")) > 0
+
+
+def test_inner_steps_alone_leave_no_room_for_the_image() -> None:
+    with pytest.raises(UsageError, match=r"trainer\.image_epochs=0"):
+        _trainer("trainer.scheme=inner", "trainer.image_epochs=1")
