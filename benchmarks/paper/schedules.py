@@ -78,9 +78,9 @@ def trainer_options(options: Mapping[str, Any]) -> BilevelOptions:
 
 
 def steps_of(options: BilevelOptions) -> int:
-    """Length of the whole method's training: warm-up epochs have no meta steps."""
+    """Length of the whole method's training: the epochs that warm up or settle have no meta steps."""
     o = options
-    return o.warmup * o.fusion_steps + (o.epochs - o.warmup) * (o.meta_steps + o.fusion_steps)
+    return o.epochs * o.fusion_steps + (o.epochs - o.warmup - o.settle) * o.meta_steps
 
 
 def cut(options: BilevelOptions, steps: int) -> BilevelOptions:
@@ -91,7 +91,9 @@ def cut(options: BilevelOptions, steps: int) -> BilevelOptions:
     """
     root = math.sqrt(steps / steps_of(options))
     epochs = max(round(options.epochs * root), 1)
-    shorter = replace(options, epochs=epochs, warmup=min(round(options.warmup * root), epochs - 1))
+    warmup = min(round(options.warmup * root), epochs - 1)
+    settle = min(round(options.settle * root), epochs - warmup - 1)
+    shorter = replace(options, epochs=epochs, warmup=warmup, settle=settle)
     rest = steps / steps_of(shorter)
     return replace(
         shorter,

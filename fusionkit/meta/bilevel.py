@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,10 @@ from fusionkit.meta.options import BilevelOptions, check_options
 from fusionkit.meta.shares import under
 from fusionkit.meta.views import in_both_orders
 
-_Kind = Literal["fusion", "image", "exact"]
+_Kind = Literal["fusion", "settled", "image", "exact"]
+
+_Rates = tuple[float, float] | tuple[Tensor, Tensor]
+"""Factors of the learning rates: the fuser's, and that of the other two. Tensors where steps are captured."""
 
 CACHED_PIXELS = 128 * 128
 """Pixels of crops that a processor's cache still holds the features of."""
@@ -108,14 +111,18 @@ class BilevelTrainer(MetaTrainer):
         Args:
             recorder: what records; CUDA graphs where the trainer runs on CUDA.
         """
-        self._factor = torch.ones((), device=self.device)
-        self._captured = {
-            kind: CapturedStep(partial(self._captured_work, kind), recorder) for kind in ("exact", "image", "fusion")
-        }
+        self._rates = torch.ones((), device=self.device), torch.ones((), device=self.device)
+        self._captured = {kind: CapturedStep(partial(self._captured_work, kind), recorder) for kind in get_args(_Kind)}
 
     @property
     def steps(self) -> int:
-        return self.options.warmup * self.fusion_steps + (self.options.epochs - self.options.warmup) * self._per_epoch
+        return self._learning_steps + self.options.settle * self.fusion_steps
+
+    @property
+    def _learning_steps(self) -> int:
+        """Those before the fusion loss is settled."""
+        o = self.options
+        return o.warmup * self.fusion_steps + (o.epochs - o.warmup - o.settle) * self._per_epoch
 
     @property
     def _per_epoch(self) -> int:
@@ -126,6 +133,9 @@ class BilevelTrainer(MetaTrainer):
         warm = self.options.warmup * self.fusion_steps
         if index < warm:
             return divmod(index, self.fusion_steps)
+        if index >= self._learning_steps:
+            epoch, position = divmod(index - self._learning_steps, self.fusion_steps)
+            return self.options.epochs - self.options.settle + epoch, position
         epoch, position = divmod(index - warm, self._per_epoch)
         return self.options.warmup + epoch, position - self.meta_steps
 
@@ -133,34 +143,35 @@ class BilevelTrainer(MetaTrainer):
         return "meta" if self._locate(index)[1] < 0 else "fusion"
 
     def _kind(self, epoch: int, position: int) -> _Kind:
-        """What a step does: a fusion step, or a meta step with one or the other inner step."""
+        """What a step does: a fusion step, with or without the critic, or a meta step of one or the other kind."""
         if position >= 0:
-            return "fusion"
+            return "settled" if epoch >= self.options.epochs - self.options.settle else "fusion"
         return "image" if epoch < self.options.warmup + self.options.image_epochs else self.options.hypergradient
 
     def step(self, index: int) -> Terms:
         epoch, position = self._locate(index)
         plan = self._epoch_plan(epoch)
-        factor = self._decay(index, epoch)
+        rates = self._decay(index, epoch)
         kind = self._kind(epoch, position)
         tables = (plan.mtr, plan.mts) if position < 0 else (plan.ftr,)
         rows = tuple(self.processes.share(table[position]) for table in tables)
         noise = self._noise(index)
         captured = self._captured.get(kind)
         if captured is None:
-            return self._work(kind, rows, factor, noise)
-        self._factor.fill_(factor)
+            return self._work(kind, rows, rates, noise)
+        for held, rate in zip(self._rates, rates, strict=True):
+            held.fill_(rate)
         return captured(*rows) if noise is None else captured(*rows, noise(self._like()))
 
-    def _work(self, kind: _Kind, rows: tuple[Tensor, ...], factor: float | Tensor, noise: Noise | None) -> Terms:
+    def _work(self, kind: _Kind, rows: tuple[Tensor, ...], rates: _Rates, noise: Noise | None) -> Terms:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            if kind == "fusion":
-                return self._fusion_step(rows[0], factor, noise)
-            return self._meta_step(kind, rows[0], rows[1], factor, noise)
+            if kind in ("fusion", "settled"):
+                return self._fusion_step(kind, rows[0], rates, noise)
+            return self._meta_step(kind, rows[0], rows[1], rates, noise)
 
     def _captured_work(self, kind: _Kind, *inputs: Tensor) -> dict[str, Tensor]:
-        rows, drawn = (inputs[:1], inputs[1:]) if kind == "fusion" else (inputs[:2], inputs[2:])
-        return dict(self._work(kind, rows, self._factor, (lambda _image: drawn[0]) if drawn else None))
+        rows, drawn = (inputs[:1], inputs[1:]) if kind in ("fusion", "settled") else (inputs[:2], inputs[2:])
+        return dict(self._work(kind, rows, self._rates, (lambda _image: drawn[0]) if drawn else None))
 
     def _like(self) -> Tensor:
         """An image of the shape of a batch's fused images."""
@@ -204,20 +215,19 @@ class BilevelTrainer(MetaTrainer):
     def _views(self, rows: Tensor) -> tuple[Batch, Batch]:
         fusion = self.fusion_view(rows)
         critic = self.critic_view(rows, fusion)
-        if not self.options.both_orders:
-            return fusion, critic
-        doubled = in_both_orders(fusion)
-        return doubled, doubled if critic is fusion else in_both_orders(critic)
+        doubled = self._ordered(fusion)
+        return doubled, doubled if critic is fusion else self._ordered(critic)
 
-    def _meta_step(
-        self, kind: _Kind, mtr_rows: Tensor, mts_rows: Tensor, factor: float | Tensor, noise: Noise | None
-    ) -> Terms:
+    def _ordered(self, batch: Batch) -> Batch:
+        return in_both_orders(batch) if self.options.both_orders else batch
+
+    def _meta_step(self, kind: _Kind, mtr_rows: Tensor, mts_rows: Tensor, rates: _Rates, noise: Noise | None) -> Terms:
         gradient = self._meta_gradient(kind, mtr_rows, mts_rows, noise)
         if self._learns:
-            self._rules["proposer"].update(gradient.proposer, factor)
+            self._rules["proposer"].update(gradient.proposer, rates[1])
         if self.options.scheme == "inner":
-            self._rules["fuser"].update(gradient.fuser, factor)
-            self._rules["critic"].update(gradient.critic, factor)
+            self._rules["fuser"].update(gradient.fuser, rates[0])
+            self._rules["critic"].update(gradient.critic, rates[1])
             self._update_average()
         return {"total": gradient.outer["total"], "outer": gradient.outer["total"], "inner": gradient.inner["total"]}
 
@@ -244,12 +254,15 @@ class BilevelTrainer(MetaTrainer):
             mean=self.processes.mean,
         )
 
-    def _fusion_step(self, rows: Tensor, factor: float | Tensor, noise: Noise | None) -> Terms:
-        batch, shown = self._views(rows)
+    def _fusion_step(self, kind: _Kind, rows: Tensor, rates: _Rates, noise: Noise | None) -> Terms:
+        if kind == "settled":
+            batch = shown = self._ordered(self.fusion_view(rows))
+        else:
+            batch, shown = self._views(rows)
         slopes, critic_slopes, terms = fusion_gradients(
             self._fuser,
             self._proposer,
-            self._critic,
+            None if kind == "settled" else self._critic,
             batch,
             shown=shown,
             heard=self.options.scheme in ("joint", "guided"),
@@ -257,8 +270,9 @@ class BilevelTrainer(MetaTrainer):
             at_once=self._at_once,
             mean=self.processes.mean,
         )
-        self._rules["fuser"].update(slopes, factor)
-        self._rules["critic"].update(critic_slopes, factor)
+        self._rules["fuser"].update(slopes, rates[0])
+        if kind != "settled":
+            self._rules["critic"].update(critic_slopes, rates[1])
         self._update_average()
         return terms
 
@@ -284,12 +298,12 @@ class BilevelTrainer(MetaTrainer):
             self._plan = epoch, EpochPlan(drawn.mtr.to(home), drawn.mts.to(home), drawn.ftr.to(home))
         return self._plan[1]
 
-    def _decay(self, index: int, epoch: int) -> float:
+    def _decay(self, index: int, epoch: int) -> tuple[float, float]:
+        """Of the fuser over the run, of the other two over the part of it in which they learn."""
         if self.options.decay == "cosine":
-            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * index / self.steps))
-        if self.options.decay == "step":
-            return float(0.1 ** (epoch // self.options.decay_epochs))
-        return 1.0
+            return _cosine(index / self.steps), _cosine(min(index / max(self._learning_steps, 1), 1.0))
+        rate = float(0.1 ** (epoch // self.options.decay_epochs)) if self.options.decay == "step" else 1.0
+        return rate, rate
 
     def _choose_method(self) -> Literal["forward", "double_backward"]:
         if self.options.method != "auto":
@@ -324,3 +338,8 @@ class BilevelTrainer(MetaTrainer):
                 for k in range(maps.shape[1]):
                     shown[f"{name}_{'abcdefgh'[k]}"] = maps[:, k : k + 1]
         return shown
+
+
+def _cosine(along: float) -> float:
+    """From 1 to a hundredth over half a wave."""
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along))

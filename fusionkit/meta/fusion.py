@@ -16,7 +16,7 @@ __all__ = ["fusion_gradients"]
 def fusion_gradients(
     fuser: Fuser,
     proposer: LossProposer,
-    critic: Critic,
+    critic: Critic | None,
     batch: Batch,
     *,
     shown: Batch | None = None,
@@ -30,7 +30,7 @@ def fusion_gradients(
     Args:
         fuser: F.
         proposer: P.
-        critic: R, or a downstream network.
+        critic: R, or a downstream network; None leaves it as it is.
         batch: what the fusion loss sees.
         shown: the same pairs as the critic sees them; None shows it ``batch`` itself.
         heard: whether the critic's loss moves the fuser, too.
@@ -56,6 +56,11 @@ def fusion_gradients(
             proposal = proposer(*part.sources)
         fused = fuser(*part.sources)
         loss = proposer.loss(proposal, fused, part.sources)
+        if critic is None:
+            slopes = {f"fuser.{n}": g for n, g in gradients_by_name(loss["total"], weights).items()}
+            found.add("slope", slopes, weight)
+            found.add("term", loss, weight)
+            continue
         if heard:
             image = fused if shown is batch else fuser(*judged_part.sources)
             judged = critic.loss(through(drawn, image), judged_part)

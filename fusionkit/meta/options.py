@@ -19,6 +19,8 @@ class BilevelOptions:
         epochs: L.
         warmup: epochs at the beginning that have no meta steps: a proposer that listens to an untrained critic
             learns its accidents. 0 is the paper's.
+        settle: epochs at the end that have no meta steps, either, and in which the critic rests: the fusion loss
+            stands, and the fuser has the time to follow it. 0 is the paper's.
         meta_steps: M, meta steps an epoch.
         fusion_steps: N, fusion steps an epoch.
         batch: pairs a batch.
@@ -47,7 +49,8 @@ class BilevelOptions:
         swap: swap the sources at random.
         both_orders: show every batch in both orders of the sources, which doubles it.
         average: decay of the running average of F's weights, which is what is written out; 0 turns it off.
-        decay: ``"none"``, ``"cosine"`` to a hundredth over the run, or ``"step"``: x0.1 every ``decay_epochs``.
+        decay: ``"none"``, ``"cosine"`` to a hundredth over the run (of proposer and critic, over their part of it), or
+            ``"step"``: x0.1 every ``decay_epochs``.
         decay_epochs: see ``decay``.
         at_once: samples that a pass takes at once, for critics whose loss is a mean over samples: fewer take less
             memory and stay in a processor's cache. 0 takes what suits the device, the whole batch on a GPU.
@@ -56,6 +59,7 @@ class BilevelOptions:
 
     epochs: int = 50
     warmup: int = 0
+    settle: int = 0
     meta_steps: int = 600
     fusion_steps: int = 1600
     batch: int = 4
@@ -94,7 +98,7 @@ def check_options(options: BilevelOptions) -> None:
     for name in ("epochs", "batch", "crop", "decay_epochs"):
         if getattr(options, name) < 1:
             raise UsageError(f"trainer.{name}={getattr(options, name)} must be at least 1")
-    for name in ("meta_steps", "fusion_steps", "warmup", "image_epochs", "at_once"):
+    for name in ("meta_steps", "fusion_steps", "warmup", "settle", "image_epochs", "at_once"):
         if getattr(options, name) < 0:
             raise UsageError(f"trainer.{name}={getattr(options, name)} must not be negative")
     for name in ("lr", "lr_critic", "lr_proposer", "eta", "proposer_eps"):
@@ -108,6 +112,13 @@ def check_options(options: BilevelOptions) -> None:
         raise UsageError(f"trainer.average={options.average} must lie in [0, 1)")
     if options.warmup >= options.epochs:
         raise UsageError(f"trainer.warmup={options.warmup} must be less than trainer.epochs={options.epochs}")
+    if options.warmup + options.settle >= options.epochs and options.settle:
+        raise UsageError(
+            f"trainer.settle={options.settle} leaves no epoch to learn in: with trainer.warmup={options.warmup} it "
+            f"must be less than {options.epochs - options.warmup}"
+        )
+    if options.settle and options.scheme != "meta":
+        raise UsageError(f"trainer.scheme={options.scheme} has no fusion loss that settles: set trainer.settle=0")
     if options.scheme == "inner" and options.warmup:
         raise UsageError("trainer.scheme=inner has no fusion steps to warm up with: set trainer.warmup=0")
     if options.scheme == "inner" and (options.hypergradient == "image" or options.image_epochs):

@@ -155,8 +155,8 @@ def test_no_step_makes_the_host_wait_for_the_device(name: str, monkeypatch: pyte
     before = trainer._proposer.head[0].weight.detach().clone()
     with NoWaiting():
         constant = None if noise is None else lambda _image: noise
-        trainer._work(trainer.options.hypergradient, tuple(rows), trainer_factor := torch.ones(()), constant)
-        trainer._work("fusion", (rows[0],), trainer_factor, constant)
+        trainer._work(trainer.options.hypergradient, tuple(rows), rates := (torch.ones(()), torch.ones(())), constant)
+        trainer._work("fusion", (rows[0],), rates, constant)
     assert not torch.equal(before, trainer._proposer.head[0].weight)
 
 

@@ -227,6 +227,50 @@ def test_a_start_in_image_space_is_that_of_an_image_space_run_and_then_the_exact
     assert _moved(_weights(imaged, "proposer"), _weights(exact, "proposer")) > 0
 
 
+def test_a_settled_loss_moves_the_fuser_alone_by_the_loss_that_was_learned() -> None:
+    trainer = _trainer("trainer.epochs=4", "trainer.settle=2", "trainer.warmup=1", "trainer.decay=cosine")
+    stages = [trainer.stage(index) for index in range(trainer.steps)]
+    assert stages == ["fusion"] * 3 + ["meta"] * 2 + ["fusion"] * 9
+    for index in range(8):
+        trainer.step(index)
+    before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "critic")}
+    batch = trainer.fusion_view(trainer._epoch_plan(2).ftr[0])
+    proposer, fuser = copy.deepcopy(trainer._proposer), copy.deepcopy(trainer._fuser)
+    expected = proposer.loss(proposer(*batch.sources), fuser(*batch.sources), batch.sources)
+    terms = trainer.step(8)
+    assert set(terms) == set(expected)
+    for name, value in terms.items():
+        assert float(value) == pytest.approx(expected[name].item(), rel=1e-5)
+    for index in range(9, trainer.steps):
+        trainer.step(index)
+    assert _moved(before["fuser"], _weights(trainer, "fuser")) > 0
+    for name in ("proposer", "critic"):
+        for key, value in _weights(trainer, name).items():
+            assert torch.equal(value, before[name][key]), f"{name}.{key} moved"
+
+
+def test_the_proposers_rate_ends_where_it_stops_learning_and_the_fusers_with_the_run() -> None:
+    trainer = _trainer("trainer.epochs=4", "trainer.settle=2", "trainer.decay=cosine")
+    learning = 2 * 5
+    fuser, others = zip(*(trainer._decay(index, 0) for index in (0, learning // 2, learning, 15, 16)), strict=True)
+    assert others == pytest.approx((1, 0.505, 0.01, 0.01, 0.01))
+    assert fuser[0] == 1
+    assert fuser[1] > 0.505
+    assert fuser[4] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["trainer.settle=3"], r"trainer\.settle=3 leaves no epoch to learn in"),
+        (["trainer.settle=1", "trainer.scheme=joint"], r"trainer\.scheme=joint has no fusion loss that settles"),
+    ],
+)
+def test_what_cannot_settle_is_refused(given: list[str], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        _trainer(*given)
+
+
 def test_inner_steps_alone_leave_no_room_for_the_image() -> None:
     with pytest.raises(UsageError, match=r"trainer\.image_epochs=0"):
         _trainer("trainer.scheme=inner", "trainer.image_epochs=1")
