@@ -34,7 +34,8 @@ def controls(schedule: Schedule) -> tuple[Variant, ...]:
         return {"meta_steps": max(round(recipe.meta_steps * share), 1)}
 
     trainer: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("adam", "F by Adam", {"fuser_update": "adam"}),
+        ("muon", "F by Muon", {"fuser_update": "muon"}),
+        ("settled", "F alone in the last third", {"settle": third}),
         ("clean", "R sees no noise", _CLEAN),
         ("fine", "fine noise alone", {"coarse_noise": 0.0}),
         ("coarse", "coarse noise alone", {"noise": 0.0}),
@@ -75,7 +76,8 @@ def recipe(study: Study, *, rows: Sequence[str], command: str) -> Report:
     cells = study.trained(variants)
     groups = study.compared([*RIVALS, *specs(cells)])
     metrics = columns(study)
-    panels = [_panel(group, variants, cells, metrics) for group in groups]
+    panels = [_panel("all test sets", groups, variants, cells, metrics)] if len(groups) > 1 else []
+    panels += [_panel(group[0].label, [group], variants, cells, metrics) for group in groups]
     facts, about = circumstances(study, cells, command)
     facts = [
         "Every row is the recipe with one choice made otherwise, everything else and the seeds the same.",
@@ -91,18 +93,24 @@ def recipe(study: Study, *, rows: Sequence[str], command: str) -> Report:
     )
 
 
-def _panel(group: Group, variants: Sequence[Variant], cells: Sequence[Cell], metrics: Sequence[str]) -> Panel:
-    lines = [measured_line(name, name, [group], metrics) for name in RIVALS]
+def _panel(
+    title: str,
+    groups: Sequence[Group],
+    variants: Sequence[Variant],
+    cells: Sequence[Cell],
+    metrics: Sequence[str],
+) -> Panel:
+    lines = [measured_line(name, name, groups, metrics) for name in RIVALS]
     lines += [
-        trained_line(variant.row, [cell for cell in cells if cell.variant == variant], [group], metrics)
+        trained_line(variant.row, [cell for cell in cells if cell.variant == variant], groups, metrics)
         for variant in variants
     ]
     settings = [f"{variant.row}: `{flat(variant.options)}`." for variant in variants if variant.options]
     return Panel(
-        title=group[0].label,
+        title=title,
         metrics=tuple(metrics),
         lines=tuple(lines),
-        notes=(f"M{counted([group])[1:]}.", *_verdicts(lines, metrics), *settings),
+        notes=(f"M{counted(groups)[1:]}.", *_verdicts(lines, metrics), *settings),
     )
 
 

@@ -126,8 +126,8 @@ class TDFusionTrainer(BilevelTrainer):
         },
     }
     preset_notes = {
-        "quick": "a short training on small images: T sees the fused image through noise, the inner step is on the image; "
-        "a quarter of an hour on a laptop",
+        "quick": "a short training on small images: T sees the fused image through noise, the inner step is on the "
+        "image; a quarter of an hour on a laptop",
         "paper": "the paper's schedule and updates: 50 epochs of 200 meta steps and one fusion step a pair",
         "public": "the authors' code: batches doubled by swapped sources, normalised outer update, step decay, "
         "w inside the square",
