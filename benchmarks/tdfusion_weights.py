@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--names", nargs="*", help="the pairs to show; the first ones if not given")
     parser.add_argument("--count", type=int, default=4, help="how many pairs")
     parser.add_argument("--width", type=int, default=WIDTH, help="of an image, in pixels, at most")
-    parser.add_argument("--out", type=Path, default=Path("weights.png"))
+    parser.add_argument("--out", type=Path, default=Path("weights.png"), help="a .png or .jpg file")
     options = parser.parse_args(arguments)
     task = catalogue.tasks.get(RunFolder.open(options.runs[0]).record.task)
     pairs = find_pairs(options.data, task, split=options.split, names=options.names)
@@ -97,7 +97,8 @@ def main(arguments: list[str] | None = None) -> None:
     for pair in list(pairs)[: options.count]:
         sources = [shrunk(luminance(read_image(file).tensor()), options.width) for file in pair.files]
         rows.append(row(sources, options.runs))
-    picture = cv2.imencode(".png", sheet(rows, heads(pairs, options.runs)))[1]
+    kind = ".jpg" if options.out.suffix.lower() in (".jpg", ".jpeg") else ".png"
+    picture = cv2.imencode(kind, sheet(rows, heads(pairs, options.runs)))[1]
     with written_aside(options.out) as aside:
         aside.write_bytes(picture.tobytes())
     print(options.out)

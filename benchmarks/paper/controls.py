@@ -17,6 +17,7 @@ RIVALS = ("average", "maximum")
 """What a training without any learned loss has to be measured against: it costs nothing."""
 
 _EXACT = {"hypergradient": "exact"}
+_LARGE = {"patch": 16, "coarse_noise": 0.2, "noise": 0.05}
 _CLEAN = {"noise": 0.0, "coarse_noise": 0.0}
 
 
@@ -39,6 +40,7 @@ def controls(schedule: Schedule) -> tuple[Variant, ...]:
         ("clean", "R sees no noise", _CLEAN),
         ("fine", "fine noise alone", {"coarse_noise": 0.0}),
         ("coarse", "coarse noise alone", {"noise": 0.0}),
+        ("patches", "patches x 4, coarse noise x 2, fine x 1/2", _LARGE),
         ("free", "no indifference", {"indifference": 0.0}),
         ("exact", "exact hypergradient", _EXACT),
         ("exact-clean", "exact hypergradient, no noise", _EXACT | _CLEAN),

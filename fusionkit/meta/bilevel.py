@@ -182,7 +182,7 @@ class BilevelTrainer(MetaTrainer):
         fine, coarse = self.options.noise, self.options.coarse_noise
         if fine == coarse == 0:
             return None
-        drawn = partial(channel_noise, fine=fine, coarse=coarse, seed=self.seed, step=index)
+        drawn = partial(channel_noise, fine=fine, coarse=coarse, patch=self.options.patch, seed=self.seed, step=index)
         if self.processes.count == 1:
             return drawn
 

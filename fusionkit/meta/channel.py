@@ -13,11 +13,11 @@ __all__ = ["Noise", "channel_noise", "through"]
 Noise = Callable[[Tensor], Tensor]
 """Gives the noise to add to a fused image."""
 
-_CELLS = (4, 8, 16)
-"""Sizes, in pixels, of the coarse noise's cells; one is drawn for each call."""
+_SIZES = (1, 2, 4)
+"""Sides of the coarse noise's patches over the smallest one's; each step has the next of them."""
 
 
-def channel_noise(like: Tensor, *, fine: float, coarse: float, seed: int, step: int) -> Tensor:
+def channel_noise(like: Tensor, *, fine: float, coarse: float, seed: int, step: int, patch: int = 4) -> Tensor:
     r"""Noise that stands between the fused image and a critic: a part for each pixel and a part for patches.
 
     .. math:: n = \sigma_f\,\epsilon + \sigma_c\,U_k(\epsilon'), \qquad \epsilon, \epsilon' \sim \mathcal N(0, 1)
@@ -33,6 +33,7 @@ def channel_noise(like: Tensor, *, fine: float, coarse: float, seed: int, step: 
         coarse: the same for patches.
         seed: of the run.
         step: number of the step: the same step of the same run draws the same noise.
+        patch: side of the smallest patches, in pixels; the others have twice and four times that.
     """
     generator = torch.Generator(like.device)
     generator.manual_seed((seed + 1) * 2_654_435_761 % 2**32 * 2**31 + step)
@@ -41,7 +42,7 @@ def channel_noise(like: Tensor, *, fine: float, coarse: float, seed: int, step: 
         noise = noise + fine * torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
     if coarse > 0:
         b, c, h, w = like.shape
-        cell = _CELLS[step % len(_CELLS)]
+        cell = patch * _SIZES[step % len(_SIZES)]
         field = torch.randn(
             (b, c, h // cell + 1, w // cell + 1), generator=generator, device=like.device, dtype=like.dtype
         )

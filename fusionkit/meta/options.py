@@ -32,6 +32,7 @@ class BilevelOptions:
         indifference: weight, in the outer loss, of how far the proposed maps lean to one source; 0 is the paper's.
         noise: standard deviation of the noise through which the critic sees the fused image; 0 is the paper's.
         coarse_noise: the same of noise that is constant over small patches.
+        patch: side of the smallest of those patches, in pixels; the others have twice and four times that.
         fuser_update: ``"adam"``, or ``"muon"``: orthogonalised momentum for the matrices, at 20 times ``lr``, and Adam
             for the other parameters.
         critic_update: the same of the critic.
@@ -71,6 +72,7 @@ class BilevelOptions:
     indifference: float = 0.0
     noise: float = 0.0
     coarse_noise: float = 0.0
+    patch: int = 4
     fuser_update: Literal["adam", "muon"] = "adam"
     critic_update: Literal["adam", "muon"] = "adam"
     proposer_update: UpdateRule = "adam"
@@ -95,7 +97,7 @@ def check_options(options: BilevelOptions) -> None:
     Raises:
         UsageError: naming the option and what it may be.
     """
-    for name in ("epochs", "batch", "crop", "decay_epochs"):
+    for name in ("epochs", "batch", "crop", "patch", "decay_epochs"):
         if getattr(options, name) < 1:
             raise UsageError(f"trainer.{name}={getattr(options, name)} must be at least 1")
     for name in ("meta_steps", "fusion_steps", "warmup", "settle", "image_epochs", "at_once"):

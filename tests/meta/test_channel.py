@@ -27,6 +27,16 @@ def test_coarse_noise_is_smooth_and_of_about_the_asked_deviation(step: int) -> N
     assert jump < 0.5 * float(noise.std())
 
 
+def test_patches_grow_with_their_smallest_side() -> None:
+    like = torch.zeros(8, 1, 96, 96, dtype=torch.float64)
+    jumps = []
+    for patch in (2, 4, 8, 16):
+        noise = channel_noise(like, fine=0, coarse=0.1, seed=0, step=0, patch=patch)
+        jumps.append(float((noise[..., 1:] - noise[..., :-1]).std() / noise.std()))
+    # The step from pixel to pixel is that of a smooth field: inverse to the patches' side.
+    assert all(1.7 < before / after < 2.4 for before, after in zip(jumps, jumps[1:], strict=False))
+
+
 def test_a_step_of_a_run_has_its_own_noise() -> None:
     assert torch.equal(_noise(0.1, 0.1, seed=3, step=5), _noise(0.1, 0.1, seed=3, step=5))
     assert not torch.equal(_noise(0.1, 0.1, seed=3, step=5), _noise(0.1, 0.1, seed=3, step=8))
