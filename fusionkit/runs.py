@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fusionkit.claims import claimed
 from fusionkit.errors import DataError, UsageError
 from fusionkit.files import write_text, written_aside
 
@@ -100,6 +102,18 @@ class RunFolder:
         if not (path / RECORD).is_file():
             raise DataError(f"{path}: is not a run folder (no {RECORD} in it)")
         return cls(path)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training this run while the block runs.
+
+        Raises:
+            UsageError: another process is training it.
+        """
+        with claimed(self.path / RECORD, wait=False) as ours:
+            if not ours:
+                raise UsageError(f"{self.path}: another process is training it: wait for it, or choose another --out")
+            yield
 
     @property
     def record(self) -> RunRecord:

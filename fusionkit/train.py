@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
@@ -162,12 +162,14 @@ def _run(
     log_every: int = 10,
     checkpoint_seconds: float = 60.0,
 ) -> None:
-    try:
-        _take_steps(folder, record, trainer, processes, report, log_every, checkpoint_seconds)
-    except LostProcessError as error:
-        raise LostProcessError(f"{error}; go on, with as many as there are, by: train --resume {folder.path}") from None
-    if processes.first:
-        _finish(folder, record, trainer)
+    with folder.held() if processes.first else nullcontext():
+        try:
+            _take_steps(folder, record, trainer, processes, report, log_every, checkpoint_seconds)
+        except LostProcessError as error:
+            how = f"go on, with as many as there are, by: train --resume {folder.path}"
+            raise LostProcessError(f"{error}; {how}") from None
+        if processes.first:
+            _finish(folder, record, trainer)
 
 
 def _take_steps(

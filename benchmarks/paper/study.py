@@ -14,6 +14,7 @@ from benchmarks.paper.schedules import TRAINER, Schedule, merged
 from benchmarks.paper.variants import Variant
 from fusionkit.bench.benchmark import BenchRequest, run_bench
 from fusionkit.bench.records import Record
+from fusionkit.claims import claimed
 from fusionkit.data.pairs import find_pairs
 from fusionkit.data.pairset import PairSet
 from fusionkit.errors import DivergedError, UsageError
@@ -97,11 +98,22 @@ class Study:
     def trained(self, variants: Sequence[Variant]) -> list[Cell]:
         """Every variant under every seed, trained; those that are done already are left as they are.
 
+        Another command with the same folder takes part: each does what the other does not.
+
         Raises:
             UsageError: a folder of the study holds another run.
         """
         asked = [(variant, seed) for variant in variants for seed in self.seeds]
-        return [self._cell(variant, seed, f"{k + 1} of {len(asked)}") for k, (variant, seed) in enumerate(asked)]
+        cells: dict[int, Cell] = {}
+        for wait in (False, True):
+            for k, (variant, seed) in enumerate(asked):
+                if k in cells:
+                    continue
+                claim = self.out / "claims" / f"{self._path(variant, seed).parent.name}-{variant.key}-{seed}"
+                with claimed(claim, wait=wait) as ours:
+                    if ours:
+                        cells[k] = self._cell(variant, seed, f"{k + 1} of {len(asked)}")
+        return [cells[k] for k in range(len(asked))]
 
     def compared(self, fusers: Sequence[str]) -> tuple[tuple[Record, ...], ...]:
         """The records of these fusers (as ``fusionkit bench --fuser`` takes them) on every test set."""
@@ -122,9 +134,13 @@ class Study:
         place = self.out / "bench" / (f"{name}-stretch-{self.stretch}" if self.stretch else name)
         return run_bench(request, place, report=self._bench_report(), say=self.say).records
 
+    def _path(self, variant: Variant, seed: int) -> Path:
+        assert self.schedule is not None
+        return self.out / "runs" / f"{self.task}-{self.schedule.name}" / f"{variant.key}-{seed}"
+
     def _cell(self, variant: Variant, seed: int, place: str) -> Cell:
         assert self.schedule is not None
-        path = self.out / "runs" / f"{self.task}-{self.schedule.name}" / f"{variant.key}-{seed}"
+        path = self._path(variant, seed)
         request = TrainRequest(
             method=TRAINER,
             task=self.task,

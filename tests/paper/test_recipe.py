@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from benchmarks.paper.__main__ import main
 from benchmarks.paper.controls import RECIPE, controls
 from benchmarks.paper.schedules import merged, parse_schedule, trainer_options
+from benchmarks.paper.study import Study
 from fusionkit.bench.records import read_records
-from fusionkit.config import resolve
+from fusionkit.claims import claimed
+from fusionkit.config import parse_assignments, resolve
 from fusionkit.meta.options import check_options
 from fusionkit.plugins import catalogue
 
@@ -77,6 +80,34 @@ def test_rows_are_means_and_spreads_over_seeds_beside_fusers_that_cost_nothing(
         assert lines[row]["values"]["SCD"] == pytest.approx(statistics.fmean(each))
         assert lines[row]["spread"]["SCD"] == pytest.approx(statistics.stdev(each))
     assert lines["average"]["spread"] == {}
+
+
+def test_a_cell_that_another_command_is_at_comes_last(out: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    held = claimed(tmp_path / "claims" / f"mif-{parse_schedule(SCHEDULE).name}-full-0", wait=False)
+
+    def say(line: str) -> None:
+        said.append(line)
+        if "swap-0" in line:
+            # The other command is done with it.
+            held.__exit__(None, None, None)
+
+    study = Study(
+        task="mif",
+        schedule=parse_schedule(SCHEDULE),
+        train="sample",
+        data=("sample",),
+        out=tmp_path,
+        options=parse_assignments([word for word in SMALL if word != "--set"] + ["trainer.crop=16", "trainer.batch=2"]),
+        device="cpu",
+        say=say,
+        progress=lambda: nullcontext(),
+    )
+    chosen = [variant for variant in controls(parse_schedule(SCHEDULE)) if variant.key in ("full", "swap")]
+    assert held.__enter__()
+    cells = study.trained(chosen)
+    assert [cell.variant.key for cell in cells] == ["full", "swap"]
+    assert [line.rpartition("/")[2] for line in said] == ["swap-0", "full-0"]
 
 
 def test_what_differs_from_the_recipe_differs_by_two_standard_errors(panel: dict[str, Any]) -> None:

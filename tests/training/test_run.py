@@ -151,6 +151,28 @@ def test_ctrl_c_writes_a_checkpoint_says_how_to_go_on_and_exits_130(tmp_path: Pa
     assert RunFolder.open(out).load_checkpoint() is not None
 
 
+def test_a_run_that_is_being_trained_is_not_trained_by_another_as_well(tmp_path: Path) -> None:
+    """Both would write one log and one checkpoint."""
+    tries: list[str] = []
+
+    def report(_done: int, _steps: int, _losses: object) -> None:
+        found = subprocess.run(
+            [sys.executable, "-m", "fusionkit", "train", "--resume", str(tmp_path / "run")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        tries.append(f"{found.returncode} {found.stderr.strip().splitlines()[-1]}")
+
+    folder = start(_request(), tmp_path / "run", report=report, log_every=15)
+    assert len(tries) == 2
+    assert set(tries) == {
+        f"2 error: {folder.path}: another process is training it: wait for it, or choose another --out"
+    }
+    assert [row["step"] for row in folder.metrics()] == [15, 30]
+    assert folder.model.is_file()
+
+
 def test_another_seed_gives_another_run(whole: RunFolder, tmp_path: Path) -> None:
     other = start(_request(preset="quick", seed=1), tmp_path / "other")
     first, second = load_file(whole.model), load_file(other.model)

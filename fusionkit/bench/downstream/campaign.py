@@ -12,7 +12,6 @@ import torch
 
 from fusionkit.bench.benchmark import NO_FUSER
 from fusionkit.bench.door import Failed
-from fusionkit.bench.downstream.claims import claimed
 from fusionkit.bench.downstream.evaluation import require_torchmetrics
 from fusionkit.bench.downstream.images import Split
 from fusionkit.bench.downstream.protocol import resolve_protocol, split_assignments
@@ -20,6 +19,7 @@ from fusionkit.bench.downstream.records import COLUMNS, DownstreamRecord
 from fusionkit.bench.downstream.unit import Course, Entrant, Told, Unit
 from fusionkit.bench.methods import Contender, FuserSpec, ResultsSpec, check_names, contend, parse_fuser, parse_results
 from fusionkit.bench.shards import Shard, shard_from
+from fusionkit.claims import claimed
 from fusionkit.combine import Stretch
 from fusionkit.config import resolve
 from fusionkit.contracts import Downstream

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusionkit.bench.door import Failed
-from fusionkit.bench.downstream.claims import claimed
 from fusionkit.bench.downstream.records import DOWNSTREAM, SplitNote
 from fusionkit.bench.fusing import PairFuser
 from fusionkit.bench.methods import Contender, ResultsSpec
 from fusionkit.bench.records import file_name
+from fusionkit.claims import claimed
 from fusionkit.data.folders import image_files
 from fusionkit.data.pairset import Pair, PairSet, file_digest, in_threads
 

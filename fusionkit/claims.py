@@ -1,4 +1,4 @@
-"""Who does what, where several processes bench into one folder: a locked file a piece of work.
+"""Who does what, where several processes work in one folder: a locked file a piece of work.
 
 The system gives a lock back when its holder ends, however it ends: a killed process leaves nothing to clean up.
 """
