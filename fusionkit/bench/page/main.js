@@ -31,7 +31,7 @@ function showTable(number) {
       el('p', { class: 'eyebrow' }, table.title), el('h1', {}, table.label),
       el('ul', { class: 'chips' }, facts.map(fact => el('li', {}, fact))),
       table.notes.length ? el('ul', { class: 'notes' }, table.notes.map(note => el('li', {}, note))) : null),
-    ...(scored ? [leaderboard(table, openMean)] : []),
+    ...(scored ? [leaderboard(table, used, openMean)] : []),
     ...used.map((found, k) => downstreamSection(found, table, k)),
     ...(scored ? [el('div', { class: 'pair' }, plotSection(table), winsSection(table)), gallerySection(number, table, openImage)] : []),
     el('section', { class: 'quiet small sources' }, table.citations.map(text => el('p', {}, `Data: ${text}`)), table.licences.map(text => el('p', {}, `Licence of the data: ${text}`))));

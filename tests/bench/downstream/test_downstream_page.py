@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,12 @@ from downstreamrecords import keep, record, street
 
 from fusionkit.bench.downstream.pictures import Pictures, matched
 from fusionkit.bench.downstream.records import PredictedBox, Prediction
+from fusionkit.bench.records import write_record
 from fusionkit.bench.report import load_results, write_board
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from boardrecords import record as quality
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser", "chrome"))), None)
 FOUND, WRONG, MISSED = (47, 191, 113), (228, 87, 46), (244, 180, 0)
@@ -113,19 +119,46 @@ def test_the_board_has_the_tables_without_a_bench_of_quality(tmp_path: Path) -> 
         assert (tmp_path / f"downstream{suffix}").is_file()
 
 
+def document_of(page: Path, profile: Path) -> str:
+    """What a browser makes of a page; it fails where the page's policy or script does."""
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
+    command += ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=4000"]
+    command += [f"--user-data-dir={profile}", "--enable-logging=stderr", "--dump-dom", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "Content Security Policy" not in done.stderr
+    assert "Uncaught" not in done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(BROWSER is None, reason="put chromium or google-chrome on PATH to run this test")
+def test_the_scores_are_columns_of_the_leaderboard_that_do_not_count_for_the_rank(tmp_path: Path) -> None:
+    out = tmp_path / "board"
+    for place, name in enumerate(("a", "b", "c")):
+        write_record(out, quality(name, {"EN": [1.0 + place, 2.0 + place], "SD": [3.0, 4.0]}, dataset="streets"))
+    images = (street(out, "n0"),)
+    keep(out, *(record(name, s, v + s / 50, images=images) for name, v in (("a", 0.5), ("b", 0.25)) for s in (0, 1)))
+    document = document_of(write_board(out).page, tmp_path / "profile")
+    table = document.partition('id="leaderboard-title"')[2].partition("</table>")[0]
+    heads = re.findall(r'data-key="([^"]+)"', table)
+    assert heads[2:7] == ["EN", "SD", "use 0 mAP50-95", "use 0 mAP50", "use 0 mAP75"]
+    rows = {
+        re.search(r'class="name"[^>]*>(.*?)</span>', row)[1]: re.findall(r"<td[^>]*>(.*?)</td>", row)  # type: ignore[index]
+        for row in table.partition("<tbody>")[2].split("<tr")[1:]
+    }
+    assert list(rows) == ["c", "b", "a"], "the rank is by fusion quality"
+    text = {name: [re.sub(r"<[^>]+>", " ", cell).split() for cell in cells[3:6]] for name, cells in rows.items()}
+    assert text["a"] == [["51.0", "±", "1.4"]] * 3
+    assert text["b"] == [["26.0", "±", "1.4"]] * 3
+    assert [cell[0] for cell in text["c"]] == ["–"] * 3
+
+
 @pytest.mark.skipif(BROWSER is None, reason="put chromium or google-chrome on PATH to run this test")
 def test_a_browser_shows_scores_and_predictions_under_the_pages_policy(tmp_path: Path) -> None:
     out = tmp_path / "board"
     images = tuple(street(out, f"n{k:02}") for k in range(12))
     keep(out, *(record(name, s, v + s / 50, images=images) for name, v in (("a", 0.5), ("<b>", 0.25)) for s in (0, 1)))
     page = write_board(out).page
-    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
-    command += ["--disable-background-networking", "--disable-component-update", "--virtual-time-budget=4000"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "Content Security Policy" not in done.stderr
-    assert "Uncaught" not in done.stderr
-    document = done.stdout
+    document = document_of(page, tmp_path / "profile")
     assert "Downstream: detection by toy" in document
     assert ">51.0</span>" in document
     assert "± 1.4" in document
