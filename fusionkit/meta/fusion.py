@@ -56,25 +56,24 @@ def fusion_gradients(
             proposal = proposer(*part.sources)
         fused = fuser(*part.sources)
         loss = proposer.loss(proposal, fused, part.sources)
-        if critic is None:
-            slopes = {f"fuser.{n}": g for n, g in gradients_by_name(loss["total"], weights).items()}
-            found.add("slope", slopes, weight)
-            found.add("term", loss, weight)
-            continue
-        if heard:
+        terms = dict(loss)
+        if heard and critic is not None:
             image = fused if shown is batch else fuser(*judged_part.sources)
             judged = critic.loss(through(drawn, image), judged_part)
             both = {f"fuser.{name}": p for name, p in weights.items()}
             both |= {f"critic.{name}": p for name, p in critic.named_parameters()}
             slopes = gradients_by_name(loss["total"] + judged["total"], both)
+            terms["critic"] = judged["total"]
         else:
             slopes = {f"fuser.{n}": g for n, g in gradients_by_name(loss["total"], weights).items()}
+        if critic is not None and not heard:
             seen = fused.detach() if shown is batch else _fused(fuser, judged_part)
             judged, critic_slopes = critic_gradients(critic, through(drawn, seen), judged_part)
             slopes |= {f"critic.{name}": slope for name, slope in critic_slopes.items()}
+            terms["critic"] = judged["total"]
         found.add("slope", slopes, weight)
-        found.add("term", {**loss, "critic": judged["total"]}, weight)
-        del fused, loss, judged
+        found.add("term", terms, weight)
+        del fused, loss, terms
     slopes = under(mean(found.of("slope")), "slope.")
     return under(slopes, "fuser."), under(slopes, "critic."), under(found.of("term"), "term.")
 
