@@ -163,6 +163,14 @@ class LossProposer(nn.Module, ABC):
     def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
         """The fusion loss L_f of ``fused`` ``(B, C, H, W)`` under ``proposal``, averaged over the batch."""
 
+    def minimiser(self, proposal: Proposal, sources: Sequence[Tensor]) -> Tensor | None:
+        """The image for which :meth:`loss` is smallest, differentiable in ``proposal``, where there is a formula.
+
+        Returns:
+            ``(B, C, H, W)`` in [0, 1]; None where the minimum has no closed form.
+        """
+        return None
+
 
 class Critic(nn.Module, ABC):
     """Judges a fused image by what it is good for: the outer loss of the meta-gradient.

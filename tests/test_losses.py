@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from fusionkit.losses import image_gradient, reconstruction_loss, sobel, weighted_fusion_loss
+from fusionkit.losses import (
+    image_gradient,
+    reconstruction_loss,
+    sobel,
+    weighted_fusion_loss,
+    weighted_fusion_minimiser,
+)
 
 
 def _sobel_by_hand(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -88,3 +94,57 @@ def test_the_signed_gradient_tells_an_edge_from_its_mirror() -> None:
     inside = (..., slice(1, -1), slice(1, -1))
     assert not torch.allclose(image_gradient(edge, "signed")[inside], image_gradient(mirrored, "signed")[inside])
     assert torch.allclose(image_gradient(edge, "magnitude")[inside], image_gradient(mirrored, "magnitude")[inside])
+
+
+def _mirrored_sobel_matrices(height: int, width: int) -> list[np.ndarray]:
+    """The two responses as matrices on the pixels of an image that goes on as its mirror image; by OpenCV."""
+    columns = []
+    for pixel in np.eye(height * width).reshape(-1, height, width):
+        columns.append([
+            cv2.Sobel(pixel, cv2.CV_64F, dx, dy, ksize=3, borderType=cv2.BORDER_REFLECT).ravel()
+            for dx, dy in ((1, 0), (0, 1))
+        ])
+    return [np.array([column[k] for column in columns]).T for k in range(2)]
+
+
+@pytest.mark.parametrize(("height", "width", "alpha"), [(7, 9, 1.0), (6, 5, 0.3), (1, 4, 2.0), (8, 1, 1.0)])
+def test_the_minimiser_is_the_solution_of_the_normal_equations(height: int, width: int, alpha: float) -> None:
+    a, b, w, v = _images(2, 1, height, width, count=4)
+    weights, slopes = torch.cat((w, 1 - w), 1), torch.cat((v, 1 - v), 1)
+    found = weighted_fusion_minimiser((a, b), weights, slopes, alpha=alpha)
+    matrices = _mirrored_sobel_matrices(height, width)
+    left = np.eye(height * width) + alpha * sum(m.T @ m for m in matrices)
+    for n in range(2):
+        right = np.zeros(height * width)
+        for k, source in enumerate((a, b)):
+            s = source[n, 0].numpy().ravel()
+            right += weights[n, k].numpy().ravel() * s
+            right += alpha * sum(m.T @ (slopes[n, k].numpy().ravel() * (m @ s)) for m in matrices)
+        np.testing.assert_allclose(found[n, 0].numpy().ravel(), np.linalg.solve(left, right), atol=1e-10)
+
+
+def test_the_fusion_loss_has_no_slope_at_its_minimiser() -> None:
+    a, b, w, v = _images(1, 1, 24, 20, count=4)
+    weights, slopes = torch.cat((w, 1 - w), 1), torch.cat((v, 1 - v), 1)
+    image = weighted_fusion_minimiser((a, b), weights, slopes).requires_grad_()
+    (slope,) = torch.autograd.grad(weighted_fusion_loss(image, (a, b), weights, slopes)["total"], image)
+    # At the border the loss continues the images by zeros.
+    assert slope[..., 2:-2, 2:-2].abs().max() < 1e-12
+    assert slope.abs().max() > 1e-6
+
+
+def test_the_minimiser_is_differentiated_in_the_weights() -> None:
+    a, b, w, v = _images(1, 1, 5, 6, count=4)
+
+    def solve(w: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return weighted_fusion_minimiser((a, b), torch.cat((w, 1 - w), 1), torch.cat((v, 1 - v), 1))
+
+    assert torch.autograd.gradcheck(solve, (w.requires_grad_(), v.requires_grad_()))
+
+
+def test_where_both_weights_choose_one_source_the_minimiser_is_that_source() -> None:
+    a, b = _images(1, 1, 11, 8, count=2)
+    first = torch.stack((torch.ones(11, 8), torch.zeros(11, 8))).double()[None]
+    torch.testing.assert_close(weighted_fusion_minimiser((a, b), first, first), a)
+    low = first.bfloat16()
+    assert weighted_fusion_minimiser((a.bfloat16(), b.bfloat16()), low, low).dtype == torch.float32

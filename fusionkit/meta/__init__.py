@@ -9,6 +9,7 @@ from fusionkit.meta.hypergradient import (
     evidence,
     image_meta_gradient,
     meta_gradient,
+    optimum_meta_gradient,
     supports_forward_mode,
 )
 from fusionkit.meta.options import BilevelOptions
@@ -21,5 +22,6 @@ __all__ = [
     "evidence",
     "image_meta_gradient",
     "meta_gradient",
+    "optimum_meta_gradient",
     "supports_forward_mode",
 ]

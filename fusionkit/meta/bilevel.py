@@ -19,13 +19,19 @@ from fusionkit.meta.averaging import RunningAverage
 from fusionkit.meta.capture import CapturedStep, CudaRecorder, Recorder
 from fusionkit.meta.channel import Noise, channel_noise
 from fusionkit.meta.fusion import fusion_gradients
-from fusionkit.meta.hypergradient import MetaGradient, image_meta_gradient, meta_gradient, supports_forward_mode
+from fusionkit.meta.hypergradient import (
+    MetaGradient,
+    image_meta_gradient,
+    meta_gradient,
+    optimum_meta_gradient,
+    supports_forward_mode,
+)
 from fusionkit.meta.optimisers import GradientRule, make_rule
 from fusionkit.meta.options import BilevelOptions, check_options
 from fusionkit.meta.shares import under
 from fusionkit.meta.views import in_both_orders
 
-_Kind = Literal["fusion", "settled", "image", "exact"]
+_Kind = Literal["fusion", "settled", "image", "exact", "optimum"]
 
 _Rates = tuple[float, float] | tuple[Tensor, Tensor]
 """Factors of the learning rates: the fuser's, and that of the other two. Tensors where steps are captured."""
@@ -79,6 +85,8 @@ class BilevelTrainer(MetaTrainer):
         self.meta_steps = options.meta_steps if self._learns or options.scheme == "inner" else 0
         self.fusion_steps = options.fusion_steps if options.scheme != "inner" else 0
         lr = options.lr
+        # There R learns with P, on what the loss asks for, and the fusion steps are F's alone.
+        self._at_optimum = self._learns and options.hypergradient == "optimum"
         # The inner step's size: of weights as of an optimiser's, of pixels as far as the gradient says.
         self._eta = {"exact": options.eta or lr, "image": options.eta or 1.0}
         self._rules: dict[str, GradientRule] = {
@@ -89,6 +97,11 @@ class BilevelTrainer(MetaTrainer):
             ),
         }
         self._method = self._choose_method()
+        if self._at_optimum and proposer.minimiser(proposer(*self._tiny()), self._tiny()) is None:
+            raise UsageError(
+                f"{type(proposer).__name__}'s fusion loss, with these options, has no minimiser in closed form: set "
+                "trainer.hypergradient=image or exact"
+            )
         self._plan: tuple[int, EpochPlan] | None = None
         self._captured: dict[str, CapturedStep] = {}
         if device.type == "cuda" and options.capture and store.home == device:
@@ -143,9 +156,10 @@ class BilevelTrainer(MetaTrainer):
         return "meta" if self._locate(index)[1] < 0 else "fusion"
 
     def _kind(self, epoch: int, position: int) -> _Kind:
-        """What a step does: a fusion step, with or without the critic, or a meta step of one or the other kind."""
+        """What a step does: a fusion step, with or without the critic, or a meta step of one of the kinds."""
         if position >= 0:
-            return "settled" if epoch >= self.options.epochs - self.options.settle else "fusion"
+            alone = self._at_optimum or epoch >= self.options.epochs - self.options.settle
+            return "settled" if alone else "fusion"
         return "image" if epoch < self.options.warmup + self.options.image_epochs else self.options.hypergradient
 
     def step(self, index: int) -> Terms:
@@ -227,14 +241,19 @@ class BilevelTrainer(MetaTrainer):
             self._rules["proposer"].update(gradient.proposer, rates[1])
         if self.options.scheme == "inner":
             self._rules["fuser"].update(gradient.fuser, rates[0])
-            self._rules["critic"].update(gradient.critic, rates[1])
             self._update_average()
+        if self.options.scheme == "inner" or kind == "optimum":
+            self._rules["critic"].update(gradient.critic, rates[1])
         return {"total": gradient.outer["total"], "outer": gradient.outer["total"], "inner": gradient.inner["total"]}
 
     def _meta_gradient(self, kind: _Kind, mtr_rows: Tensor, mts_rows: Tensor, noise: Noise | None) -> MetaGradient:
         indifference, eta = self.options.indifference, self._eta["image" if kind == "image" else "exact"]
         networks = self._fuser, self._proposer, self._critic
         mts = self._views(mts_rows)[1]
+        if kind == "optimum":
+            return optimum_meta_gradient(
+                self._proposer, self._critic, mts, indifference=indifference, noise=noise, mean=self.processes.mean
+            )
         if kind == "image":
             return image_meta_gradient(
                 *networks, mts, eta=eta, indifference=indifference, noise=noise, mean=self.processes.mean
@@ -308,9 +327,11 @@ class BilevelTrainer(MetaTrainer):
     def _choose_method(self) -> Literal["forward", "double_backward"]:
         if self.options.method != "auto":
             return self.options.method
-        channels = self.store.channels
-        tiny = [torch.rand(1, channels, 8, 8, device=self.device) for _ in self.store.task.sources]
-        return "forward" if supports_forward_mode(self._fuser, tiny) else "double_backward"
+        return "forward" if supports_forward_mode(self._fuser, self._tiny()) else "double_backward"
+
+    def _tiny(self) -> list[Tensor]:
+        """A small pair, to try on it what the networks can do."""
+        return [torch.full((1, self.store.channels, 8, 8), 0.5, device=self.device) for _ in self.store.task.sources]
 
     def fuser(self) -> Fuser:
         return self._fuser if self.average is None else self.average.module  # type: ignore[return-value]

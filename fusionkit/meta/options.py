@@ -39,7 +39,8 @@ class BilevelOptions:
         proposer_update: ``"adam"``, ``"muon"``, ``"normalized"`` (``lr g / max|g|``, TDFusion's public rule) or
             ``"sgd"``.
         proposer_eps: eps of the proposer's Adam: the exact hypergradient carries a factor eta and is minute.
-        hypergradient: ``"exact"`` through F', or ``"image"``: the inner step taken on the fused image.
+        hypergradient: ``"exact"`` through F'; ``"image"``: the inner step taken on the fused image; ``"optimum"``: the
+            outer loss measured, and the critic trained, on the image that minimises the fusion loss.
         image_epochs: epochs after the warm-up whose inner step is on the image all the same: a start for ``"exact"``.
         method: how the exact one is computed: ``"forward"``, ``"double_backward"``, or ``"auto"``, forward wherever
             the fuser has forward-mode derivatives.
@@ -77,7 +78,7 @@ class BilevelOptions:
     critic_update: Literal["adam", "muon"] = "adam"
     proposer_update: UpdateRule = "adam"
     proposer_eps: float = 1e-10
-    hypergradient: Literal["exact", "image"] = "exact"
+    hypergradient: Literal["exact", "image", "optimum"] = "exact"
     image_epochs: int = 0
     method: Literal["auto", "forward", "double_backward"] = "auto"
     scheme: Literal["meta", "joint", "guided", "inner"] = "meta"
@@ -123,6 +124,13 @@ def check_options(options: BilevelOptions) -> None:
         raise UsageError(f"trainer.scheme={options.scheme} has no fusion loss that settles: set trainer.settle=0")
     if options.scheme == "inner" and options.warmup:
         raise UsageError("trainer.scheme=inner has no fusion steps to warm up with: set trainer.warmup=0")
+    if options.hypergradient == "optimum" and options.scheme not in ("meta", "joint"):
+        raise UsageError(f"trainer.hypergradient=optimum has no trainer.scheme={options.scheme}: set trainer.scheme=meta")
+    if options.hypergradient == "optimum" and (options.warmup or options.image_epochs):
+        raise UsageError(
+            "trainer.hypergradient=optimum teaches the critic in its meta steps: set trainer.warmup=0 and "
+            "trainer.image_epochs=0"
+        )
     if options.scheme == "inner" and (options.hypergradient == "image" or options.image_epochs):
         raise UsageError(
             "trainer.scheme=inner needs the inner steps of F and R: set trainer.hypergradient=exact and "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.contracts import LossProposer, Options, Proposal, Terms
-from fusionkit.losses import GradientForm, image_gradient, weighted_fusion_loss
+from fusionkit.losses import GradientForm, image_gradient, weighted_fusion_loss, weighted_fusion_minimiser
 from fusionkit_refusion.fuser import Encoder, check_heads
 from fusionkit_refusion.restormer import RestormerBlock
 
@@ -101,6 +101,13 @@ class ReFusionProposer(MapProposer):
         return weighted_fusion_loss(
             fused, sources, proposal["w"], proposal["v"], alpha=self.config.alpha, form=self.config.gradient
         )
+
+    def minimiser(self, proposal: Proposal, sources: Sequence[Tensor]) -> Tensor | None:
+        """Of eq. (1) over all images, then limited to [0, 1]; None for magnitudes, in which L_f is not quadratic."""
+        if self.config.gradient != "signed":
+            return None
+        image = weighted_fusion_minimiser(sources, proposal["w"], proposal["v"], alpha=self.config.alpha)
+        return image.clamp(0, 1)
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,7 @@ VARIANTS = {
     "normalised update, both orders, decay": {
         "proposer_update": "normalized", "both_orders": True, "decay": "cosine", "at_once": 2,
     },
+    "optimum": {"hypergradient": "optimum", "noise": 0.05, "coarse_noise": 0.1, "settle": 1, "decay": "cosine"},
     "Muon": {"fuser_update": "muon", "critic_update": "muon", "proposer_update": "muon"},
 }  # fmt: skip
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Critic, Fuser, LossProposer, Proposal, Terms
-from fusionkit.meta import image_meta_gradient, meta_gradient, supports_forward_mode
+from fusionkit.losses import weighted_fusion_minimiser
+from fusionkit.meta import image_meta_gradient, meta_gradient, optimum_meta_gradient, supports_forward_mode
 from fusionkit.meta.hypergradient import derivative_along, evidence, fused_tangent, leaning
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
 from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
@@ -203,6 +204,51 @@ def test_the_critic_sees_the_fused_image_through_the_noise(form: str) -> None:
         return float(found.outer["total"])
 
     assert outer(lambda fused: torch.full_like(fused, 0.25)) == pytest.approx(outer(None) + 0.25)
+
+
+def test_at_the_optimum_the_gradients_are_those_of_the_loss_of_the_minimiser_by_differences() -> None:
+    _, proposer, critic = _refusion()
+    batch, drawn = _batch(), 0.1 * torch.randn(2, 1, 12, 12, dtype=torch.float64)
+    found = optimum_meta_gradient(proposer, critic, batch, indifference=0.3, noise=lambda _: drawn)
+
+    def objective() -> float:
+        with torch.no_grad():
+            proposal = proposer(*batch.sources)
+            asked = weighted_fusion_minimiser(batch.sources, proposal["w"], proposal["v"]).clamp(0, 1)
+            outer = critic.loss(asked + drawn, batch)["total"]
+            return float(outer + 0.3 * leaning(proposal))
+
+    step = 1e-6
+    for network, slopes in ((proposer, found.proposer), (critic, found.critic)):
+        direction = {name: torch.randn_like(p) for name, p in network.named_parameters()}
+        along = []
+        for sign in (1, -1, -1, 1):
+            with torch.no_grad():
+                for name, p in network.named_parameters():
+                    p.add_(sign * step * direction[name])
+            along.append(objective())
+        expected = (along[0] - along[2]) / (2 * step)
+        assert sum(float((slopes[n] * d).sum()) for n, d in direction.items()) == pytest.approx(expected, rel=1e-5)
+    assert float(found.inner["total"]) > 0
+    assert found.fuser == {}
+
+
+def test_the_minimiser_lies_below_every_image_near_it_in_what_an_image_can_be() -> None:
+    _, proposer, _ = _refusion()
+    batch = _batch(size=20)
+    with torch.no_grad():
+        proposal = proposer(*batch.sources)
+        asked = proposer.minimiser(proposal, batch.sources)
+    assert asked is not None
+    assert 0 <= float(asked.min()) <= float(asked.max()) <= 1
+    low = float(proposer.loss(proposal, asked, batch.sources)["total"])
+    for source in (*batch.sources, sum(batch.sources) / 2, torch.rand_like(asked)):
+        assert low < float(proposer.loss(proposal, source, batch.sources)["total"])
+
+
+def test_a_loss_without_a_closed_form_has_no_optimum() -> None:
+    with pytest.raises(ValueError, match="Share's loss has no minimiser in closed form"):
+        optimum_meta_gradient(Share(), OnceOnly(), _batch(targets=True))
 
 
 def test_the_tangent_of_the_fused_image_is_its_directional_derivative() -> None:

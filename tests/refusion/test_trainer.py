@@ -197,6 +197,9 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
     [
         ("trainer.warmup=3", r"trainer\.warmup=3 must be less than trainer\.epochs=3"),
         ("trainer.scheme=inner trainer.hypergradient=image", r"set trainer\.hypergradient=exact"),
+        ("trainer.hypergradient=optimum trainer.warmup=1", r"set trainer\.warmup=0 and trainer\.image_epochs=0"),
+        ("trainer.hypergradient=optimum trainer.scheme=guided", r"no trainer\.scheme=guided: set trainer\.scheme=meta"),
+        ("trainer.hypergradient=optimum proposer.gradient=magnitude", r"ReFusionProposer's fusion loss, with these op"),
         ("trainer.fusion_steps=0", r"set trainer\.fusion_steps above 0"),
         ("trainer.lr=0.0", r"trainer\.lr=0\.0 must be a positive number"),
         ("trainer.average=1.0", r"trainer\.average=1\.0"),
@@ -247,6 +250,31 @@ def test_a_settled_loss_moves_the_fuser_alone_by_the_loss_that_was_learned() -> 
     for name in ("proposer", "critic"):
         for key, value in _weights(trainer, name).items():
             assert torch.equal(value, before[name][key]), f"{name}.{key} moved"
+
+
+def test_at_the_optimum_p_and_r_learn_together_and_f_alone() -> None:
+    trainer = _trainer("trainer.hypergradient=optimum", "trainer.epochs=2", "trainer.settle=1")
+    first = {name: _weights(trainer, name) for name in ("fuser", "proposer", "critic")}
+    meta = [index for index in range(trainer.steps) if trainer.stage(index) == "meta"]
+    for index in meta:
+        assert set(trainer.step(index)) == {"total", "outer", "inner"}
+    assert _moved(first["fuser"], _weights(trainer, "fuser")) == 0
+    learned = {name: _weights(trainer, name) for name in ("proposer", "critic")}
+    for name in learned:
+        assert _moved(first[name], learned[name]) > 0
+    for index in range(len(meta), trainer.steps):
+        trainer.step(index)
+    assert _moved(first["fuser"], _weights(trainer, "fuser")) > 0
+    for name, weights in learned.items():
+        assert _moved(weights, _weights(trainer, name)) == 0
+
+
+def test_equal_weights_leave_the_reconstructor_to_the_fusion_steps_whatever_the_hypergradient() -> None:
+    trainer = _trainer("trainer.hypergradient=optimum", "proposal=equal")
+    before = _weights(trainer, "critic")
+    trainer.step(0)
+    assert trainer.stage(0) == "fusion"
+    assert _moved(before, _weights(trainer, "critic")) > 0
 
 
 def test_the_proposers_rate_ends_where_it_stops_learning_and_the_fusers_with_the_run() -> None:

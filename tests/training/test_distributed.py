@@ -29,6 +29,7 @@ OPTIONS = {
 FORMS = {
     "exact": {"hypergradient": "exact", "noise": 0.05, "coarse_noise": 0.05},
     "image": {"hypergradient": "image", "noise": 0.05, "both_orders": True, "average": 0.9},
+    "optimum": {"hypergradient": "optimum", "noise": 0.05, "coarse_noise": 0.05, "indifference": 0.1},
 }
 
 
