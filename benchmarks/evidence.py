@@ -42,7 +42,7 @@ def agreement(critic: ReFusionReconstructor, held: list[Batch], noise: Noise | N
     for batch in held:
         a, b = batch.sources
         average = ((a + b) / 2).requires_grad_()
-        (tangent,) = torch.autograd.grad(critic.loss(through(noise, average), batch)["total"], average)
+        (tangent,) = torch.autograd.grad(critic.loss(through(noise, average, batch), batch)["total"], average)
         told = evidence(proposer, proposer(a, b), average.detach(), tangent, batch.sources)
         there = edges(a) + edges(b) > 0.2
         stronger = (4 * (edges(a) - edges(b))).tanh()[there]
@@ -76,9 +76,10 @@ def main(data: str, task: str, deviation: float, steps: int, threads: int) -> No
         told = []
         for step, rows in enumerate(plan, 1):
             batch = stores["train"].crops(rows, 64)
-            noise = partial(channel_noise, fine=sigma, coarse=sigma, seed=0, step=step) if sigma else None
+            drawn = channel_noise(batch.sources[0], fine=sigma, coarse=sigma, seed=0, step=step)
+            noise = (lambda _image, _sources, drawn=drawn: drawn) if sigma else None
             optimiser.zero_grad()
-            critic.loss(through(noise, (batch.sources[0] + batch.sources[1]) / 2), batch)["total"].backward()
+            critic.loss(through(noise, (batch.sources[0] + batch.sources[1]) / 2, batch), batch)["total"].backward()
             optimiser.step()
             if step % SHOWN == 0:
                 w, v = agreement(critic, held, noise)

@@ -16,9 +16,9 @@ RECIPE = "the recipe"
 RIVALS = ("average", "maximum")
 """What a training without any learned loss has to be measured against: it costs nothing."""
 
-_EXACT = {"hypergradient": "exact"}
-_LARGE = {"patch": 16, "coarse_noise": 0.2, "noise": 0.05}
 _CLEAN = {"noise": 0.0, "coarse_noise": 0.0}
+_FULL_RANGE = {"noise_unit": "full", "noise": 0.1, "coarse_noise": 0.1}
+"""Noise of about what ``contrast`` gives a pair of middling contrast, the same for every pair."""
 
 
 def controls(schedule: Schedule) -> tuple[Variant, ...]:
@@ -35,32 +35,41 @@ def controls(schedule: Schedule) -> tuple[Variant, ...]:
         return {"meta_steps": max(round(recipe.meta_steps * share), 1)}
 
     trainer: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("muon", "F by Muon", {"fuser_update": "muon"}),
-        ("settled", "F alone in the last third", {"settle": third}),
+        ("adam", "F by Adam", {"fuser_update": "adam"}),
+        ("turns", "P and R go on to the end", {"settle": 0, "epochs": recipe.epochs - recipe.settle}),
+        ("image", "image-space hypergradient", {"hypergradient": "image"}),
+        ("exact", "exact hypergradient", {"hypergradient": "exact"}),
+        ("exact-clean", "exact hypergradient, no noise", {"hypergradient": "exact", **_CLEAN}),
+        (
+            "exact-normalized",
+            "exact, normalised outer steps",
+            {"hypergradient": "exact", "proposer_update": "normalized"},
+        ),
+        ("exact-raw", "exact, plain outer steps", {"hypergradient": "exact", "proposer_update": "sgd"}),
+        ("warmed", "exact after a start in image space", {"hypergradient": "exact", "image_epochs": third}),
+        ("normalized", "normalised outer steps", {"proposer_update": "normalized"}),
         ("clean", "R sees no noise", _CLEAN),
+        ("range", "noise the same for every pair", _FULL_RANGE),
         ("fine", "fine noise alone", {"coarse_noise": 0.0}),
         ("coarse", "coarse noise alone", {"noise": 0.0}),
-        ("patches", "patches x 4, coarse noise x 2, fine x 1/2", _LARGE),
-        ("free", "no indifference", {"indifference": 0.0}),
-        ("exact", "exact hypergradient", _EXACT),
-        ("exact-clean", "exact hypergradient, no noise", _EXACT | _CLEAN),
-        ("exact-normalized", "exact, normalised outer steps", _EXACT | {"proposer_update": "normalized"}),
-        ("exact-raw", "exact, plain outer steps", _EXACT | {"proposer_update": "sgd"}),
-        ("warmed", "exact after a third in image space", _EXACT | {"image_epochs": third}),
-        ("normalized", "normalised outer steps", {"proposer_update": "normalized"}),
+        ("patches", "patches / 4", {"patch": max(recipe.patch // 4, 1)}),
+        ("faint", "noise / 2", {"noise": recipe.noise / 2, "coarse_noise": recipe.coarse_noise / 2}),
+        ("strong", "noise x 2", {"noise": recipe.noise * 2, "coarse_noise": recipe.coarse_noise * 2}),
+        ("held", "a light indifference", {"indifference": 0.03}),
         ("slow", "P's learning rate / 3", {"lr_proposer": rate / 3}),
         ("fast", "P's learning rate x 3", {"lr_proposer": rate * 3}),
         ("few", "meta steps / 3", steps(1 / 3)),
         ("many", "meta steps x 3", steps(3)),
-        ("cold", "no warm-up of R", {"warmup": 0}),
         ("constant", "no decay of the learning rates", {"decay": "none"}),
         ("last", "the last weights, no average", {"average": 0.0}),
         ("swap", "sources swapped at random", {"swap": True}),
     )
     losses: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("magnitude", "Sobel magnitudes", {part: {"gradient": "magnitude"} for part in ("proposer", "reconstructor")}),
+        ("unshared", "P sees no shares", {"proposer": {"inputs": "image+gradient"}}),
+        ("sum", "sum instead of maximum in L_r", {"reconstructor": {"combine": "sum"}}),
         ("half", "gradient terms x 1/2", {part: {"alpha": 0.5} for part in ("proposer", "reconstructor")}),
         ("double", "gradient terms x 2", {part: {"alpha": 2.0} for part in ("proposer", "reconstructor")}),
+        ("light", "gradient terms / 50", {part: {"alpha": 0.02} for part in ("proposer", "reconstructor")}),
         ("large", "P and R of the paper's size", {"proposer": {"dim": 16, "blocks": 2}, "reconstructor": {"dim": 16}}),
     )
     return (

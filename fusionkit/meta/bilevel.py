@@ -17,7 +17,7 @@ from fusionkit.distributed import ALONE, Processes
 from fusionkit.errors import UsageError
 from fusionkit.meta.averaging import RunningAverage
 from fusionkit.meta.capture import CapturedStep, CudaRecorder, Recorder
-from fusionkit.meta.channel import Noise, channel_noise
+from fusionkit.meta.channel import Noise, channel_noise, contrast
 from fusionkit.meta.fusion import fusion_gradients
 from fusionkit.meta.hypergradient import (
     MetaGradient,
@@ -175,9 +175,10 @@ class BilevelTrainer(MetaTrainer):
             return self._work(kind, rows, rates, noise)
         for held, rate in zip(self._rates, rates, strict=True):
             held.fill_(rate)
-        return captured(*rows) if noise is None else captured(*rows, noise(self._like()))
+        return captured(*rows) if noise is None else captured(*rows, noise(self._like(), ()))
 
     def _work(self, kind: _Kind, rows: tuple[Tensor, ...], rates: _Rates, noise: Noise | None) -> Terms:
+        noise = self._in_its_unit(noise)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             if kind in ("fusion", "settled"):
                 return self._fusion_step(kind, rows[0], rates, noise)
@@ -185,7 +186,7 @@ class BilevelTrainer(MetaTrainer):
 
     def _captured_work(self, kind: _Kind, *inputs: Tensor) -> dict[str, Tensor]:
         rows, drawn = (inputs[:1], inputs[1:]) if kind in ("fusion", "settled") else (inputs[:2], inputs[2:])
-        return dict(self._work(kind, rows, self._rates, (lambda _image: drawn[0]) if drawn else None))
+        return dict(self._work(kind, rows, self._rates, (lambda _image, _sources: drawn[0]) if drawn else None))
 
     def _like(self) -> Tensor:
         """An image of the shape of a batch's fused images."""
@@ -197,15 +198,20 @@ class BilevelTrainer(MetaTrainer):
         if fine == coarse == 0:
             return None
         drawn = partial(channel_noise, fine=fine, coarse=coarse, patch=self.options.patch, seed=self.seed, step=index)
-        if self.processes.count == 1:
-            return drawn
 
-        def own(like: Tensor) -> Tensor:
+        def own(like: Tensor, _sources: Sequence[Tensor]) -> Tensor:
+            if self.processes.count == 1:
+                return drawn(like)
             # Every process draws the whole batch's and takes its samples' part.
             whole = like.new_empty(like.shape[0] * self.processes.count, *like.shape[1:])
             return self.processes.share(drawn(whole), groups=2 if self.options.both_orders else 1)
 
         return own
+
+    def _in_its_unit(self, noise: Noise | None) -> Noise | None:
+        if noise is None or self.options.noise_unit == "full":
+            return noise
+        return lambda like, sources: noise(like, sources) * contrast(sources)
 
     @property
     def _at_once(self) -> int:

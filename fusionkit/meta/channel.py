@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Noise", "channel_noise", "through"]
+from fusionkit.contracts import Batch
 
-Noise = Callable[[Tensor], Tensor]
-"""Gives the noise to add to a fused image."""
+__all__ = ["Noise", "channel_noise", "contrast", "through"]
+
+Noise = Callable[[Tensor, Sequence[Tensor]], Tensor]
+"""Gives the noise to add to a fused image, made from these sources."""
 
 _SIZES = (1, 2, 4)
 """Sides of the coarse noise's patches over the smallest one's; each step has the next of them."""
@@ -50,6 +52,12 @@ def channel_noise(like: Tensor, *, fine: float, coarse: float, seed: int, step: 
     return noise
 
 
-def through(noise: Noise | None, fused: Tensor) -> Tensor:
-    """The fused image as it comes out of the channel; without noise, itself."""
-    return fused if noise is None else fused + noise(fused.detach())
+def contrast(sources: Sequence[Tensor]) -> Tensor:
+    """Root of the mean variance of the sources ``(B, C, H, W)`` of each sample, ``(B, 1, 1, 1)``."""
+    variances = [source.var((1, 2, 3), correction=0, keepdim=True) for source in sources]
+    return torch.stack(variances).mean(0).sqrt()
+
+
+def through(noise: Noise | None, fused: Tensor, batch: Batch) -> Tensor:
+    """The fused image of a batch as it comes out of the channel; without noise, itself."""
+    return fused if noise is None else fused + noise(fused.detach(), batch.sources)

@@ -59,7 +59,7 @@ def fusion_gradients(
         terms = dict(loss)
         if heard and critic is not None:
             image = fused if shown is batch else fuser(*judged_part.sources)
-            judged = critic.loss(through(drawn, image), judged_part)
+            judged = critic.loss(through(drawn, image, judged_part), judged_part)
             both = {f"fuser.{name}": p for name, p in weights.items()}
             both |= {f"critic.{name}": p for name, p in critic.named_parameters()}
             slopes = gradients_by_name(loss["total"] + judged["total"], both)
@@ -68,7 +68,7 @@ def fusion_gradients(
             slopes = {f"fuser.{n}": g for n, g in gradients_by_name(loss["total"], weights).items()}
         if critic is not None and not heard:
             seen = fused.detach() if shown is batch else _fused(fuser, judged_part)
-            judged, critic_slopes = critic_gradients(critic, through(drawn, seen), judged_part)
+            judged, critic_slopes = critic_gradients(critic, through(drawn, seen, judged_part), judged_part)
             slopes |= {f"critic.{name}": slope for name, slope in critic_slopes.items()}
             terms["critic"] = judged["total"]
         found.add("slope", slopes, weight)

@@ -137,7 +137,7 @@ def _forward_form(
         else:
             with torch.no_grad():
                 seen = fuser(*judged.sources)
-        found.add("critic", critic_gradients(critic, through(noise, seen), judged)[1], weight)
+        found.add("critic", critic_gradients(critic, through(noise, seen, judged), judged)[1], weight)
         images.append(fused.detach())
         del fused, inner
     slopes = mean(found.of("fuser", "critic"))
@@ -147,7 +147,7 @@ def _forward_form(
     critic_stepped = {n: p.detach() - settings.eta_critic * critic_slope[n] for n, p in critic.named_parameters()}
     noises = split_noise(settings.noise, mts, at_once)
     for (part, weight), noise in zip(split_batch(mts, at_once), noises, strict=True):
-        shown = through(noise, functional_call(fuser, stepped, part.sources))
+        shown = through(noise, functional_call(fuser, stepped, part.sources), part)
         outer = _critic_loss(critic, critic_stepped, shown, part)
         found.add("direction", gradients_by_name(outer["total"], stepped), weight)
         found.add("outer", outer, weight)
@@ -185,10 +185,10 @@ def _double_backward(
     else:
         with torch.no_grad():
             seen = fuser(*mtr_critic.sources)
-    critic_slope = critic_gradients(critic, through(settings.noise, seen), mtr_critic)[1]
+    critic_slope = critic_gradients(critic, through(settings.noise, seen, mtr_critic), mtr_critic)[1]
     stepped = {name: p - settings.eta_fuser * slope[name] for name, p in weights.items()}
     critic_stepped = {n: p.detach() - settings.eta_critic * critic_slope[n] for n, p in critic.named_parameters()}
-    shown = through(settings.noise, functional_call(fuser, stepped, mts.sources))
+    shown = through(settings.noise, functional_call(fuser, stepped, mts.sources), mts)
     outer = _critic_loss(critic, critic_stepped, shown, mts)
     objective = outer["total"] + settings.indifference * leaning(proposal)
     hyper = gradients_by_name(objective, dict(proposer.named_parameters()))
@@ -229,7 +229,7 @@ def image_meta_gradient(
         fused = fuser(*batch.sources)
         inner = proposer.loss(proposal, fused, batch.sources)
     image = fused.detach().requires_grad_()
-    outer = critic.loss(through(noise, image), batch)
+    outer = critic.loss(through(noise, image, batch), batch)
     (tangent,) = torch.autograd.grad(outer["total"], image)
     found = evidence(proposer, proposal, image.detach(), tangent, batch.sources, mean=mean)
     told = [(found[name] * maps).sum(1).mean() for name, maps in proposal.items()]
@@ -276,7 +276,7 @@ def optimum_meta_gradient(
     image = proposer.minimiser(proposal, batch.sources)
     if image is None:
         raise ValueError(f"{type(proposer).__name__}'s loss has no minimiser in closed form")
-    outer = critic.loss(through(noise, image), batch)
+    outer = critic.loss(through(noise, image, batch), batch)
     learned = {f"proposer.{name}": p for name, p in proposer.named_parameters()}
     learned |= {f"critic.{name}": p for name, p in critic.named_parameters()}
     slopes = mean(gradients_by_name(outer["total"] + indifference * leaning(proposal), learned))

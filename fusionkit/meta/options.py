@@ -33,6 +33,8 @@ class BilevelOptions:
         noise: standard deviation of the noise through which the critic sees the fused image; 0 is the paper's.
         coarse_noise: the same of noise that is constant over small patches.
         patch: side of the smallest of those patches, in pixels; the others have twice and four times that.
+        noise_unit: what the two are measured in: ``"full"``, the full range of an image; ``"contrast"``, the root of the
+            mean variance of the sources in their crop, so that a dark pair is not drowned in what a bright one bears.
         fuser_update: ``"adam"``, or ``"muon"``: orthogonalised momentum for the matrices, at 20 times ``lr``, and Adam
             for the other parameters.
         critic_update: the same of the critic.
@@ -74,6 +76,7 @@ class BilevelOptions:
     noise: float = 0.0
     coarse_noise: float = 0.0
     patch: int = 4
+    noise_unit: Literal["full", "contrast"] = "full"
     fuser_update: Literal["adam", "muon"] = "adam"
     critic_update: Literal["adam", "muon"] = "adam"
     proposer_update: UpdateRule = "adam"

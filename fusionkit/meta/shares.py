@@ -38,7 +38,7 @@ def split_noise(noise: Noise | None, batch: Batch, at_once: int) -> list[Noise |
     samples = len(batch.sources[0])
     if noise is None or at_once <= 0 or at_once >= samples:
         return [noise] * (-(-samples // at_once) if 0 < at_once < samples else 1)
-    drawn = noise(batch.sources[0])
+    drawn = noise(batch.sources[0], batch.sources)
     return [_constant(part) for part in drawn.split(at_once)]
 
 
@@ -65,7 +65,7 @@ def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _constant(drawn: Tensor) -> Noise:
-    return lambda _image: drawn
+    return lambda _image, _sources: drawn
 
 
 def _cut(targets: Any, cut: slice) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionkit.contracts import LossProposer, Options, Proposal, Terms
@@ -24,7 +25,8 @@ class ProposerOptions:
         heads: attention heads; must divide ``dim``.
         blocks: Restormer blocks a stage.
         expansion: factor of the feed-forward.
-        inputs: what P sees of a source: ``"image+gradient"`` (ReFusion) or ``"image"`` (TDFusion).
+        inputs: what P sees of a source: ``"image"`` (TDFusion), ``"image+gradient"`` (ReFusion), or
+            ``"image+gradient+share"``, which adds its :func:`shares` of the gradients' energy.
         logit_cap: soft bound ``cap * tanh(logit / cap)`` on the logits before the softmax; 0 leaves them free.
         alpha: weight of the gradient term of L_f (alpha_1 of Table 6).
         gradient: Sobel responses compared ``"signed"`` or by ``"magnitude"``.
@@ -34,10 +36,33 @@ class ProposerOptions:
     heads: int = 8
     blocks: int = 2
     expansion: int = 2
-    inputs: Literal["image+gradient", "image"] = "image+gradient"
+    inputs: Literal["image+gradient", "image+gradient+share", "image"] = "image+gradient"
     logit_cap: float = 0.0
     alpha: float = 1.0
     gradient: GradientForm = "signed"
+
+
+_CHANNELS = {"image": 1, "image+gradient": 3, "image+gradient+share": 5}
+
+_FAINT = 1e-5
+"""Energy below which a gradient is taken for none: that of a Sobel response to less than one of 255 grey levels."""
+
+
+def shares(slopes: Sequence[Tensor]) -> list[Tensor]:
+    """Which source has the stronger gradient at a pixel, and in the 5x5 pixels about it, however faint both are.
+
+    Responses of a dark or smooth place are a hundredth of those at an edge, and a small network takes them for none.
+
+    Args:
+        slopes: the Sobel responses of each source, ``(B, 2, H, W)``.
+
+    Returns:
+        For each source ``(B, 2, H, W)``: its part of the energy of all, less 1/2, at the pixel and about it.
+    """
+    energies = [slope.square().sum(1, keepdim=True) for slope in slopes]
+    energies = [torch.cat((e, F.avg_pool2d(e, 5, 1, 2, count_include_pad=False)), 1) for e in energies]
+    whole = torch.stack(energies).sum(0) + _FAINT
+    return [energy / whole - 0.5 for energy in energies]
 
 
 class MapProposer(LossProposer):
@@ -86,13 +111,16 @@ class ReFusionProposer(MapProposer):
 
     def __init__(self, config: ProposerOptions | None = None) -> None:
         config = config if config is not None else ProposerOptions()
-        super().__init__(config, inputs=3 if config.inputs == "image+gradient" else 1, maps=2)
+        super().__init__(config, inputs=_CHANNELS[config.inputs], maps=2)
 
     def forward(self, *sources: Tensor) -> Proposal:
         """``w`` and ``v``, each ``(B, 2, H, W)``, for two sources ``(B, 1, H, W)``."""
         seen: Sequence[Tensor] = sources
-        if self.config.inputs == "image+gradient":
-            seen = [torch.cat((x, image_gradient(x, "signed")), 1) for x in sources]
+        if self.config.inputs != "image":
+            slopes = [image_gradient(x, "signed") for x in sources]
+            seen = [torch.cat(parts, 1) for parts in zip(sources, slopes, strict=True)]
+            if self.config.inputs == "image+gradient+share":
+                seen = [torch.cat(parts, 1) for parts in zip(seen, shares(slopes), strict=True)]
         w, v = self.maps(*seen)
         return {"w": w, "v": v}
 

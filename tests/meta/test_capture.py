@@ -115,7 +115,7 @@ VARIANTS = {
     "normalised update, both orders, decay": {
         "proposer_update": "normalized", "both_orders": True, "decay": "cosine", "at_once": 2,
     },
-    "optimum": {"hypergradient": "optimum", "noise": 0.05, "coarse_noise": 0.1, "settle": 1, "decay": "cosine"},
+    "optimum": {"hypergradient": "optimum", "noise": 1.0, "coarse_noise": 0.5, "noise_unit": "contrast", "settle": 1},
     "Muon": {"fuser_update": "muon", "critic_update": "muon", "proposer_update": "muon"},
 }  # fmt: skip
 
@@ -152,10 +152,10 @@ def test_no_step_makes_the_host_wait_for_the_device(name: str, monkeypatch: pyte
     monkeypatch.setattr(torch.optim.Adam, "step", aside)
     rows = [table.clone() for table in (trainer._epoch_plan(0).mtr[1], trainer._epoch_plan(0).mts[1])]
     drawn = trainer._noise(1)
-    noise = None if drawn is None else drawn(trainer._like())
+    noise = None if drawn is None else drawn(trainer._like(), ())
     before = trainer._proposer.head[0].weight.detach().clone()
     with NoWaiting():
-        constant = None if noise is None else lambda _image: noise
+        constant = None if noise is None else lambda _image, _sources: noise
         trainer._work(trainer.options.hypergradient, tuple(rows), rates := (torch.ones(()), torch.ones(())), constant)
         trainer._work("fusion", (rows[0],), rates, constant)
     assert not torch.equal(before, trainer._proposer.head[0].weight)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 
-from fusionkit.meta.channel import channel_noise, through
+from fusionkit.contracts import Batch
+from fusionkit.meta.channel import channel_noise, contrast, through
 
 
 def _noise(fine: float, coarse: float, *, seed: int = 0, step: int = 0) -> torch.Tensor:
@@ -47,4 +50,26 @@ def test_a_step_of_a_run_has_its_own_noise() -> None:
 
 def test_without_noise_the_image_goes_through_as_it_is() -> None:
     image = torch.rand(1, 1, 4, 4)
-    assert through(None, image) is image
+    assert through(None, image, Batch((image, image))) is image
+
+
+def test_contrast_is_that_of_each_samples_sources() -> None:
+    a, b = torch.rand(2, 3, 1, 6, 7, dtype=torch.float64)
+    found = contrast((a, b))
+    assert found.shape == (3, 1, 1, 1)
+    for n in range(3):
+        expected = ((np.var(a[n].numpy()) + np.var(b[n].numpy())) / 2) ** 0.5
+        assert float(found[n]) == pytest.approx(expected)
+    assert contrast((torch.ones(1, 1, 4, 4),) * 2) == 0
+
+
+def test_noise_in_units_of_contrast_leaves_the_shape_of_the_noise_and_spares_dark_pairs() -> None:
+    bright = Batch(tuple(torch.rand(2, 2, 1, 8, 8, dtype=torch.float64)))
+    dark = Batch(tuple(0.1 * source for source in bright.sources))
+    drawn = torch.randn(2, 1, 8, 8, dtype=torch.float64)
+
+    def noise(image: torch.Tensor, sources: Sequence[torch.Tensor]) -> torch.Tensor:
+        return drawn * contrast(sources)
+
+    image = torch.zeros(2, 1, 8, 8, dtype=torch.float64)
+    torch.testing.assert_close(through(noise, image, dark), 0.1 * through(noise, image, bright))

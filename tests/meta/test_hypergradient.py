@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fusionkit.contracts import Batch, Critic, Fuser, LossProposer, Proposal, Terms
 from fusionkit.losses import weighted_fusion_minimiser
 from fusionkit.meta import image_meta_gradient, meta_gradient, optimum_meta_gradient, supports_forward_mode
+from fusionkit.meta.channel import Noise
 from fusionkit.meta.hypergradient import derivative_along, evidence, fused_tangent, leaning
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
 from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
@@ -197,19 +198,19 @@ def test_the_critic_sees_the_fused_image_through_the_noise(form: str) -> None:
 
     networks, mtr, mts = (Blend(), Share(), Brightness()), _batch(), _batch()
 
-    def outer(noise: Callable[[Tensor], Tensor] | None) -> float:
+    def outer(noise: Noise | None) -> float:
         if form == "image":
             return float(image_meta_gradient(*networks, mts, noise=noise).outer["total"])
         found = meta_gradient(*networks, mtr, mts, eta_fuser=0.1, eta_critic=0.1, method=form, noise=noise)  # type: ignore[arg-type]
         return float(found.outer["total"])
 
-    assert outer(lambda fused: torch.full_like(fused, 0.25)) == pytest.approx(outer(None) + 0.25)
+    assert outer(lambda fused, _: torch.full_like(fused, 0.25)) == pytest.approx(outer(None) + 0.25)
 
 
 def test_at_the_optimum_the_gradients_are_those_of_the_loss_of_the_minimiser_by_differences() -> None:
     _, proposer, critic = _refusion()
     batch, drawn = _batch(), 0.1 * torch.randn(2, 1, 12, 12, dtype=torch.float64)
-    found = optimum_meta_gradient(proposer, critic, batch, indifference=0.3, noise=lambda _: drawn)
+    found = optimum_meta_gradient(proposer, critic, batch, indifference=0.3, noise=lambda _, __: drawn)
 
     def objective() -> float:
         with torch.no_grad():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
 
 from fusionkit.contracts import Batch
 from fusionkit.meta import meta_gradient
+from fusionkit.meta.channel import contrast
 from fusionkit.meta.fusion import fusion_gradients
 from fusionkit.meta.shares import split_batch
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
@@ -27,8 +30,8 @@ def _batch() -> Batch:
     return Batch(tuple(torch.rand(2, 3, 1, 10, 12, dtype=torch.float64)))
 
 
-def _noise(image: Tensor) -> Tensor:
-    return 0.1 * torch.randn(image.shape, dtype=image.dtype, generator=torch.Generator().manual_seed(4))
+def _noise(image: Tensor, sources: Sequence[Tensor]) -> Tensor:
+    return contrast(sources) * torch.randn(image.shape, dtype=image.dtype, generator=torch.Generator().manual_seed(4))
 
 
 def _agree(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -24,7 +24,7 @@ from fusionkit.testing import check_fuser, check_loss_proposer, check_reconstruc
 from fusionkit.weights import WeightsInfo, import_weights, load_fuser, save_fuser
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
 from fusionkit_refusion.merge import CrossAttention
-from fusionkit_refusion.proposer import EqualProposer, ProposerOptions, ReFusionProposer
+from fusionkit_refusion.proposer import EqualProposer, ProposerOptions, ReFusionProposer, shares
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
 from fusionkit_refusion.restormer import RestormerBlock
 
@@ -119,6 +119,25 @@ def test_p_and_r_keep_their_contracts() -> None:
     check_loss_proposer(ReFusionProposer(ProposerOptions(dim=4, heads=2, blocks=1)))
     check_loss_proposer(EqualProposer())
     check_reconstructor(ReFusionReconstructor(ReconstructorOptions(dim=4, heads=2, blocks=1)))
+
+
+def test_shares_say_which_gradient_is_stronger_however_faint_both_are() -> None:
+    a, b = torch.randn(2, 1, 2, 9, 9, dtype=torch.float64)
+    for scale in (1.0, 0.03):
+        first, second = shares([scale * a, scale * b])
+        energy = [(scale * x[0]).square().sum(0) for x in (a, b)]
+        assert torch.equal(first[0, 0] > second[0, 0], energy[0] > energy[1])
+        there = sum(energy) > 1e-3
+        assert (first + second)[0, 0][there].abs().max() < 0.011
+    middle = [x[0, :, 2:7, 2:7].square().sum() for x in (a, b)]
+    assert float(shares([a, b])[0][0, 1, 4, 4]) == pytest.approx(float(middle[0] / sum(middle)) - 0.5, abs=1e-4)
+    assert all((share == -0.5).all() for share in shares([0 * a, 0 * b]))
+
+
+@pytest.mark.parametrize("inputs", ["image", "image+gradient", "image+gradient+share"])
+def test_p_proposes_from_what_it_is_told_to_see(inputs: str) -> None:
+    proposer = ReFusionProposer(ProposerOptions(dim=8, blocks=1, inputs=inputs))  # type: ignore[arg-type]
+    check_loss_proposer(proposer)
 
 
 def test_capped_logits_bound_the_weights() -> None:
