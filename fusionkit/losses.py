@@ -112,22 +112,9 @@ def weighted_fusion_minimiser(
         Bhat et al., Fourier analysis of the 2D screened Poisson equation for gradient domain problems, ECCV 2008.
     """
     exact = torch.promote_types(sources[0].dtype, torch.float32)
-    stacked, w, v = torch.cat(tuple(sources), 1).to(exact), intensity_weights.to(exact), gradient_weights.to(exact)
-    height, width = stacked.shape[-2:]
-    # Of every source the responses in x, then in y; the mirror images beyond the border are a replicated edge.
-    slopes = sobel(F.pad(stacked, (1,) * 4, mode="replicate"))[..., 1:-1, 1:-1].unflatten(1, (-1, 2))
-    mixed = F.pad((v.unsqueeze(2) * slopes).sum(1), (1,) * 4, mode="replicate")
-    # A mirror turns the response across it round. The kernels are odd, so their transpose is their negative.
-    across = torch.cat((mixed[:, :1] * _ends(width, exact, mixed), mixed[:, 1:] * _ends(height, exact, mixed)[:, None]), 1)
-    back = -sobel(across)[..., 1:-1, 1:-1][:, 0::3].sum(1, keepdim=True)
-    asked = (w * stacked).sum(1, keepdim=True) + alpha * back
-
-    fx, fy = (2 * math.pi * f for f in _frequencies(height, width, exact, asked))
-    power = (2 * fx.sin() * (2 + 2 * fy.cos())).square() + (2 * fy.sin() * (2 + 2 * fx.cos())).square()
-    whole = torch.cat((asked, asked.flip(-1)), -1)
-    whole = torch.cat((whole, whole.flip(-2)), -2)
-    solved = torch.fft.irfft2(torch.fft.rfft2(whole) / (1 + alpha * power), s=whole.shape[-2:])
-    return solved[..., :height, :width]
+    stacked, w, v = (x.to(exact) for x in (torch.cat(tuple(sources), 1), intensity_weights, gradient_weights))
+    with torch.autocast(stacked.device.type, enabled=False):
+        return _screened_poisson(stacked, w, v, alpha)
 
 
 def reconstruction_loss(
@@ -173,13 +160,25 @@ def _over_sources(errors: Tensor, combine: Combine) -> Tensor:
     return errors.amax(0) if combine == "max" else errors.sum(0)
 
 
-def _ends(length: int, dtype: torch.dtype, like: Tensor) -> Tensor:
+def _screened_poisson(images: Tensor, w: Tensor, v: Tensor, alpha: float) -> Tensor:
+    height, width = images.shape[-2:]
+    # Of every source the responses in x, then in y; the mirror images beyond the border are a replicated edge.
+    slopes = sobel(F.pad(images, (1,) * 4, mode="replicate"))[..., 1:-1, 1:-1].unflatten(1, (-1, 2))
+    mixed = F.pad((v.unsqueeze(2) * slopes).sum(1), (1,) * 4, mode="replicate")
+    # A mirror turns the response across it round. The kernels are odd, so their transpose is their negative.
+    turned = torch.cat((mixed[:, :1] * _ends(width, mixed), mixed[:, 1:] * _ends(height, mixed)[:, None]), 1)
+    back = -sobel(turned)[..., 1:-1, 1:-1][:, 0::3].sum(1, keepdim=True)
+    asked = (w * images).sum(1, keepdim=True) + alpha * back
+
+    whole = torch.cat((asked, asked.flip(-1)), -1)
+    whole = torch.cat((whole, whole.flip(-2)), -2)
+    fx = 2 * math.pi * torch.fft.rfftfreq(2 * width, dtype=asked.dtype, device=asked.device)
+    fy = 2 * math.pi * torch.fft.fftfreq(2 * height, dtype=asked.dtype, device=asked.device)[:, None]
+    power = (2 * fx.sin() * (2 + 2 * fy.cos())).square() + (2 * fy.sin() * (2 + 2 * fx.cos())).square()
+    solved = torch.fft.irfft2(torch.fft.rfft2(whole) / (1 + alpha * power), s=whole.shape[-2:])
+    return solved[..., :height, :width]
+
+
+def _ends(length: int, like: Tensor) -> Tensor:
     """1 along a padded side, -1 at its two ends."""
-    inside = torch.ones(length, dtype=dtype, device=like.device)
-    return F.pad(inside, (1, 1), value=-1.0)
-
-
-def _frequencies(height: int, width: int, dtype: torch.dtype, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the transform of an image with its mirror images, in cycles a pixel: along x, and along y as a column."""
-    x = torch.fft.rfftfreq(2 * width, dtype=dtype, device=like.device)
-    return x, torch.fft.fftfreq(2 * height, dtype=dtype, device=like.device)[:, None]
+    return F.pad(like.new_ones(length), (1, 1), value=-1.0)

@@ -100,10 +100,12 @@ def _mirrored_sobel_matrices(height: int, width: int) -> list[np.ndarray]:
     """The two responses as matrices on the pixels of an image that goes on as its mirror image; by OpenCV."""
     columns = []
     for pixel in np.eye(height * width).reshape(-1, height, width):
-        columns.append([
-            cv2.Sobel(pixel, cv2.CV_64F, dx, dy, ksize=3, borderType=cv2.BORDER_REFLECT).ravel()
-            for dx, dy in ((1, 0), (0, 1))
-        ])
+        columns.append(
+            [
+                cv2.Sobel(pixel, cv2.CV_64F, dx, dy, ksize=3, borderType=cv2.BORDER_REFLECT).ravel()
+                for dx, dy in ((1, 0), (0, 1))
+            ]
+        )
     return [np.array([column[k] for column in columns]).T for k in range(2)]
 
 
@@ -148,3 +150,11 @@ def test_where_both_weights_choose_one_source_the_minimiser_is_that_source() -> 
     torch.testing.assert_close(weighted_fusion_minimiser((a, b), first, first), a)
     low = first.bfloat16()
     assert weighted_fusion_minimiser((a.bfloat16(), b.bfloat16()), low, low).dtype == torch.float32
+
+
+def test_the_minimiser_keeps_its_precision_under_autocast() -> None:
+    a, b, w, v = (x.float() for x in _images(1, 1, 12, 10, count=4))
+    given = (a, b), torch.cat((w, 1 - w), 1), torch.cat((v, 1 - v), 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = weighted_fusion_minimiser(*given)
+    torch.testing.assert_close(found, weighted_fusion_minimiser(*given), rtol=0, atol=0)

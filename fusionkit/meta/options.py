@@ -33,8 +33,8 @@ class BilevelOptions:
         noise: standard deviation of the noise through which the critic sees the fused image; 0 is the paper's.
         coarse_noise: the same of noise that is constant over small patches.
         patch: side of the smallest of those patches, in pixels; the others have twice and four times that.
-        noise_unit: what the two are measured in: ``"full"``, the full range of an image; ``"contrast"``, the root of the
-            mean variance of the sources in their crop, so that a dark pair is not drowned in what a bright one bears.
+        noise_unit: what the two are measured in: ``"full"``, the full range of an image; ``"contrast"``, the root of
+            the mean variance of the sources in their crop: a dark pair is not drowned in what a bright one bears.
         fuser_update: ``"adam"``, or ``"muon"``: orthogonalised momentum for the matrices, at 20 times ``lr``, and Adam
             for the other parameters.
         critic_update: the same of the critic.
@@ -128,7 +128,9 @@ def check_options(options: BilevelOptions) -> None:
     if options.scheme == "inner" and options.warmup:
         raise UsageError("trainer.scheme=inner has no fusion steps to warm up with: set trainer.warmup=0")
     if options.hypergradient == "optimum" and options.scheme not in ("meta", "joint"):
-        raise UsageError(f"trainer.hypergradient=optimum has no trainer.scheme={options.scheme}: set trainer.scheme=meta")
+        raise UsageError(
+            f"trainer.hypergradient=optimum has no trainer.scheme={options.scheme}: set trainer.scheme=meta"
+        )
     if options.hypergradient == "optimum" and (options.warmup or options.image_epochs):
         raise UsageError(
             "trainer.hypergradient=optimum teaches the critic in its meta steps: set trainer.warmup=0 and "

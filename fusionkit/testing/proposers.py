@@ -26,8 +26,9 @@ def check_loss_proposer(
     """Check that a loss proposer keeps its contract.
 
     Maps of the sources' size, one channel a source, not negative and summing to 1; a finite loss that is a mean over
-    the batch; correct gradients in the parameters and the fused image; and, where there is something to learn, the
-    mixed derivative that the hypergradient is made of.
+    the batch; correct gradients in the parameters and the fused image; where it names a minimiser, an image with a
+    smaller loss than the sources and their mean; and, where there is something to learn, the mixed derivative that the
+    hypergradient is made of.
 
     Args:
         proposer: the class, tried with its default options, or an instance with others, which is not changed.
@@ -47,6 +48,8 @@ def check_loss_proposer(
     sources = example_sources((6, 7), count=count, batch=2, channels=channels, dtype=torch.float64)
     fused = example_sources((6, 7), count=1, batch=2, channels=channels, dtype=torch.float64, seed=2)[0]
     _check_loss_gradient(subject, module, sources, fused)
+    # Large enough that a border taken otherwise than by the loss does not tell.
+    _check_minimiser(subject, module, example_sources((24, 20), count=count, channels=channels, dtype=torch.float64))
     check_weights_file(subject, module, another, lambda each: list(each(*sources).values()))
     if not trainable(module):
         return ()
@@ -58,6 +61,25 @@ def check_loss_proposer(
     check_gradient(subject, "the proposal", proposed, trainable(module))
     _check_hypergradient(subject, module, sources, fused)
     return ()
+
+
+def _check_minimiser(subject: str, module: LossProposer, sources: tuple[Tensor, ...]) -> None:
+    leaves = {name: maps.requires_grad_() for name, maps in _propose(subject, module, sources).items()}
+    image = module.minimiser(leaves, sources)
+    if image is None:
+        return
+    kind, shape = sources[0].dtype, tuple(sources[0].shape)
+    found = f"its minimiser is {image.dtype} {tuple(image.shape)}"
+    require(tuple(image.shape) == shape and image.dtype == kind, subject, found, f"make it {kind} {shape}")
+    inside = bool(((image >= 0) & (image <= 1)).all())
+    require(inside, subject, "its minimiser leaves [0, 1]", "limit it, as a fuser's output is")
+    require(image.requires_grad, subject, "its minimiser has no gradient in the proposal", "detach nothing in it")
+    with torch.no_grad():
+        least = float(module.loss(leaves, image, sources)["total"])
+        for other in (*sources, torch.stack(sources).mean(0)):
+            more = float(module.loss(leaves, other, sources)["total"])
+            said = f"its loss is {least:.6g} at its minimiser and {more:.6g} at another image"
+            require(least <= more + 1e-6 * abs(more), subject, said, "return the image with the smallest, or None")
 
 
 def _propose(subject: str, module: LossProposer, sources: Sequence[Tensor]) -> Proposal:

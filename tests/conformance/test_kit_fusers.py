@@ -333,7 +333,14 @@ class Equal(LossProposer):
         return {"total": (proposal["w"] * (torch.cat(tuple(sources), 1) - fused).square()).sum(1).mean()}
 
 
-@pytest.mark.parametrize("proposer", [Proposes, Equal, Proposes()], ids=str)
+class Closed(Equal):
+    """With a minimiser: the weighted mean of the sources."""
+
+    def minimiser(self, proposal: Proposal, sources: Sequence[Tensor]) -> Tensor | None:
+        return (proposal["w"] * torch.cat(tuple(sources), 1)).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("proposer", [Proposes, Equal, Proposes(), Closed], ids=str)
 def test_a_sound_proposer_passes(proposer: type[LossProposer] | LossProposer) -> None:
     assert check_loss_proposer(proposer) == ()
 
@@ -396,9 +403,33 @@ class HalfDetached(Proposes):
         return {"total": error.mean() + (w.detach()[:, :1] * fused).mean()}
 
 
+class Highest(Closed):
+    def minimiser(self, proposal: Proposal, sources: Sequence[Tensor]) -> Tensor | None:
+        return proposal["w"][:, :1] * 0 + torch.stack(tuple(sources)).amax(0)
+
+
+class Outside(Closed):
+    def minimiser(self, proposal: Proposal, sources: Sequence[Tensor]) -> Tensor | None:
+        return proposal["w"][:, :1] * 4
+
+
+class Severed(Closed):
+    def minimiser(self, proposal: Proposal, sources: Sequence[Tensor]) -> Tensor | None:
+        return torch.stack(tuple(sources)).mean(0)
+
+
+class Small(Closed):
+    def minimiser(self, proposal: Proposal, sources: Sequence[Tensor]) -> Tensor | None:
+        return proposal["w"][:, :1, 1:]
+
+
 @pytest.mark.parametrize(
     ("proposer", "told"),
     [
+        (Highest, "at its minimiser and"),
+        (Outside, "its minimiser leaves [0, 1]; limit it"),
+        (Severed, "its minimiser has no gradient in the proposal"),
+        (Small, "its minimiser is torch.float64 (1, 1, 23, 20); make it torch.float64 (1, 1, 24, 20)"),
         (Unnormalised, "the map 'w' does not sum to 1"),
         (Negative, "the map 'w' has negative weights; put a softmax over the sources last"),
         (OneMap, "make it torch.float32 (2, 2, 1, 1): one channel a source"),
