@@ -45,6 +45,7 @@ VARIANTS: Mapping[str, tuple[str, tuple[type[nn.Module], ...], Mapping[str, str 
     "meta: double backward": ("meta", OURS, {"method": "double_backward"}),
     "meta: double backward, plain networks": ("meta", PLAIN, {"method": "double_backward"}),
     "meta: image space": ("meta", OURS, {"hypergradient": "image"}),
+    "meta: at the optimum": ("meta", OURS, {"hypergradient": "optimum"}),
     "fusion": ("fusion", OURS, {}),
     "fusion: plain networks": ("fusion", PLAIN, {"at_once": WHOLE}),
 }
@@ -54,6 +55,7 @@ RATIOS = (
     ("meta: exact, forward mode", "meta: double backward"),
     ("meta: exact, forward mode", "meta: double backward, plain networks"),
     ("meta: image space", "meta: exact, forward mode"),
+    ("meta: at the optimum", "meta: exact, forward mode"),
     ("fusion", "fusion: plain networks"),
 )
 """What is set against what: the second's time and memory over the first's."""

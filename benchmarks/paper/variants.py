@@ -35,10 +35,10 @@ FULL = Variant("full", "Ours")
 
 _ABLATIONS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "I": ({"proposal": "equal"}, ""),
-    "II": ({"proposal": "equal", "trainer": {"scheme": "joint"}}, ""),
+    "II": ({"proposal": "equal", "trainer": {"scheme": "joint", "settle": 0}}, ""),
     "III": (
-        {"trainer": {"scheme": "inner", "hypergradient": "exact", "warmup": 0}},
-        "its inner steps are F's only steps: exact hypergradient, no warm-up, whatever the schedule says",
+        {"trainer": {"scheme": "inner", "hypergradient": "exact", "warmup": 0, "settle": 0}},
+        "its inner steps are F's only steps: exact hypergradient, no epochs without, whatever the schedule says",
     ),
     "IV": ({"reconstructor": {"combine": "sum"}}, ""),
     "V": ({"fuser": {"output": "decision"}}, ""),

@@ -258,7 +258,13 @@ class BilevelTrainer(MetaTrainer):
         mts = self._views(mts_rows)[1]
         if kind == "optimum":
             return optimum_meta_gradient(
-                self._proposer, self._critic, mts, indifference=indifference, noise=noise, mean=self.processes.mean
+                self._proposer,
+                self._critic,
+                mts,
+                indifference=indifference,
+                noise=noise,
+                at_once=self._at_once,
+                mean=self.processes.mean,
             )
         if kind == "image":
             return image_meta_gradient(

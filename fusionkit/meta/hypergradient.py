@@ -245,6 +245,7 @@ def optimum_meta_gradient(
     *,
     indifference: float = 0.0,
     noise: Noise | None = None,
+    at_once: int = 0,
     mean: Mean = dict,
 ) -> MetaGradient:
     r"""The same question asked of the image that the fusion loss wants: the inner problem solved to its end.
@@ -264,6 +265,7 @@ def optimum_meta_gradient(
         batch: the batch that both losses see.
         indifference: weight of :func:`leaning`, lambda.
         noise: what stands between the image and the critic, see :func:`meta_gradient`.
+        at_once: see :func:`meta_gradient`.
         mean: see :func:`meta_gradient`.
 
     Returns:
@@ -272,17 +274,27 @@ def optimum_meta_gradient(
     Raises:
         ValueError: the proposer's loss has no minimiser in closed form.
     """
-    proposal = proposer(*batch.sources)
-    image = proposer.minimiser(proposal, batch.sources)
-    if image is None:
-        raise ValueError(f"{type(proposer).__name__}'s loss has no minimiser in closed form")
-    outer = critic.loss(through(noise, image, batch), batch)
     learned = {f"proposer.{name}": p for name, p in proposer.named_parameters()}
     learned |= {f"critic.{name}": p for name, p in critic.named_parameters()}
-    slopes = mean(gradients_by_name(outer["total"] + indifference * leaning(proposal), learned))
-    with torch.no_grad():
-        inner = proposer.loss(_detached(proposal), image.detach(), batch.sources)
-    return MetaGradient(under(slopes, "proposer."), {}, under(slopes, "critic."), _cut(inner), _cut(outer))
+    found = WeightedSum()
+    for (part, weight), drawn in zip(split_batch(batch, at_once), split_noise(noise, batch, at_once), strict=True):
+        proposal = proposer(*part.sources)
+        image = proposer.minimiser(proposal, part.sources)
+        if image is None:
+            raise ValueError(f"{type(proposer).__name__}'s loss has no minimiser in closed form")
+        outer = critic.loss(through(drawn, image, part), part)
+        found.add("slope", gradients_by_name(outer["total"] + indifference * leaning(proposal), learned), weight)
+        found.add("outer", outer, weight)
+        with torch.no_grad():
+            found.add("inner", proposer.loss(_detached(proposal), image.detach(), part.sources), weight)
+    slopes = under(mean(found.of("slope")), "slope.")
+    return MetaGradient(
+        under(slopes, "proposer."),
+        {},
+        under(slopes, "critic."),
+        under(found.of("inner"), "inner."),
+        under(found.of("outer"), "outer."),
+    )
 
 
 def evidence(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionkit.contracts import Batch
-from fusionkit.meta import meta_gradient
+from fusionkit.meta import meta_gradient, optimum_meta_gradient
 from fusionkit.meta.channel import contrast
 from fusionkit.meta.fusion import fusion_gradients
 from fusionkit.meta.shares import split_batch
@@ -47,6 +47,15 @@ def test_the_hypergradient_of_a_batch_in_shares_is_that_of_the_whole(at_once: in
     whole = meta_gradient(*networks, mtr, mts, **settings)  # type: ignore[arg-type]
     shares = meta_gradient(*networks, mtr, mts, at_once=at_once, **settings)  # type: ignore[arg-type]
     for part in ("proposer", "fuser", "critic", "inner", "outer"):
+        _agree(getattr(shares, part), getattr(whole, part))
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_the_gradients_at_the_optimum_in_shares_are_those_of_the_whole(at_once: int) -> None:
+    (_, *networks), batch = _networks(), _batch()
+    whole = optimum_meta_gradient(*networks, batch, indifference=0.2, noise=_noise)
+    shares = optimum_meta_gradient(*networks, batch, indifference=0.2, noise=_noise, at_once=at_once)
+    for part in ("proposer", "critic", "inner", "outer"):
         _agree(getattr(shares, part), getattr(whole, part))
 
 

@@ -277,7 +277,7 @@ def test_the_steps_of_a_schedule_are_those_of_the_trainer() -> None:
     stages = [4, 4, 7, 7, 7]
     assert steps_of(options) == sum(stages)
     quick = parse_schedule("quick")
-    assert (quick.steps, quick.paper_steps, quick.name) == (560, 50 * 2200, "quick")
+    assert (quick.steps, quick.paper_steps, quick.name) == (800, 50 * 2200, "quick")
     assert parse_schedule("150") == parse_schedule("quick:150")
     assert merged(quick.options, {"trainer": {"lr": 2.0}})["trainer"]["crop"] == quick.options["trainer"]["crop"]
 
