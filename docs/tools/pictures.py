@@ -23,7 +23,6 @@ PAGE = DOCS / "training.md"
 _ROWS = 5
 _WIDTH = 170
 _LARGEST = 140_000
-_FREE = 0.05, 0.95
 _SECTIONS = re.compile(r"(<!-- runs -->\n)(?P<body>.*?)(<!-- end of runs -->)", re.DOTALL)
 
 
@@ -75,28 +74,17 @@ def command(record: Any) -> str:
     )
 
 
-def leaning(place: Path, source: str) -> str:
-    """What the last maps of a pair say, in a sentence: whether they follow the content or have run to one source."""
-    last = max(file.name.partition("_")[0] for file in place.glob("step-*_w_a.png"))
-    means = {}
-    for name in ("w", "v"):
-        weights = cv2.imread(str(place / f"{last}_{name}_a.png"), cv2.IMREAD_GRAYSCALE)
-        means[name] = float(weights.mean()) / 255
-    said = " and ".join(f"{name} of {source} is {mean:.2f}" for name, mean in means.items())
-    ran = [name for name, mean in means.items() if not _FREE[0] < mean < _FREE[1]]
-    verdict = (
-        f": {' and '.join(ran)} **ran to one source**, so this pair shows the failure described above" if ran else ""
-    )
-    return f"At the end, on average over this pair, {said}{verdict}."
-
-
 def section(folder: RunFolder) -> str:
     """What the page says of a run."""
     record = folder.record
     task = catalogue.tasks.get(record.task)
     machine = record.environment
     rows = list(folder.metrics())
-    fusion = [row for row in rows if "fusion.total" in row]
+    fusion = [row["fusion.total"] for row in rows if "fusion.total" in row]
+    # At the optimum R learns in the meta steps.
+    kind = "fusion" if any("fusion.critic" in row for row in rows) else "meta"
+    told = "fusion.critic" if kind == "fusion" else "meta.outer"
+    rebuilt = [row[told] for row in rows if told in row]
     pictures = []
     for place in sorted((folder.path / "images").glob("pair*")):
         name = f"learning_{record.task}_{place.name.removeprefix('pair')}.jpg"
@@ -115,9 +103,8 @@ def section(folder: RunFolder) -> str:
             f"{record.device}{f' ({where})' if where else ''} with torch {machine['versions']['torch']}"
             f"{', commit `' + machine['commit'][:10] + '`' if machine['commit'] else ''}:",
             f"```sh\n{command(record)}\n```",
-            f"By `metrics.jsonl` the fusion loss went from {fusion[0]['fusion.total']:.3g} to "
-            f"{fusion[-1]['fusion.total']:.3g}, and the reconstruction loss in the fusion steps from "
-            f"{fusion[0]['fusion.critic']:.3g} to {fusion[-1]['fusion.critic']:.3g}.",
+            f"By `metrics.jsonl` the fusion loss went from {fusion[0]:.3g} to {fusion[-1]:.3g}, and the reconstruction "
+            f"loss in the {kind} steps from {rebuilt[0]:.3g} to {rebuilt[-1]:.3g}.",
             *pictures,
             f"![The losses of the run](images/losses_{record.task}.jpg){{ .picture }}",
         )

@@ -81,7 +81,7 @@ class ReFusionTrainer(BilevelTrainer):
         "paper": {},
     }
     preset_notes = {
-        "optimum": "P learns on the image that minimises L_f, R through noise, F by Muon; 15 minutes of a CPU",
+        "optimum": "P learns on the image that minimises L_f, R through noise, F by Muon; 20 minutes of a CPU",
         "quick": "the same recipe for a first look, 800 steps; minutes on a laptop",
         "paper": "the paper's schedule and updates: 50 epochs of 600 meta and 1600 fusion steps, exact hypergradient",
     }
