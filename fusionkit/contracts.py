@@ -1,12 +1,11 @@
 """The interfaces that methods implement, and the small records they pass on.
 
-Five abstract classes carry every method: :class:`Fuser`, :class:`LossProposer`, :class:`Critic` with its kind
-:class:`Reconstructor`, :class:`MetaTrainer` and :class:`Metric`. They know no method. A classical method is a
-Fuser without parameters; ReFusion adds a LossProposer, a Reconstructor and a MetaTrainer; a task-driven method
-puts a segmentation or detection network in the Reconstructor's place, as a Critic of its own.
+:class:`Fuser`, :class:`LossProposer`, :class:`Critic` with its kind :class:`Reconstructor`, :class:`MetaTrainer` and
+:class:`Metric` carry every method and know none. A classical method is a Fuser without parameters; ReFusion adds a
+LossProposer, a Reconstructor and a MetaTrainer; a task-driven method has a downstream network for a Critic.
 
-Conventions, everywhere: images are ``(B, C, H, W)`` float tensors in [0, 1], ``C`` is 1 for luminance and 3 for
-RGB; sources are aligned, so they share ``B``, ``H`` and ``W``.
+Images are ``(B, C, H, W)`` float tensors in [0, 1], everywhere, ``C`` is 1 for luminance and 3 for RGB; sources are
+aligned, so they share ``B``, ``H`` and ``W``.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.distributed import Processes
+from fusionkit.errors import UsageError
 from fusionkit.labels import Boxes, LabelKind
 from fusionkit.tasks import Task
 
@@ -74,9 +74,8 @@ class Batch:
 class Fuser(nn.Module, ABC):
     """Fuses aligned sources into one image: a network, or a formula without parameters.
 
-    The toolkit calls it with luminance (``space = "luminance"``: colour, bit depth, the range stretch and more
-    sources than it takes are then the toolkit's work) or with RGB (``space = "rgb"``: every source comes with
-    three channels, grey ones repeated). Nothing else differs between a grey method and a colour method.
+    The toolkit calls it with luminance (``space = "luminance"``: colour, bit depth, stretch and more sources are then
+    the toolkit's work) or with RGB (``space = "rgb"``: every source comes with three channels, grey ones repeated).
 
     ``forward`` must not change its inputs, must treat the samples of a batch independently, must take any
     ``H, W >= 1`` and give the same size back. Training reads ``parameters()`` and calls it through
@@ -119,8 +118,8 @@ class Fuser(nn.Module, ABC):
             sources: as :meth:`forward` takes them.
 
         Returns:
-            Name -> map ``(B, 1, H, W)`` in [0, 1]. A name says which weight of which source (``"w_a"``,
-            ``"detail_a"``) in letters, digits and underscores; of two maps that sum to 1 the first is enough.
+            Name -> map ``(B, 1, H, W)`` in [0, 1]. A name says which weight of which source (``"w_a"``), in letters,
+            digits and underscores; of two maps that sum to 1 the first is enough.
         """
         return {}
 
@@ -134,19 +133,17 @@ class Fuser(nn.Module, ABC):
         """Rename weights published by the method's authors into this class's ``state_dict``.
 
         Raises:
-            fusionkit.errors.DataError: a tensor is missing, left over or of another shape.
+            DataError: a tensor is missing, left over or of another shape.
         """
-        from fusionkit.errors import UsageError
-
         raise UsageError(f"{cls.__name__} has no published weights to import")
 
 
 class LossProposer(nn.Module, ABC):
     """Proposes, for each pixel, what the fused image should keep: the learned part of a fusion loss.
 
-    A trainer calls ``forward`` on the sources once a step and passes what it returns to ``loss``. The meta-gradient
-    differentiates ``loss`` in ``fused`` and, through the proposal, in this module's parameters: both must be
-    twice differentiable together. A loss with nothing to learn is a LossProposer without parameters.
+    A trainer calls ``forward`` on the sources and passes what it returns to ``loss``. The meta-gradient differentiates
+    that in ``fused`` and, through the proposal, in the parameters: it must be twice differentiable in both together.
+    A loss with nothing to learn has no parameters.
     """
 
     Config: ClassVar[type] = NoOptions
@@ -164,11 +161,7 @@ class LossProposer(nn.Module, ABC):
         """The fusion loss L_f of ``fused`` ``(B, C, H, W)`` under ``proposal``, averaged over the batch."""
 
     def minimiser(self, proposal: Proposal, sources: Sequence[Tensor]) -> Tensor | None:
-        """The image for which :meth:`loss` is smallest, differentiable in ``proposal``, where there is a formula.
-
-        Returns:
-            ``(B, C, H, W)`` in [0, 1]; None where the minimum has no closed form.
-        """
+        """The image ``(B, C, H, W)`` in [0, 1] with the smallest :meth:`loss`; None where no formula gives it."""
         return None
 
 
@@ -250,10 +243,8 @@ class MetaTrainer(ABC):
 
     The toolkit's run loop owns the run folder, the log, the checkpoints and the progress bar; a trainer owns the
     networks, the losses and the order of the updates. The loop builds it, loads the state of the last checkpoint
-    into it where there is one, and then calls ``step(i)`` for every ``i`` that is left, in order.
-
-    What a step does may depend only on the state, on ``i`` and on the seed: that makes an interrupted run end
-    with the same weights as one that was not.
+    into it where there is one, and then calls ``step(i)`` for every ``i`` that is left, in order. What a step does may
+    depend only on the state, on ``i`` and on the seed: an interrupted run then ends with the same weights.
 
     Args:
         config: an instance of :attr:`Config`.
@@ -316,8 +307,6 @@ class MetaTrainer(ABC):
         Raises:
             fusionkit.errors.UsageError: this trainer cannot, or the batch cannot be shared out.
         """
-        from fusionkit.errors import UsageError
-
         raise UsageError(f"{type(self).__name__} trains in one process only: start it without torchrun")
 
     @abstractmethod

@@ -36,7 +36,7 @@ def controls(schedule: Schedule) -> tuple[Variant, ...]:
 
     trainer: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("adam", "F by Adam", {"fuser_update": "adam"}),
-        ("turns", "P and R go on to the end", {"settle": 0, "epochs": recipe.epochs - recipe.settle}),
+        ("turns", "P and R go on to the end", {"settle": 0, "epochs": recipe.epochs - recipe.settled_epochs}),
         ("image", "image-space hypergradient", {"hypergradient": "image"}),
         ("exact", "exact hypergradient", {"hypergradient": "exact"}),
         ("exact-clean", "exact hypergradient, no noise", {"hypergradient": "exact", **_CLEAN}),

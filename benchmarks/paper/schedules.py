@@ -80,7 +80,7 @@ def trainer_options(options: Mapping[str, Any]) -> BilevelOptions:
 def steps_of(options: BilevelOptions) -> int:
     """Length of the whole method's training: the epochs that warm up or settle have no meta steps."""
     o = options
-    return o.epochs * o.fusion_steps + (o.epochs - o.warmup - o.settle) * o.meta_steps
+    return o.epochs * o.fusion_steps + (o.epochs - o.warmup - o.settled_epochs) * o.meta_steps
 
 
 def cut(options: BilevelOptions, steps: int) -> BilevelOptions:
@@ -92,8 +92,7 @@ def cut(options: BilevelOptions, steps: int) -> BilevelOptions:
     root = math.sqrt(steps / steps_of(options))
     epochs = max(round(options.epochs * root), 1)
     warmup = min(round(options.warmup * root), epochs - 1)
-    settle = min(round(options.settle * root), epochs - warmup - 1)
-    shorter = replace(options, epochs=epochs, warmup=warmup, settle=settle)
+    shorter = replace(options, epochs=epochs, warmup=warmup)
     rest = steps / steps_of(shorter)
     return replace(
         shorter,

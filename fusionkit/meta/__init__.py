@@ -9,9 +9,9 @@ from fusionkit.meta.hypergradient import (
     evidence,
     image_meta_gradient,
     meta_gradient,
-    optimum_meta_gradient,
     supports_forward_mode,
 )
+from fusionkit.meta.optimum import optimum_meta_gradient
 from fusionkit.meta.options import BilevelOptions
 
 __all__ = [

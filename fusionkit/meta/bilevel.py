@@ -23,10 +23,10 @@ from fusionkit.meta.hypergradient import (
     MetaGradient,
     image_meta_gradient,
     meta_gradient,
-    optimum_meta_gradient,
     supports_forward_mode,
 )
 from fusionkit.meta.optimisers import GradientRule, make_rule
+from fusionkit.meta.optimum import optimum_meta_gradient
 from fusionkit.meta.options import BilevelOptions, check_options
 from fusionkit.meta.shares import under
 from fusionkit.meta.views import in_both_orders
@@ -129,13 +129,13 @@ class BilevelTrainer(MetaTrainer):
 
     @property
     def steps(self) -> int:
-        return self._learning_steps + self.options.settle * self.fusion_steps
+        return self._learning_steps + self.options.settled_epochs * self.fusion_steps
 
     @property
     def _learning_steps(self) -> int:
         """Those before the fusion loss is settled."""
         o = self.options
-        return o.warmup * self.fusion_steps + (o.epochs - o.warmup - o.settle) * self._per_epoch
+        return o.warmup * self.fusion_steps + (o.epochs - o.warmup - o.settled_epochs) * self._per_epoch
 
     @property
     def _per_epoch(self) -> int:
@@ -148,7 +148,7 @@ class BilevelTrainer(MetaTrainer):
             return divmod(index, self.fusion_steps)
         if index >= self._learning_steps:
             epoch, position = divmod(index - self._learning_steps, self.fusion_steps)
-            return self.options.epochs - self.options.settle + epoch, position
+            return self.options.epochs - self.options.settled_epochs + epoch, position
         epoch, position = divmod(index - warm, self._per_epoch)
         return self.options.warmup + epoch, position - self.meta_steps
 
@@ -158,7 +158,7 @@ class BilevelTrainer(MetaTrainer):
     def _kind(self, epoch: int, position: int) -> _Kind:
         """What a step does: a fusion step, with or without the critic, or a meta step of one of the kinds."""
         if position >= 0:
-            alone = self._at_optimum or epoch >= self.options.epochs - self.options.settle
+            alone = self._at_optimum or epoch >= self.options.epochs - self.options.settled_epochs
             return "settled" if alone else "fusion"
         return "image" if epoch < self.options.warmup + self.options.image_epochs else self.options.hypergradient
 

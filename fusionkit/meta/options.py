@@ -19,8 +19,8 @@ class BilevelOptions:
         epochs: L.
         warmup: epochs at the beginning that have no meta steps: a proposer that listens to an untrained critic
             learns its accidents. 0 is the paper's.
-        settle: epochs at the end that have no meta steps, either, and in which the critic rests: the fusion loss
-            stands, and the fuser has the time to follow it. 0 is the paper's.
+        settle: part of the epochs, at the end, that have no meta steps, either, and in which the critic rests: the
+            fusion loss stands, and the fuser has the time to follow it. 0 is the paper's.
         meta_steps: M, meta steps an epoch.
         fusion_steps: N, fusion steps an epoch.
         batch: pairs a batch.
@@ -63,7 +63,7 @@ class BilevelOptions:
 
     epochs: int = 50
     warmup: int = 0
-    settle: int = 0
+    settle: float = 0.0
     meta_steps: int = 600
     fusion_steps: int = 1600
     batch: int = 4
@@ -94,6 +94,11 @@ class BilevelOptions:
     at_once: int = 0
     capture: bool = True
 
+    @property
+    def settled_epochs(self) -> int:
+        """``settle`` in epochs: one is left to learn in, however few there are."""
+        return min(round(self.settle * self.epochs), max(self.epochs - self.warmup - 1, 0))
+
 
 def check_options(options: BilevelOptions) -> None:
     """Refuse a schedule that cannot run.
@@ -104,7 +109,7 @@ def check_options(options: BilevelOptions) -> None:
     for name in ("epochs", "batch", "crop", "patch", "decay_epochs"):
         if getattr(options, name) < 1:
             raise UsageError(f"trainer.{name}={getattr(options, name)} must be at least 1")
-    for name in ("meta_steps", "fusion_steps", "warmup", "settle", "image_epochs", "at_once"):
+    for name in ("meta_steps", "fusion_steps", "warmup", "image_epochs", "at_once"):
         if getattr(options, name) < 0:
             raise UsageError(f"trainer.{name}={getattr(options, name)} must not be negative")
     for name in ("lr", "lr_critic", "lr_proposer", "eta", "proposer_eps"):
@@ -114,15 +119,11 @@ def check_options(options: BilevelOptions) -> None:
     for name in ("indifference", "noise", "coarse_noise"):
         if not 0 <= getattr(options, name) < float("inf"):
             raise UsageError(f"trainer.{name}={getattr(options, name)} must be zero or a positive number")
-    if not 0 <= options.average < 1:
-        raise UsageError(f"trainer.average={options.average} must lie in [0, 1)")
+    for name in ("average", "settle"):
+        if not 0 <= getattr(options, name) < 1:
+            raise UsageError(f"trainer.{name}={getattr(options, name)} must lie in [0, 1)")
     if options.warmup >= options.epochs:
         raise UsageError(f"trainer.warmup={options.warmup} must be less than trainer.epochs={options.epochs}")
-    if options.warmup + options.settle >= options.epochs and options.settle:
-        raise UsageError(
-            f"trainer.settle={options.settle} leaves no epoch to learn in: with trainer.warmup={options.warmup} it "
-            f"must be less than {options.epochs - options.warmup}"
-        )
     if options.settle and options.scheme != "meta":
         raise UsageError(f"trainer.scheme={options.scheme} has no fusion loss that settles: set trainer.settle=0")
     if options.scheme == "inner" and options.warmup:

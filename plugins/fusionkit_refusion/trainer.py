@@ -71,11 +71,11 @@ class ReFusionTrainer(BilevelTrainer):
     fuser_name = "refusion"
     presets = {
         "optimum": {
-            "trainer": _OPTIMUM | {"epochs": 50, "settle": 30, "meta_steps": 50, "fusion_steps": 80},
+            "trainer": _OPTIMUM | {"epochs": 50, "settle": 0.6, "meta_steps": 50, "fusion_steps": 80},
             **_SMALL,
         },
         "quick": {
-            "trainer": _OPTIMUM | {"epochs": 20, "settle": 10, "meta_steps": 30, "fusion_steps": 25},
+            "trainer": _OPTIMUM | {"epochs": 20, "settle": 0.5, "meta_steps": 30, "fusion_steps": 25},
             **_SMALL,
         },
         "paper": {},

@@ -60,11 +60,3 @@ def test_the_home_picture_shows_both_sources_and_their_fusion(tmp_path: Path) ->
     between = (np.minimum(first, second) - 8 <= fused) & (fused <= np.maximum(first, second) + 8)
     # The sources' colours bound most of the fused ones; details overshoot here and there.
     assert between.mean() > 0.8
-
-
-def test_maps_that_ran_to_one_source_are_called_so(tmp_path: Path) -> None:
-    for name, value in (("w", 255), ("v", 120)):
-        cv2.imwrite(str(tmp_path / f"step-00000000_{name}_a.png"), np.full((4, 4), 127, np.uint8))
-        cv2.imwrite(str(tmp_path / f"step-00000010_{name}_a.png"), np.full((4, 4), value, np.uint8))
-    said = pictures.leaning(tmp_path, "infrared")
-    assert "w of infrared is 1.00 and v of infrared is 0.47: w **ran to one source**" in said

@@ -115,7 +115,7 @@ VARIANTS = {
     "normalised update, both orders, decay": {
         "proposer_update": "normalized", "both_orders": True, "decay": "cosine", "at_once": 2,
     },
-    "optimum": {"hypergradient": "optimum", "noise": 1.0, "coarse_noise": 0.5, "noise_unit": "contrast", "settle": 1},
+    "optimum": {"hypergradient": "optimum", "noise": 1.0, "coarse_noise": 0.5, "noise_unit": "contrast", "settle": 0.5},
     "Muon": {"fuser_update": "muon", "critic_update": "muon", "proposer_update": "muon"},
 }  # fmt: skip
 

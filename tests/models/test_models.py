@@ -29,7 +29,16 @@ from fusionkit.train import TrainRequest, start
 from fusionkit.weights import digest, read_info, save_fuser
 
 TINY = {
-    "trainer": {"epochs": 2, "warmup": 0, "meta_steps": 1, "fusion_steps": 2, "crop": 16, "batch": 2, "eta": None},
+    "trainer": {
+        "epochs": 2,
+        "warmup": 0,
+        "meta_steps": 1,
+        "fusion_steps": 2,
+        "crop": 16,
+        "batch": 2,
+        "settle": 0.0,
+        "eta": None,
+    },
     "proposer": {"dim": 4, "heads": 2, "blocks": 1},
     "reconstructor": {"dim": 4, "heads": 2, "blocks": 1},
 }

@@ -13,7 +13,7 @@ from fusionkit.config import parse_assignments, resolve
 from fusionkit.contracts import Batch, Fuser
 from fusionkit.data.store import PairStore
 from fusionkit.errors import UsageError
-from fusionkit.meta import image_meta_gradient, meta_gradient
+from fusionkit.meta import BilevelOptions, image_meta_gradient, meta_gradient
 from fusionkit.tasks import IVIF
 from fusionkit_refusion.trainer import ReFusionOptions, ReFusionTrainer
 
@@ -231,7 +231,7 @@ def test_a_start_in_image_space_is_that_of_an_image_space_run_and_then_the_exact
 
 
 def test_a_settled_loss_moves_the_fuser_alone_by_the_loss_that_was_learned() -> None:
-    trainer = _trainer("trainer.epochs=4", "trainer.settle=2", "trainer.warmup=1", "trainer.decay=cosine")
+    trainer = _trainer("trainer.epochs=4", "trainer.settle=0.5", "trainer.warmup=1", "trainer.decay=cosine")
     stages = [trainer.stage(index) for index in range(trainer.steps)]
     assert stages == ["fusion"] * 3 + ["meta"] * 2 + ["fusion"] * 9
     for index in range(8):
@@ -253,7 +253,7 @@ def test_a_settled_loss_moves_the_fuser_alone_by_the_loss_that_was_learned() -> 
 
 
 def test_at_the_optimum_p_and_r_learn_together_and_f_alone() -> None:
-    trainer = _trainer("trainer.hypergradient=optimum", "trainer.epochs=2", "trainer.settle=1")
+    trainer = _trainer("trainer.hypergradient=optimum", "trainer.epochs=2", "trainer.settle=0.5")
     first = {name: _weights(trainer, name) for name in ("fuser", "proposer", "critic")}
     meta = [index for index in range(trainer.steps) if trainer.stage(index) == "meta"]
     for index in meta:
@@ -278,7 +278,7 @@ def test_equal_weights_leave_the_reconstructor_to_the_fusion_steps_whatever_the_
 
 
 def test_the_proposers_rate_ends_where_it_stops_learning_and_the_fusers_with_the_run() -> None:
-    trainer = _trainer("trainer.epochs=4", "trainer.settle=2", "trainer.decay=cosine")
+    trainer = _trainer("trainer.epochs=4", "trainer.settle=0.5", "trainer.decay=cosine")
     learning = 2 * 5
     fuser, others = zip(*(trainer._decay(index, 0) for index in (0, learning // 2, learning, 15, 16)), strict=True)
     assert others == pytest.approx((1, 0.505, 0.01, 0.01, 0.01))
@@ -290,13 +290,20 @@ def test_the_proposers_rate_ends_where_it_stops_learning_and_the_fusers_with_the
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["trainer.settle=3"], r"trainer\.settle=3 leaves no epoch to learn in"),
-        (["trainer.settle=1", "trainer.scheme=joint"], r"trainer\.scheme=joint has no fusion loss that settles"),
+        (["trainer.settle=1.0"], r"trainer\.settle=1\.0 must lie in \[0, 1\)"),
+        (["trainer.settle=0.5", "trainer.scheme=joint"], r"trainer\.scheme=joint has no fusion loss that settles"),
     ],
 )
 def test_what_cannot_settle_is_refused(given: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         _trainer(*given)
+
+
+@pytest.mark.parametrize(("epochs", "warmup", "settled"), [(50, 0, 30), (5, 0, 3), (2, 0, 1), (1, 0, 0), (4, 3, 0)])
+def test_a_shorter_run_settles_for_the_same_part_of_it_and_learns_for_an_epoch(
+    epochs: int, warmup: int, settled: int
+) -> None:
+    assert BilevelOptions(epochs=epochs, warmup=warmup, settle=0.6).settled_epochs == settled
 
 
 def test_inner_steps_alone_leave_no_room_for_the_image() -> None:
