@@ -22,7 +22,7 @@ from fusionkit.runs import RunFolder
 from fusionkit.train import TrainRequest, resume, start
 
 TINY = {
-    "trainer": {"epochs": 3, "warmup": 0, "meta_steps": 4, "fusion_steps": 6, "crop": 16, "batch": 2},
+    "trainer": {"epochs": 3, "settle": 0.0, "meta_steps": 4, "fusion_steps": 6, "crop": 16, "batch": 2},
     "fuser": {"dim": 4, "heads": 2, "blocks": 1},
     "proposer": {"dim": 4, "heads": 2, "blocks": 1},
     "reconstructor": {"dim": 4, "heads": 2, "blocks": 1},
@@ -65,7 +65,7 @@ def test_a_run_leaves_everything_that_is_needed_to_judge_and_repeat_it(whole: Ru
     )
     rows = list(whole.metrics())
     assert [row["step"] for row in rows] == [10, 20, 30]
-    assert {"meta.outer", "meta.inner", "fusion.total", "fusion.critic"} <= set(rows[0])
+    assert {"meta.outer", "meta.inner", "fusion.total", "fusion.gradient"} <= set(rows[0])
     names = {file.relative_to(whole.path).as_posix() for file in whole.path.rglob("*.png")}
     assert {"figures/losses.png", "figures/learning_0.png", "images/pair0/source_a.png"} <= names
     assert "images/pair0/step-00000030_w_a.png" in names
