@@ -51,7 +51,7 @@ _FAINT = 1e-5
 def shares(slopes: Sequence[Tensor]) -> list[Tensor]:
     """Which source has the stronger gradient at a pixel, and in the 5x5 pixels about it, however faint both are.
 
-    Responses of a dark or smooth place are a hundredth of those at an edge, and a small network takes them for none.
+    Responses of a dark or smooth place can be a hundredth of those at an edge, and are lost on a small network.
 
     Args:
         slopes: the Sobel responses of each source, ``(B, 2, H, W)``.
