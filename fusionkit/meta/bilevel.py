@@ -19,12 +19,7 @@ from fusionkit.meta.averaging import RunningAverage
 from fusionkit.meta.capture import CapturedStep, CudaRecorder, Recorder
 from fusionkit.meta.channel import Noise, channel_noise, contrast
 from fusionkit.meta.fusion import fusion_gradients
-from fusionkit.meta.hypergradient import (
-    MetaGradient,
-    image_meta_gradient,
-    meta_gradient,
-    supports_forward_mode,
-)
+from fusionkit.meta.hypergradient import MetaGradient, image_meta_gradient, meta_gradient, supports_forward_mode
 from fusionkit.meta.optimisers import GradientRule, make_rule
 from fusionkit.meta.optimum import optimum_meta_gradient
 from fusionkit.meta.options import BilevelOptions, check_options
@@ -169,7 +164,8 @@ class BilevelTrainer(MetaTrainer):
         kind = self._kind(epoch, position)
         tables = (plan.mtr, plan.mts) if position < 0 else (plan.ftr,)
         rows = tuple(self.processes.share(table[position]) for table in tables)
-        noise = self._noise(index)
+        # F alone is shown to nobody.
+        noise = None if kind == "settled" else self._noise(index)
         captured = self._captured.get(kind)
         if captured is None:
             return self._work(kind, rows, rates, noise)

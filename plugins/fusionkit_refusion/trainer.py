@@ -81,8 +81,8 @@ class ReFusionTrainer(BilevelTrainer):
         "paper": {},
     }
     preset_notes = {
-        "optimum": "P learns at the minimum of L_f, R through noise, F by Muon; in 20 minutes of a CPU past the average "
-        "and the maximum in SCD and Qabf, over the medical test pairs together",
+        "optimum": "P learns at the minimum of L_f, R through noise, F by Muon; in 20 minutes of a CPU past the "
+        "average and the maximum in SCD and Qabf, over the medical test pairs together",
         "quick": "the same recipe for a first look, 800 steps; minutes on a laptop",
         "paper": "the paper's schedule and updates: 50 epochs of 600 meta and 1600 fusion steps, exact hypergradient",
     }
