@@ -133,6 +133,19 @@ def recipe_(task: str, rows: tuple[str, ...], **given: Any) -> None:
     _finish(study, recipe(study, rows=rows, command=command))
 
 
+@cli.command("maps")
+@_study_options
+@click.option("--task", default="ivif", show_default=True)
+@click.option("--row", "rows", multiple=True, help="Only these maps and the learned ones; may be repeated.")
+def maps_(task: str, rows: tuple[str, ...], **given: Any) -> None:
+    """What L_r thinks of maps made by hand, beside the learned ones: R alone is trained, F takes no part."""
+    from benchmarks.paper.maps import maps
+
+    study, command = _study(task, given)
+    _trains(study)
+    _finish(study, maps(study, rows=rows, command=command))
+
+
 @cli.command("table7")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("paper"), show_default=True)
 def table7(out: Path) -> None:
