@@ -29,17 +29,32 @@ def resolve(kind: type[T], *layers: tuple[str, Mapping[str, Any]]) -> T:
     Raises:
         UsageError: an unknown key (with the nearest one) or a value of the wrong type, naming where it came from.
     """
-    merged: dict[str, Any] = {}
     for origin, values in layers:
         _check_keys(kind, values, origin, "")
-        _merge(merged, values)
     try:
-        return TypeAdapter(kind).validate_python(merged, strict=False)
+        return TypeAdapter(kind).validate_python(merged(*(values for _, values in layers)), strict=False)
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(str(part) for part in first["loc"])
         origin = next((o for o, values in reversed(layers) if _holds(values, first["loc"])), layers[-1][0])
         raise UsageError(f"{origin}: {option}={first['input']!r} is not valid: {first['msg']}") from None
+
+
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested options, the later layers over the earlier, value by value.
+
+    >>> merged({"trainer": {"lr": 0.1, "crop": 64}}, {"trainer": {"lr": 0.2}})
+    {'trainer': {'lr': 0.2, 'crop': 64}}
+    """
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            inner = result.get(name)
+            if isinstance(value, Mapping):
+                result[name] = merged(inner if isinstance(inner, Mapping) else {}, value)
+            else:
+                result[name] = value
+    return result
 
 
 def as_dict(options: Any) -> dict[str, Any]:
@@ -68,7 +83,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         value: Any = _value(text.strip())
         for part in reversed(name.strip().split(".")):
             value = {part: value}
-        _merge(nested, value)
+        nested = merged(nested, value)
     return nested
 
 
@@ -91,14 +106,6 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            _merge(into.setdefault(key, {}), value)
-        else:
-            into[key] = value
 
 
 def _check_keys(kind: Any, values: Mapping[str, Any], origin: str, prefix: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionkit.config import as_dict, read_toml, resolve
+from fusionkit.config import as_dict, merged, read_toml, resolve
 from fusionkit.contracts import MetaTrainer
 from fusionkit.data.labels import find_labelled, verify_labels
 from fusionkit.data.labels.store import LabelledStore
@@ -96,7 +96,7 @@ def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> Ru
     options: Any = resolve(kind.Config, *layers)
     device = choose_device(request.device)
     pairs = _pairs(request, kind.label_kind(options))
-    given = dict(request.file or {}) | dict(request.options or {})
+    given = merged(request.file or {}, request.options or {})
     if request.downstream is not None:
         given["downstream"] = request.downstream
     record = RunRecord(

@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.paper.report import MEASURED, Line, Panel, Report
-from benchmarks.paper.schedules import TRAINER, merged
+from benchmarks.paper.schedules import TRAINER
 from benchmarks.paper.study import Study
 from benchmarks.paper.tables import circumstances, flat
 from benchmarks.paper.variants import Variant, choose
 from fusionkit.bench.datasets import Dataset, find_datasets
 from fusionkit.combine import stretch_range
-from fusionkit.config import resolve
+from fusionkit.config import merged, resolve
 from fusionkit.contracts import LossProposer, Proposal, Terms
 from fusionkit.data.plan import draw_epoch
 from fusionkit.data.store import PairStore, decode_source

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fusionkit.config import as_dict, resolve
+from fusionkit.config import as_dict, merged, resolve
 from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.meta import BilevelOptions
 from fusionkit.plugins import catalogue
@@ -99,16 +99,3 @@ def cut(options: BilevelOptions, steps: int) -> BilevelOptions:
         meta_steps=max(round(options.meta_steps * rest), min(options.meta_steps, 1)),
         fusion_steps=max(round(options.fusion_steps * rest), min(options.fusion_steps, 1)),
     )
-
-
-def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested options, the later layers over the earlier."""
-    result: dict[str, Any] = {}
-    for layer in layers:
-        for name, value in layer.items():
-            inner = result.get(name)
-            if isinstance(value, Mapping):
-                result[name] = merged(inner if isinstance(inner, Mapping) else {}, value)
-            else:
-                result[name] = value
-    return result

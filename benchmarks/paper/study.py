@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.paper.schedules import TRAINER, Schedule, merged
+from benchmarks.paper.schedules import TRAINER, Schedule
 from benchmarks.paper.variants import Variant
 from fusionkit.bench.benchmark import BenchRequest, run_bench
 from fusionkit.bench.records import Record
 from fusionkit.claims import claimed
+from fusionkit.config import merged
 from fusionkit.data.pairs import find_pairs
 from fusionkit.data.pairset import PairSet
 from fusionkit.errors import DivergedError, UsageError

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.paper.schedules import merged
 from fusionkit.bench.published import PublishedRow, PublishedTable, published_tables
+from fusionkit.config import merged
 from fusionkit.errors import UsageError, did_you_mean
 
 PAPER = "refusion"

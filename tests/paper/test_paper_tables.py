@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from benchmarks.paper.__main__ import cli, main
 from benchmarks.paper.figures import draw_figure
 from benchmarks.paper.lines import trained_line
-from benchmarks.paper.schedules import cut, merged, parse_schedule, steps_of, trainer_options
+from benchmarks.paper.schedules import cut, parse_schedule, steps_of, trainer_options
 from benchmarks.paper.study import Cell, Study, specs
 from benchmarks.paper.variants import FULL, Variant, ablations, halves, sweep
 from fusionkit.bench.published import published_tables
 from fusionkit.bench.records import read_records
-from fusionkit.config import resolve
+from fusionkit.config import merged, resolve
 from fusionkit.data.pairs import find_pairs
 from fusionkit.errors import UsageError
 from fusionkit.meta import BilevelOptions

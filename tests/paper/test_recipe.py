@@ -12,11 +12,11 @@ import pytest
 
 from benchmarks.paper.__main__ import main
 from benchmarks.paper.controls import RECIPE, controls
-from benchmarks.paper.schedules import merged, parse_schedule, trainer_options
+from benchmarks.paper.schedules import parse_schedule, trainer_options
 from benchmarks.paper.study import Study
 from fusionkit.bench.records import read_records
 from fusionkit.claims import claimed
-from fusionkit.config import parse_assignments, resolve
+from fusionkit.config import merged, parse_assignments, resolve
 from fusionkit.meta.options import check_options
 from fusionkit.plugins import catalogue
 

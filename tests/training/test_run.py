@@ -122,6 +122,13 @@ def test_a_killed_run_resumes_to_the_same_weights(whole: RunFolder, tmp_path: Pa
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_run_records_what_a_file_and_the_command_line_gave(tmp_path: Path) -> None:
+    file = {**TINY, "trainer": {**TINY["trainer"], "noise": 0.25}}
+    request = _request(preset="quick", file=file, options={"trainer": {"swap": True}})
+    record = start(request, tmp_path / "run").record
+    assert record.given == {**TINY, "trainer": {**TINY["trainer"], "noise": 0.25, "swap": True}}
+
+
 def test_ctrl_c_writes_a_checkpoint_says_how_to_go_on_and_exits_130(tmp_path: Path) -> None:
     out = tmp_path / "run"
     file = tmp_path / "options.toml"
