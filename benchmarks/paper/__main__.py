@@ -89,10 +89,15 @@ def _comparison(number: int, given: dict[str, Any]) -> None:
 def _variations(number: int, given: dict[str, Any]) -> None:
     from benchmarks.paper.tables import TASKS, ablation, sweeps
 
-    rows, task = given.pop("rows"), given.pop("task") or TASKS[number]
+    _trained(given.pop("task") or TASKS[number], given, ablation if number == 5 else sweeps)
+
+
+def _trained(task: str, given: dict[str, Any], make: Callable[..., Report]) -> None:
+    """A report of trainings, or of some rows of it."""
+    rows = given.pop("rows")
     study, command = _study(task, given)
     _trains(study)
-    _finish(study, (ablation if number == 5 else sweeps)(study, rows=rows, command=command))
+    _finish(study, make(study, rows=rows, command=command))
 
 
 def _add(number: int, title: str, run: Callable[[int, dict[str, Any]], None], *options: Callable[[F], F]) -> None:
@@ -124,26 +129,22 @@ _add(6, "Table 6: the weights alpha1 and alpha2 of the losses, a training a valu
 @_study_options
 @click.option("--task", default="mif", show_default=True)
 @click.option("--row", "rows", multiple=True, help="Only this row and the recipe; may be repeated.")
-def recipe_(task: str, rows: tuple[str, ...], **given: Any) -> None:
+def recipe_(task: str, **given: Any) -> None:
     """What the paper leaves open: the recipe, and each of its choices made otherwise."""
     from benchmarks.paper.controls import recipe
 
-    study, command = _study(task, given)
-    _trains(study)
-    _finish(study, recipe(study, rows=rows, command=command))
+    _trained(task, given, recipe)
 
 
 @cli.command("maps")
 @_study_options
 @click.option("--task", default="ivif", show_default=True)
 @click.option("--row", "rows", multiple=True, help="Only these maps and the learned ones; may be repeated.")
-def maps_(task: str, rows: tuple[str, ...], **given: Any) -> None:
+def maps_(task: str, **given: Any) -> None:
     """What L_r thinks of maps made by hand, beside the learned ones: R alone is trained, F takes no part."""
     from benchmarks.paper.maps import maps
 
-    study, command = _study(task, given)
-    _trains(study)
-    _finish(study, maps(study, rows=rows, command=command))
+    _trained(task, given, maps)
 
 
 @cli.command("table7")
