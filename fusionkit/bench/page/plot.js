@@ -83,8 +83,10 @@ function drawPlot(table, choice, width) {
 
 function plotSection(table) {
   const holder = el('div', {});
-  let [choice, width] = ['mean_rank', 0];
+  let [choice, width] = ['mean_rank', 560];
   const draw = () => holder.replaceChildren(drawPlot(table, choice, width));
+  // A page that has not been painted yet, in a tab behind others, has a plot, too.
+  draw();
   new ResizeObserver(([entry]) => {
     const now = Math.max(260, Math.round(entry.contentRect.width));
     if (now !== width) requestAnimationFrame(() => { width = now; draw(); });
