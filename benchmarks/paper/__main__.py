@@ -60,7 +60,13 @@ _STUDY = (
     click.option("--quiet", is_flag=True, help="Only errors on standard error."),
 )
 _TASK = click.option("--task", help="Another task than the paper's.")
-_ROW = click.option("--row", "rows", multiple=True, help="Only this row and the whole method; may be repeated.")
+
+
+def _of(task: str) -> Callable[[F], F]:
+    return click.option("--task", default=task, show_default=True)
+
+
+_ROW = click.option("--row", "rows", multiple=True, help="Only this row and what it is compared with; may be repeated.")
 
 
 def _study_options(command: F) -> F:
@@ -100,14 +106,26 @@ def _trained(task: str, given: dict[str, Any], make: Callable[..., Report]) -> N
     _finish(study, make(study, rows=rows, command=command))
 
 
-def _add(number: int, title: str, run: Callable[[int, dict[str, Any]], None], *options: Callable[[F], F]) -> None:
+def _recipe(given: dict[str, Any]) -> None:
+    from benchmarks.paper.controls import recipe
+
+    _trained(given.pop("task"), given, recipe)
+
+
+def _maps(given: dict[str, Any]) -> None:
+    from benchmarks.paper.maps import maps
+
+    _trained(given.pop("task"), given, maps)
+
+
+def _add(name: str, title: str, run: Callable[[dict[str, Any]], None], *options: Callable[[F], F]) -> None:
     def body(**given: Any) -> None:
-        run(number, given)
+        run(given)
 
     body.__doc__ = title
     for option in reversed(options):
         body = option(body)  # type: ignore[arg-type]
-    cli.command(f"table{number}")(_study_options(body))
+    cli.command(name)(_study_options(body))
 
 
 _FUSER = click.option(
@@ -120,31 +138,13 @@ for _number, _title in (
     (3, "Table 3: multi-focus fusion. --schedule none trains nothing."),
     (4, "Table 4: multi-exposure fusion. --schedule none trains nothing."),
 ):
-    _add(_number, _title, _comparison, _FUSER, _AUTHORS)
-_add(5, "Table 5: ablations I to VIII, a training each.", _variations, _TASK, _ROW)
-_add(6, "Table 6: the weights alpha1 and alpha2 of the losses, a training a value.", _variations, _TASK, _ROW)
+    _add(f"table{_number}", _title, partial(_comparison, _number), _FUSER, _AUTHORS)
+_add("table5", "Table 5: ablations I to VIII, a training each.", partial(_variations, 5), _TASK, _ROW)
+_add("table6", "Table 6: the weights of both losses, a training a value.", partial(_variations, 6), _TASK, _ROW)
 
 
-@cli.command("recipe")
-@_study_options
-@click.option("--task", default="mif", show_default=True)
-@click.option("--row", "rows", multiple=True, help="Only this row and the recipe; may be repeated.")
-def recipe_(task: str, **given: Any) -> None:
-    """What the paper leaves open: the recipe, and each of its choices made otherwise."""
-    from benchmarks.paper.controls import recipe
-
-    _trained(task, given, recipe)
-
-
-@cli.command("maps")
-@_study_options
-@click.option("--task", default="ivif", show_default=True)
-@click.option("--row", "rows", multiple=True, help="Only these maps and the learned ones; may be repeated.")
-def maps_(task: str, **given: Any) -> None:
-    """What L_r thinks of maps made by hand, beside the learned ones: R alone is trained, F takes no part."""
-    from benchmarks.paper.maps import maps
-
-    _trained(task, given, maps)
+_add("recipe", "What the paper leaves open: the recipe, and each choice made otherwise.", _recipe, _of("mif"), _ROW)
+_add("maps", "What L_r thinks of maps made by hand, beside the learned ones.", _maps, _of("ivif"), _ROW)
 
 
 @cli.command("table7")

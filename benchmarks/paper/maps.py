@@ -26,10 +26,11 @@ from fusionkit.data.store import PairStore, decode_source
 from fusionkit.errors import UsageError
 from fusionkit.losses import sobel, weighted_fusion_loss, weighted_fusion_minimiser
 from fusionkit.meta import optimum_meta_gradient
-from fusionkit.meta.channel import Noise, channel_noise, contrast
+from fusionkit.meta.channel import Noise, channel_noise, in_unit, through
 from fusionkit.meta.optimisers import make_rule
 from fusionkit.metrics import score
 from fusionkit.plugins import catalogue
+from fusionkit.tasks import Task
 from fusionkit_refusion.proposer import ReFusionProposer
 from fusionkit_refusion.reconstructor import ReFusionReconstructor
 
@@ -123,12 +124,13 @@ def maps(study: Study, *, rows: Sequence[str], command: str) -> Report:
     variants = choose(ROWS, rows)
     store = PairStore.from_pairs(study.pairs, device=torch.device("cpu"), smallest=options.trainer.crop)
     datasets = find_datasets(study.data, (study.task,), limit=study.limit)
+    tests = {d.label: [[decode_source(f, "luminance") for f in pair.files] for pair in d.selected] for d in datasets}
     found: dict[str, list[dict[str, dict[str, float]]]] = {variant.row: [] for variant in variants}
     for variant in variants:
         for seed in study.seeds:
             study.say(f"{variant.row}, seed {seed}: {steps} steps")
             pupils = _taught(options, variant.options, store, steps, seed)
-            found[variant.row].append({d.label: _measured(options, *pupils, d, seed) for d in datasets})
+            found[variant.row].append({d.label: _measured(options, *pupils, d.task, tests[d.label]) for d in datasets})
     facts, about = circumstances(study, (), command)
     return Report(
         name="maps",
@@ -149,11 +151,10 @@ def maps(study: Study, *, rows: Sequence[str], command: str) -> Report:
 def _noise(options: Any, seed: int, step: int) -> Noise:
     o = options.trainer
 
-    def drawn(like: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        noise = channel_noise(like, fine=o.noise, coarse=o.coarse_noise, patch=o.patch, seed=seed, step=step)
-        return noise * contrast(sources) if o.noise_unit == "contrast" else noise
+    def drawn(like: Tensor, _sources: Sequence[Tensor]) -> Tensor:
+        return channel_noise(like, fine=o.noise, coarse=o.coarse_noise, patch=o.patch, seed=seed, step=step)
 
-    return drawn
+    return in_unit(drawn, o.noise_unit)
 
 
 def _taught(
@@ -173,6 +174,8 @@ def _taught(
     plan = draw_epoch(
         store.sizes, seed=seed, epoch=0, meta_steps=0, fusion_steps=steps, batch=o.batch, crop=o.crop, flip=o.flip
     )
+    # A loss without a minimiser is refused before the work.
+    _minimiser(proposer, store.crops(plan.ftr[0], o.crop).sources)
     for step, rows in enumerate(plan.ftr):
         rate = 0.5 * (1 + math.cos(math.pi * step / steps))
         gradient = optimum_meta_gradient(proposer, critic, store.crops(rows, o.crop), noise=_noise(options, seed, step))
@@ -183,21 +186,20 @@ def _taught(
 
 @torch.no_grad()
 def _measured(
-    options: Any, proposer: LossProposer, critic: ReFusionReconstructor, dataset: Dataset, seed: int
+    options: Any, proposer: LossProposer, critic: ReFusionReconstructor, task: Task, pairs: Sequence[Sequence[Tensor]]
 ) -> dict[str, float]:
     o = options.trainer
-    each = [[decode_source(file, "luminance") for file in pair.files] for pair in dataset.selected]
-    store = PairStore(dataset.task, each, device=torch.device("cpu"), smallest=o.crop)
+    store = PairStore(task, pairs, device=torch.device("cpu"), smallest=o.crop)
     # The same crops and noise for every kind of maps and every seed.
     plan = draw_epoch(store.sizes, seed=0, epoch=0, meta_steps=0, fusion_steps=BATCHES, batch=o.batch, crop=o.crop)
     losses = []
     for step, rows in enumerate(plan.ftr):
         batch = store.crops(rows, o.crop)
         image = _minimiser(proposer, batch.sources)
-        seen = image + _noise(options, 0, _UNSEEN + step)(image, batch.sources)
+        seen = through(_noise(options, 0, _UNSEEN + step), image, batch)
         losses.append(float(critic.loss(seen, batch)["total"]))
     worth: list[dict[str, float]] = []
-    for pair in each:
+    for pair in pairs:
         a, b = (x[None].float() / (255 if x.dtype == torch.uint8 else 1) for x in pair)
         fused = (255 * stretch_range(_minimiser(proposer, (a, b)))).round()
         values = score(fused, 255 * a, 255 * b, metrics=COLUMNS[1:], profile=_PROFILE).mean()

@@ -17,7 +17,7 @@ from fusionkit.distributed import ALONE, Processes
 from fusionkit.errors import UsageError
 from fusionkit.meta.averaging import RunningAverage
 from fusionkit.meta.capture import CapturedStep, CudaRecorder, Recorder
-from fusionkit.meta.channel import Noise, channel_noise, contrast
+from fusionkit.meta.channel import Noise, channel_noise, in_unit
 from fusionkit.meta.fusion import fusion_gradients
 from fusionkit.meta.hypergradient import MetaGradient, image_meta_gradient, meta_gradient, supports_forward_mode
 from fusionkit.meta.optimisers import GradientRule, make_rule
@@ -174,7 +174,7 @@ class BilevelTrainer(MetaTrainer):
         return captured(*rows) if noise is None else captured(*rows, noise(self._like(), ()))
 
     def _work(self, kind: _Kind, rows: tuple[Tensor, ...], rates: _Rates, noise: Noise | None) -> Terms:
-        noise = self._in_its_unit(noise)
+        noise = noise and in_unit(noise, self.options.noise_unit)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             if kind in ("fusion", "settled"):
                 return self._fusion_step(kind, rows[0], rates, noise)
@@ -203,11 +203,6 @@ class BilevelTrainer(MetaTrainer):
             return self.processes.share(drawn(whole), groups=2 if self.options.both_orders else 1)
 
         return own
-
-    def _in_its_unit(self, noise: Noise | None) -> Noise | None:
-        if noise is None or self.options.noise_unit == "full":
-            return noise
-        return lambda like, sources: noise(like, sources) * contrast(sources)
 
     @property
     def _at_once(self) -> int:

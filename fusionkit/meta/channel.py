@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from fusionkit.contracts import Batch
 
-__all__ = ["Noise", "channel_noise", "contrast", "through"]
+__all__ = ["Noise", "channel_noise", "contrast", "in_unit", "through"]
 
 Noise = Callable[[Tensor, Sequence[Tensor]], Tensor]
 """Gives the noise to add to a fused image, made from these sources."""
@@ -56,6 +57,13 @@ def contrast(sources: Sequence[Tensor]) -> Tensor:
     """Root of the mean variance of the sources ``(B, C, H, W)`` of each sample, ``(B, 1, 1, 1)``."""
     variances = [source.var((1, 2, 3), correction=0, keepdim=True) for source in sources]
     return torch.stack(variances).mean(0).sqrt()
+
+
+def in_unit(noise: Noise, unit: Literal["full", "contrast"]) -> Noise:
+    """Noise measured in the full range of an image, or in the :func:`contrast` of its sources."""
+    if unit == "full":
+        return noise
+    return lambda like, sources: noise(like, sources) * contrast(sources)
 
 
 def through(noise: Noise | None, fused: Tensor, batch: Batch) -> Tensor:

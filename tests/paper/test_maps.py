@@ -59,6 +59,12 @@ def test_a_source_that_takes_all_the_intensity_is_the_one_that_is_kept(lines: di
     assert values["CC-a"] > values["CC-b"]
 
 
-def test_a_schedule_without_meta_steps_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(tmp_path, "--set", "trainer.meta_steps=0") == 2
-    assert "no meta steps" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("given", "said"), [("trainer.meta_steps=0", "no meta steps"), ("proposer.gradient=magnitude", "no minimiser")]
+)
+def test_what_teaches_nothing_at_the_minimiser_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str, said: str
+) -> None:
+    assert _run(tmp_path, "--set", given) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "maps.md").exists()
