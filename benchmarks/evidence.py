@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fusionkit.contracts import Batch
+from fusionkit.data.epoch_plan import draw_epoch
+from fusionkit.data.pair_store import PairStore
 from fusionkit.data.pairs import find_pairs
-from fusionkit.data.plan import draw_epoch
-from fusionkit.data.store import PairStore
 from fusionkit.losses import sobel
-from fusionkit.meta import evidence
-from fusionkit.meta.channel import Noise, channel_noise, through
 from fusionkit.plugins import catalogue
+from fusionkit.train.bilevel import evidence
+from fusionkit.train.bilevel.noise import Noise, channel_noise, through
 from fusionkit_refusion.proposer import EqualProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
 

@@ -23,7 +23,7 @@ from scipy.stats import kendalltau
 import fusionkit
 from fusionkit.data.folders import match_by_stem
 from fusionkit.metrics import PROFILES, Scene, build, read_luminance
-from fusionkit.metrics.files import luminance
+from fusionkit.metrics.image_files import luminance
 from fusionkit.metrics.scene import SceneMetric, check
 
 METHODS = ("average", "maximum", "laplacian", "dwt", "gff", "copy-a")

@@ -41,7 +41,7 @@ def missing(package: str) -> str | None:
     if package == "numpy":
         return None
     from fusionkit.errors import UsageError
-    from fusionkit.vision import load_torchvision
+    from fusionkit.runtime.torchvision import load_torchvision
 
     if package == "piq":
         try:

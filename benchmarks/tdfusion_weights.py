@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 
 import fusionkit
-from fusionkit.bench.maps import learned_proposer
-from fusionkit.color import luminance
+from fusionkit.bench.weight_maps import learned_proposer
 from fusionkit.config import read_toml
 from fusionkit.data.pairs import find_pairs
 from fusionkit.data.pairset import PairSet
 from fusionkit.errors import UsageError
-from fusionkit.figures import grey
-from fusionkit.files import written_aside
-from fusionkit.imageio import read_image
+from fusionkit.io.atomic import written_aside
+from fusionkit.io.color import luminance
+from fusionkit.io.images import read_image
 from fusionkit.plugins import catalogue
-from fusionkit.runs import OPTIONS, RunFolder
+from fusionkit.train.figures import grey
+from fusionkit.train.run_folder import OPTIONS, RunFolder
 
 WIDTH, MARGIN, LABEL = 256, 4, 22
 

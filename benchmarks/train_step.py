@@ -26,10 +26,10 @@ from plain_refusion import PlainFuser, PlainProposer, PlainReconstructor
 from torch import nn
 
 from fusionkit.contracts import Batch
-from fusionkit.data.store import PairStore
-from fusionkit.meta import BilevelOptions, BilevelTrainer, meta_gradient
-from fusionkit.runs import environment
+from fusionkit.data.pair_store import PairStore
 from fusionkit.tasks import MIF
+from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, meta_gradient
+from fusionkit.train.run_folder import environment
 from fusionkit_refusion.fuser import ReFusionFuser
 from fusionkit_refusion.proposer import ReFusionProposer
 from fusionkit_refusion.reconstructor import ReFusionReconstructor

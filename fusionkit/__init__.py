@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fusionkit.data.pairs import find_pairs
-    from fusionkit.fuse import Fused, Model, fuse_tensors, load
+    from fusionkit.fuse.model import Fused, Model, fuse_tensors, load
     from fusionkit.metrics import score
-    from fusionkit.train import TrainRequest, resume, start
+    from fusionkit.train.run import TrainRequest, resume, start
 
 __all__ = ["Fused", "Model", "TrainRequest", "find_pairs", "fuse_tensors", "load", "resume", "score", "start"]
 
@@ -25,15 +25,15 @@ except PackageNotFoundError:
     __version__ = "0"
 
 _HOMES = {
-    "Fused": "fusionkit.fuse",
-    "Model": "fusionkit.fuse",
-    "TrainRequest": "fusionkit.train",
+    "Fused": "fusionkit.fuse.model",
+    "Model": "fusionkit.fuse.model",
+    "TrainRequest": "fusionkit.train.run",
     "find_pairs": "fusionkit.data.pairs",
-    "fuse_tensors": "fusionkit.fuse",
-    "load": "fusionkit.fuse",
-    "resume": "fusionkit.train",
+    "fuse_tensors": "fusionkit.fuse.model",
+    "load": "fusionkit.fuse.model",
+    "resume": "fusionkit.train.run",
     "score": "fusionkit.metrics",
-    "start": "fusionkit.train",
+    "start": "fusionkit.train.run",
 }
 
 

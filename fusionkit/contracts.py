@@ -19,9 +19,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from fusionkit.distributed import Processes
 from fusionkit.errors import UsageError
-from fusionkit.labels import Boxes, LabelKind
+from fusionkit.label_types import Boxes, LabelKind
+from fusionkit.runtime.processes import Processes
 from fusionkit.tasks import Task
 
 __all__ = [
@@ -64,7 +64,8 @@ class Batch:
     Attributes:
         sources: one ``(B, C, H, W)`` tensor a source, in the task's order.
         targets: the labels that a downstream critic needs beside the image: class ids ``(B, H, W)`` int64 with
-            :data:`fusionkit.labels.IGNORE`, or one :class:`fusionkit.labels.Boxes` a sample; None without labels.
+            :data:`fusionkit.label_types.IGNORE`, or one :class:`fusionkit.label_types.Boxes` per sample; None without
+            labels.
     """
 
     sources: tuple[Tensor, ...]

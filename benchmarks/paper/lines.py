@@ -9,7 +9,7 @@ from dataclasses import replace
 from benchmarks.paper.report import MEASURED, PUBLISHED, Line, Panel, agreement
 from benchmarks.paper.study import Cell
 from benchmarks.paper.variants import FULL
-from fusionkit.bench.published import PublishedTable
+from fusionkit.bench.published_tables import PublishedTable
 from fusionkit.bench.records import Record
 
 Group = tuple[Record, ...]

@@ -18,19 +18,19 @@ from benchmarks.paper.study import Study
 from benchmarks.paper.tables import circumstances, flat
 from benchmarks.paper.variants import Variant, choose
 from fusionkit.bench.datasets import Dataset, find_datasets
-from fusionkit.combine import stretch_range
 from fusionkit.config import merged, resolve
 from fusionkit.contracts import LossProposer, Proposal, Terms
-from fusionkit.data.plan import draw_epoch
-from fusionkit.data.store import PairStore, decode_source
+from fusionkit.data.epoch_plan import draw_epoch
+from fusionkit.data.pair_store import PairStore, decode_source
 from fusionkit.errors import UsageError
+from fusionkit.fuse.tensors import stretch_range
 from fusionkit.losses import sobel, weighted_fusion_loss, weighted_fusion_minimiser
-from fusionkit.meta import optimum_meta_gradient
-from fusionkit.meta.channel import Noise, channel_noise, in_unit, through
-from fusionkit.meta.optimisers import make_rule
 from fusionkit.metrics import score
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import Task
+from fusionkit.train.bilevel import optimum_meta_gradient
+from fusionkit.train.bilevel.noise import Noise, channel_noise, in_unit, through
+from fusionkit.train.bilevel.optimisers import make_rule
 from fusionkit_refusion.proposer import ReFusionProposer
 from fusionkit_refusion.reconstructor import ReFusionReconstructor
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fusionkit.errors import DataError
-from fusionkit.files import written_aside
+from fusionkit.io.atomic import written_aside
 
 MAPS = ("fused", "w_a", "w_b", "v_a", "v_b")
 """Rows of a picture, from top to bottom; a run whose loss is not learned has the first alone."""

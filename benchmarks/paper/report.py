@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fusionkit.files import write_text
+from fusionkit.io.atomic import write_text
 
 PUBLISHED: Literal["published"] = "published"
 MEASURED: Literal["measured"] = "measured"

@@ -9,8 +9,8 @@ from typing import Any
 
 from fusionkit.config import as_dict, merged, resolve
 from fusionkit.errors import UsageError, did_you_mean
-from fusionkit.meta import BilevelOptions
 from fusionkit.plugins import catalogue
+from fusionkit.train.bilevel import BilevelOptions
 
 TRAINER = "refusion"
 DEFAULT = "quick"

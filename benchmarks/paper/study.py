@@ -14,14 +14,14 @@ from benchmarks.paper.schedules import TRAINER, Schedule
 from benchmarks.paper.variants import Variant
 from fusionkit.bench.benchmark import BenchRequest, run_bench
 from fusionkit.bench.records import Record
-from fusionkit.claims import claimed
 from fusionkit.config import merged
 from fusionkit.data.pairs import find_pairs
 from fusionkit.data.pairset import PairSet
 from fusionkit.errors import DivergedError, UsageError
+from fusionkit.io.locks import claimed
 from fusionkit.plugins import catalogue
-from fusionkit.runs import RunFolder
-from fusionkit.train import Report, TrainRequest, resume, start
+from fusionkit.train.run import Report, TrainRequest, resume, start
+from fusionkit.train.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)

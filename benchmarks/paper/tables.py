@@ -18,9 +18,9 @@ from benchmarks.paper.report import MEASURED, Line, Panel, Report
 from benchmarks.paper.study import Cell, Study, specs
 from benchmarks.paper.variants import FULL, Variant, ablations, choose, halves, sweep
 from fusionkit.bench.methods import usable
-from fusionkit.bench.published import PublishedTable
+from fusionkit.bench.published_tables import PublishedTable
 from fusionkit.plugins import catalogue
-from fusionkit.runs import environment
+from fusionkit.train.run_folder import environment
 
 TITLES = {
     1: "Infrared-visible image fusion",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusionkit.bench.published import PublishedRow, PublishedTable, published_tables
+from fusionkit.bench.published_tables import PublishedRow, PublishedTable, published_tables
 from fusionkit.config import merged
 from fusionkit.errors import UsageError, did_you_mean
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from fusionkit.plugins import catalogue
-from fusionkit.runs import RunFolder
+from fusionkit.train.run_folder import RunFolder
 
 DOCS = Path(__file__).parent.parent
 PAGE = DOCS / "training.md"

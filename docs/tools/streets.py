@@ -10,7 +10,7 @@ import numpy as np
 
 from fusionkit.data.labels import read_boxes, read_mask
 from fusionkit.data.sample import labelled_sample
-from fusionkit.labels import LabelKind
+from fusionkit.label_types import LabelKind
 from fusionkit.plugins import catalogue
 
 sys.path.insert(0, str(Path(__file__).parent))

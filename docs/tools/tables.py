@@ -138,7 +138,7 @@ def metrics() -> str:
 
 def models() -> str:
     """Every trained model that ships, by its card."""
-    from fusionkit.models import list_models
+    from fusionkit.models.listing import list_models
 
     cards = [(entry.name, entry.card) for entry in list_models()[0] if entry.card is not None]
     if not cards:

@@ -11,8 +11,6 @@ import torch
 
 from fusionkit.bench.contest import Contest
 from fusionkit.bench.datasets import Dataset, find_datasets
-from fusionkit.bench.door import Failed
-from fusionkit.bench.maps import MapDrawer, drawer
 from fusionkit.bench.methods import (
     Contender,
     FuserSpec,
@@ -26,10 +24,12 @@ from fusionkit.bench.methods import (
 from fusionkit.bench.records import Record
 from fusionkit.bench.scoring import INFINITE, UNDEFINED, choose_metrics, score_image
 from fusionkit.bench.shards import Shard, shard_from
-from fusionkit.combine import Stretch
-from fusionkit.devices import choose_device
+from fusionkit.bench.weight_maps import MapDrawer, drawer
 from fusionkit.errors import DataError, UsageError
-from fusionkit.runs import environment
+from fusionkit.fuse.tensors import Stretch
+from fusionkit.plugins.guard import Failed
+from fusionkit.runtime.devices import choose_device
+from fusionkit.train.run_folder import environment
 
 __all__ = ["NO_FUSER", "BenchRequest", "Outcome", "run_bench"]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fusionkit.bench.datasets import Dataset
-from fusionkit.bench.door import Failed, attempt
 from fusionkit.bench.fusing import PairFuser
 from fusionkit.bench.methods import Contender
 from fusionkit.bench.notes import Note, NoteBook, merge, notes_folder, now, read_notes, signature
@@ -30,6 +29,7 @@ from fusionkit.contracts import Metric
 from fusionkit.data.folders import image_files
 from fusionkit.data.pairset import Pair, file_digest
 from fusionkit.errors import DataError
+from fusionkit.plugins.guard import Failed, attempt
 
 __all__ = ["Contest"]
 

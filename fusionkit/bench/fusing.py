@@ -6,11 +6,11 @@ import warnings
 from pathlib import Path
 
 from fusionkit.bench.cost import Meter, cost_of, metered
-from fusionkit.bench.door import attempt
 from fusionkit.bench.records import Cost
 from fusionkit.data.pairset import Pair
-from fusionkit.fuse import Fused, FusionNote, Model
-from fusionkit.imageio import Image, read_image
+from fusionkit.fuse.model import Fused, FusionNote, Model
+from fusionkit.io.images import Image, read_image
+from fusionkit.plugins.guard import attempt
 
 __all__ = ["PairFuser"]
 
@@ -35,7 +35,7 @@ class PairFuser:
         """Fuse a pair into an 8-bit PNG.
 
         Raises:
-            fusionkit.bench.door.Failed: the pair cannot be read or fused.
+            fusionkit.plugins.guard.Failed: the pair cannot be read or fused.
             fusionkit.errors.DataError: the result cannot be written.
         """
         with warnings.catch_warnings():

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import torch
 
-from fusionkit.bench.door import Failed, attempt
 from fusionkit.bench.records import Method, file_name
-from fusionkit.combine import Stretch
 from fusionkit.config import as_dict
 from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, UsageError
-from fusionkit.fuse import Model, load
+from fusionkit.fuse.model import Model, load
+from fusionkit.fuse.tensors import Stretch
+from fusionkit.models import MODEL_FILE
+from fusionkit.models.weights import WeightsInfo, import_weights, read_info
 from fusionkit.plugins import catalogue
-from fusionkit.runs import MODEL
-from fusionkit.weights import WeightsInfo, import_weights, read_info
+from fusionkit.plugins.guard import Failed, attempt
 
 __all__ = ["Contender", "FuserSpec", "ResultsSpec", "check_names", "contend", "parse_fuser", "parse_results", "usable"]
 
@@ -43,7 +43,7 @@ class FuserSpec:
         path = Path(self.model).expanduser()
         if not self.fuser and (self.model in catalogue.fusers.names() or not path.exists()):
             return None
-        return path / MODEL if path.is_dir() else path
+        return path / MODEL_FILE if path.is_dir() else path
 
     def tasks(self) -> tuple[str, ...] | None:
         """The tasks that it can be compared on; None for any."""
@@ -79,7 +79,7 @@ class FuserSpec:
             stretch: range stretch of its results; the fuser's own where None.
 
         Raises:
-            fusionkit.errors.FusionkitError: as :func:`fusionkit.fuse.load`.
+            fusionkit.errors.FusionkitError: as :func:`fusionkit.fuse.model.load`.
         """
         file = self.file
         if file is not None and self._is_foreign():
@@ -158,7 +158,11 @@ def parse_fuser(text: str) -> FuserSpec:
     default = spec.model
     if spec.file is not None:
         default = (
-            path.resolve().name if path.is_dir() else path.stem if path.name != MODEL else path.resolve().parent.name
+            path.resolve().name
+            if path.is_dir()
+            else path.stem
+            if path.name != MODEL_FILE
+            else path.resolve().parent.name
         )
     return FuserSpec(default, spec.model, spec.fuser)
 

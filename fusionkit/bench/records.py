@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fusionkit.errors import DataError, UsageError, did_you_mean
-from fusionkit.files import write_text
+from fusionkit.io.atomic import write_text
 
 __all__ = [
     "FORMAT",

@@ -13,7 +13,7 @@ from fusionkit.bench.report_formats import as_csv, as_json, as_markdown
 from fusionkit.bench.report_page import page_text
 from fusionkit.bench.report_tables import Leaderboard, leaderboards
 from fusionkit.errors import DataError
-from fusionkit.files import write_text
+from fusionkit.io.atomic import write_text
 
 __all__ = ["BoardFiles", "load_results", "write_board"]
 

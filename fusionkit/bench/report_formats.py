@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fusionkit.bench.published import PublishedTable
+from fusionkit.bench.published_tables import PublishedTable
 from fusionkit.bench.report_tables import Cell, Column, Leaderboard, Row
 
 __all__ = [

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusionkit.errors import DataError
-from fusionkit.files import written_aside
-from fusionkit.imageio import read_image
+from fusionkit.io.atomic import written_aside
+from fusionkit.io.images import read_image
 
 __all__ = ["PREVIEWS", "Previews"]
 

@@ -12,7 +12,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionkit.bench.published import PublishedTable, published_beside
+from fusionkit.bench.published_tables import PublishedTable, published_beside
 from fusionkit.bench.records import ImageResult, Record
 from fusionkit.bench.report_protocol import departures, find_task, table_notes, usual_images, usual_use
 from fusionkit.bench.statistics import Means, WinRates, bootstrap_means, mean_ranks, win_rates

@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fusionkit.bench.published import PublishedTable
+from fusionkit.bench.published_tables import PublishedTable
 from fusionkit.bench.report_formats import MARK, cell_lines, costs, heading, printable, printed, titled
 from fusionkit.bench.report_tables import Column, Leaderboard
 

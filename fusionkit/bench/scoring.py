@@ -11,16 +11,16 @@ from pathlib import Path
 
 import torch
 
-from fusionkit.bench.door import Failed, attempt
 from fusionkit.bench.records import MetricUse
 from fusionkit.contracts import Metric
 from fusionkit.errors import FusionkitError, UsageError
-from fusionkit.metrics.files import read_scene
+from fusionkit.metrics.image_files import read_scene
 from fusionkit.metrics.naming import build, resolve, settings_of
 from fusionkit.metrics.profiles import find_profile
 from fusionkit.metrics.scene import Scene, unit_of
 from fusionkit.metrics.scoring import evaluate
 from fusionkit.plugins import catalogue
+from fusionkit.plugins.guard import Failed, attempt
 from fusionkit.tasks import Task
 
 __all__ = [
@@ -127,7 +127,7 @@ def score_image(
     """Score a saved image by the 8-bit luminance of its file.
 
     Raises:
-        fusionkit.bench.door.Failed: a file cannot be read, or is of another size than the fused image.
+        fusionkit.plugins.guard.Failed: a file cannot be read, or is of another size than the fused image.
     """
     own, others, known = attempt(lambda: read_scene(fused, *sources, truth=truth, device=device))
     scene = Scene(own, *others, truth=known)

@@ -15,7 +15,7 @@ from fusionkit.errors import UsageError
 if TYPE_CHECKING:
     from fusionkit.data.named import NamedDataset
     from fusionkit.data.pairset import PairSet
-    from fusionkit.labels import LabelKind
+    from fusionkit.label_types import LabelKind
 
 
 @click.group("data")

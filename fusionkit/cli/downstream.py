@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from fusionkit.combine import Stretch
+    from fusionkit.fuse.tensors import Stretch
 
 __all__ = ["bench_downstream"]
 

@@ -65,9 +65,9 @@ def command(
     fusionkit fuse -m laplacian -a near/ -b far/ -o fused/
     """
     from fusionkit.errors import DataError, UsageError
-    from fusionkit.fuse import load
-    from fusionkit.jobs import check_jobs, plan_jobs, run_jobs
-    from fusionkit.models import default_fuser
+    from fusionkit.fuse.batch import check_jobs, plan_jobs, run_jobs
+    from fusionkit.fuse.model import load
+    from fusionkit.models.listing import default_fuser
 
     if model is None and task is None:
         raise UsageError("say what to fuse with: --task for the model that ships for it, or --model")
@@ -113,7 +113,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
 @contextmanager
 def _notes() -> Iterator[None]:
     """Print the library's notes as lines of their own, each once; other warnings go their usual way."""
-    from fusionkit.fuse import FusionNote
+    from fusionkit.fuse.model import FusionNote
 
     said: set[str] = set()
     with warnings.catch_warnings():

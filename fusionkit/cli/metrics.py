@@ -14,7 +14,7 @@ def command(name: str | None, profile: str | None, as_json: bool) -> None:
     import json
 
     from fusionkit.metrics.profiles import PROFILES, find_profile
-    from fusionkit.metrics.report import aligned, explain, facts, overview
+    from fusionkit.metrics.score_report import aligned, explain, facts, overview
 
     if profile is not None:
         find_profile(profile)

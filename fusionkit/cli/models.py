@@ -25,7 +25,7 @@ def command(context: click.Context, as_json: bool) -> None:
     from rich.table import Table
 
     from fusionkit.errors import PluginError
-    from fusionkit.models import list_models
+    from fusionkit.models.listing import list_models
 
     models, problems = list_models()
     columns = ("name", "task", "parameters", "trained", "reference")
@@ -56,9 +56,9 @@ def show(name: str, as_json: bool) -> None:
 
     NAME is one of 'fusionkit models'; the card is Markdown.
     """
-    from fusionkit.cards import as_markdown
     from fusionkit.errors import UsageError
-    from fusionkit.models import find_model
+    from fusionkit.models.card import as_markdown
+    from fusionkit.models.listing import find_model
     from fusionkit.plugins import catalogue
 
     model = find_model(name)
@@ -92,8 +92,8 @@ def export(
     fusionkit bench --task mif --fuser runs/refusion-mif-quick --fuser average --out bench
     fusionkit models export runs/refusion-mif-quick --bench bench --to models
     """
-    from fusionkit.cards import card_path
-    from fusionkit.export import export_model
+    from fusionkit.bench.model_package import export_model
+    from fusionkit.models.card import card_path
 
     weights, _ = export_model(run, to, bench=bench, beside=beside, data=data, force=force)
     click.echo(f"{weights}\n{card_path(weights)}")

@@ -12,7 +12,7 @@ import click
 from fusionkit.errors import PluginError
 
 if TYPE_CHECKING:
-    from fusionkit.plugins.checkup import Findings
+    from fusionkit.plugins.check import Findings
 
 
 @click.group("plugins")
@@ -24,7 +24,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_command(as_json: bool) -> None:
     """List every plugin by kind and name; imports none of them."""
-    from fusionkit.plugins.checkup import list_plugins
+    from fusionkit.plugins.check import list_plugins
 
     found = list_plugins()
     if as_json:
@@ -43,7 +43,7 @@ def check_command(name: str | None) -> None:
 
     Exits with 3 if any cannot be used.
     """
-    from fusionkit.plugins.checkup import check_plugins
+    from fusionkit.plugins.check import check_plugins
 
     checked = check_plugins(name)
     for finding in checked.findings:

@@ -46,11 +46,11 @@ def command(
 
     import torch
 
-    from fusionkit.devices import choose_device
-    from fusionkit.metrics.files import score_files
+    from fusionkit.metrics.image_files import score_files
     from fusionkit.metrics.naming import resolve
     from fusionkit.metrics.profiles import find_profile
-    from fusionkit.metrics.report import aligned, scores_csv, scores_json, summary, undefined_notes
+    from fusionkit.metrics.score_report import aligned, scores_csv, scores_json, summary, undefined_notes
+    from fusionkit.runtime.devices import choose_device
 
     find_profile(profile)
     chosen = resolve(names) if names else None

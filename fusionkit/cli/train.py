@@ -44,7 +44,7 @@ def command(method: str | None, **given: Any) -> None:
     from fusionkit.cli.progress import training_progress
     from fusionkit.config import parse_assignments, read_toml
     from fusionkit.errors import UsageError
-    from fusionkit.train import TrainRequest, resume, start
+    from fusionkit.train.run import TrainRequest, resume, start
 
     if given["threads"]:
         import torch

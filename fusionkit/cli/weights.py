@@ -19,7 +19,7 @@ def show(file: Path) -> None:
     import json
     from dataclasses import asdict
 
-    from fusionkit.weights import read_info
+    from fusionkit.models.weights import read_info
 
     click.echo(json.dumps(asdict(read_info(file)), indent=2))
 
@@ -35,8 +35,8 @@ def import_(fuser: str, file: Path, out: Path, task: str) -> None:
     A .pth file is read without running code in it.
     """
     from fusionkit.errors import UsageError
+    from fusionkit.models.weights import import_weights, save_fuser
     from fusionkit.plugins import catalogue
-    from fusionkit.weights import import_weights, save_fuser
 
     if out.suffix != ".safetensors":
         raise UsageError(f"-o {out}: the name must end in .safetensors")

@@ -138,6 +138,6 @@ def _ends_well(file: Path) -> bool:
 
 
 def _decode(file: Path) -> None:
-    from fusionkit.imageio import read_image
+    from fusionkit.io.images import read_image
 
     read_image(file)

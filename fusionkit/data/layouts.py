@@ -12,7 +12,7 @@ from pathlib import Path
 from fusionkit.data.folders import children, match_listings
 from fusionkit.data.pairset import IMAGE_SUFFIXES, LABEL_SUFFIXES, Pair, Problem
 from fusionkit.errors import DataError
-from fusionkit.labels import LabelKind
+from fusionkit.label_types import LabelKind
 
 __all__ = ["Layout", "Part", "files_of"]
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from fusionkit.data.pairset import LABEL_SUFFIXES, Pair, PairSet, file_digest, in_threads
 from fusionkit.errors import DataError, UsageError, did_you_mean
-from fusionkit.files import write_text
-from fusionkit.labels import LabelKind
+from fusionkit.io.atomic import write_text
+from fusionkit.label_types import LabelKind
 from fusionkit.tasks import Task
 
 __all__ = ["FILENAME", "read_manifest", "write_manifest"]

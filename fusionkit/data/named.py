@@ -18,7 +18,7 @@ from fusionkit.data.layouts import Layout, files_of
 from fusionkit.data.manifest import FILENAME, read_manifest
 from fusionkit.data.pairset import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
-from fusionkit.labels import LabelKind, LabelSpec
+from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import Task
 
 __all__ = ["DATA_VARIABLE", "NamedDataset", "PublishedLabels"]

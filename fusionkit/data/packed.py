@@ -14,7 +14,7 @@ from fusionkit.data.manifest import FILENAME, write_manifest
 from fusionkit.data.named import NamedDataset
 from fusionkit.data.pairset import Pair, PairSet, in_threads
 from fusionkit.errors import DataError, UsageError
-from fusionkit.labels import LabelSpec
+from fusionkit.label_types import LabelSpec
 from fusionkit.tasks import Task
 
 __all__ = ["unpack"]
@@ -94,7 +94,7 @@ def _find(layout: Layout, folder: Path) -> list[_Packed]:
 def _separate(one: _Packed, folder: Path, dataset: str) -> Pair:
     from PIL import Image as Pillow
 
-    from fusionkit.imageio import Image, read_image, write_image
+    from fusionkit.io.images import Image, read_image, write_image
 
     # Reading it as an image first finds damage; it drops the fourth channel.
     colour = read_image(one.file).pixels

@@ -11,7 +11,7 @@ from fusionkit.data.folders import folder_pairs
 from fusionkit.data.manifest import FILENAME, read_manifest
 from fusionkit.data.pairset import Pair, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
-from fusionkit.labels import LabelKind
+from fusionkit.label_types import LabelKind
 from fusionkit.tasks import Task
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar, overload
 
 from fusionkit.errors import DataError, UsageError, did_you_mean
-from fusionkit.labels import LabelKind, LabelSpec
+from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import Task
 
 __all__ = ["IMAGE_SUFFIXES", "LABEL_SUFFIXES", "NONE_STATED", "Pair", "PairSet", "Problem", "file_digest", "in_threads"]

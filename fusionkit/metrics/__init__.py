@@ -8,7 +8,7 @@ How to write a metric: :mod:`fusionkit.metrics.scene`.
 
 from __future__ import annotations
 
-from fusionkit.metrics.files import read_luminance, score_files
+from fusionkit.metrics.image_files import read_luminance, score_files
 from fusionkit.metrics.naming import build, conventions, resolve
 from fusionkit.metrics.profiles import PROFILES, Profile, profiles
 from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct

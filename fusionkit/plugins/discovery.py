@@ -10,8 +10,8 @@ from importlib import metadata
 import entrypoints
 from packaging.utils import canonicalize_name
 
+from fusionkit.plugins.entries import Discovery, Entry, Fault
 from fusionkit.plugins.metadata import folder_name, installed, read_group, read_package
-from fusionkit.plugins.records import Discovery, Entry, Fault
 
 _LEFTOVER = "~"  # pip renames a distribution so while it replaces it, and leaves it behind when it is interrupted
 

@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from fusionkit.plugins.records import HOST, Discovery, Entry, Fault, Problem
+from fusionkit.plugins.entries import HOST, Discovery, Entry, Fault, Problem
 
 _TARGET = re.compile(r"(?P<target>[^\W\d]\w*(\.\w+)*:\w+(\.\w+)*)\s*(\[.*\])?")
 

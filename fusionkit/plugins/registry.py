@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from fusionkit.errors import PluginError, UsageError, did_you_mean
 from fusionkit.plugins.discovery import discover
-from fusionkit.plugins.records import HOST, IN_PROCESS, Discovery, Entry, Fault, Problem
+from fusionkit.plugins.entries import HOST, IN_PROCESS, Discovery, Entry, Fault, Problem
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from string import Template
 
 from fusionkit.errors import DataError, UsageError
 from fusionkit.plugins.catalogue import registries
+from fusionkit.plugins.entries import HOST
 from fusionkit.plugins.metadata import host_version
-from fusionkit.plugins.records import HOST
 
 _SUFFIX = ".template"
 _LONGEST = 40

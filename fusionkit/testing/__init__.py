@@ -8,13 +8,13 @@ They raise AssertionError, so a plugin's tests call them and nothing else is nee
 
 from __future__ import annotations
 
-from fusionkit.testing.critics import check_critic, check_reconstructor
-from fusionkit.testing.downstream import check_downstream
+from fusionkit.testing.downstream_checks import check_downstream
 from fusionkit.testing.examples import example_labelled_pairs, example_labels, example_pairs, example_sources
-from fusionkit.testing.fusers import check_fuser
-from fusionkit.testing.metrics import check_metric
-from fusionkit.testing.proposers import check_loss_proposer
-from fusionkit.testing.trainers import check_trainer
+from fusionkit.testing.fuser_checks import check_fuser
+from fusionkit.testing.metric_checks import check_metric
+from fusionkit.testing.outer_loss_checks import check_critic, check_reconstructor
+from fusionkit.testing.proposer_checks import check_loss_proposer
+from fusionkit.testing.trainer_checks import check_trainer
 
 __all__ = [
     "check_critic",

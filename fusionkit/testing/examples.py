@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fusionkit.labels import IGNORE, Boxes, LabelKind, LabelSpec
+from fusionkit.label_types import IGNORE, Boxes, LabelKind, LabelSpec
 from fusionkit.tasks import IVIF, Task
 
 if TYPE_CHECKING:
-    from fusionkit.data.labels.store import LabelledStore
-    from fusionkit.data.store import PairStore
+    from fusionkit.data.labels.labelled_store import LabelledStore
+    from fusionkit.data.pair_store import PairStore
 
 
 def example_sources(
@@ -99,7 +99,7 @@ def example_labelled_pairs(
         size: height and width, no less than the crops that will be taken.
         seed: of the draw.
     """
-    from fusionkit.data.labels.store import LabelledStore
+    from fusionkit.data.labels.labelled_store import LabelledStore
 
     pairs = _eight_bit(size, len(task.sources), count, 1, seed)
     labels = example_labels(kind, size, batch=count, seed=seed)
@@ -118,7 +118,7 @@ def example_pairs(
         channels: 1 for luminance, 3 for RGB.
         seed: of the draw.
     """
-    from fusionkit.data.store import PairStore
+    from fusionkit.data.pair_store import PairStore
 
     return PairStore(task, _eight_bit(size, len(task.sources), count, channels, seed), device=torch.device("cpu"))
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Downstream, Terms
 from fusionkit.errors import DataError, UsageError
-from fusionkit.labels import Boxes, LabelKind
-from fusionkit.vision import load_torchvision
+from fusionkit.label_types import Boxes, LabelKind
+from fusionkit.runtime.torchvision import load_torchvision
 from fusionkit_downstream.images import centred, padded
 from fusionkit_downstream.pyramid import Pyramid, group_norm
 from fusionkit_downstream.suppression import best_boxes

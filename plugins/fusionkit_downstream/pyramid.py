@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fusionkit.vision import load_torchvision
+from fusionkit.runtime.torchvision import load_torchvision
 
 __all__ = ["Pyramid", "group_norm"]
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Downstream, Terms
 from fusionkit.errors import DataError, UsageError
-from fusionkit.labels import IGNORE, LabelKind
-from fusionkit.vision import load_torchvision
+from fusionkit.label_types import IGNORE, LabelKind
+from fusionkit.runtime.torchvision import load_torchvision
 from fusionkit_downstream.images import centred, padded
 
 __all__ = ["SegFormer", "SegFormerOptions", "segmentation_loss"]
@@ -113,7 +113,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         logits: ``(B, K, H, W)``.
-        masks: class ids y, ``(B, H, W)`` int64; pixels of :data:`fusionkit.labels.IGNORE` do not count.
+        masks: class ids y, ``(B, H, W)`` int64; pixels of :data:`fusionkit.label_types.IGNORE` do not count.
         weights: c, ``(K,)``.
 
     Returns:

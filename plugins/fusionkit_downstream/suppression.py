@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusionkit.labels import Boxes
+from fusionkit.label_types import Boxes
 
 __all__ = ["best_boxes"]
 

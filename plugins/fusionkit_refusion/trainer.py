@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from fusionkit.contracts import LossProposer, TrainingSource
-from fusionkit.data.store import PairStore
+from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import UsageError
-from fusionkit.meta import BilevelOptions, BilevelTrainer
+from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
 from fusionkit_refusion.proposer import EqualOptions, EqualProposer, ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor

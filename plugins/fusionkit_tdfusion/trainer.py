@@ -12,13 +12,13 @@ from torch import Tensor
 
 from fusionkit.config import as_dict, resolve
 from fusionkit.contracts import Batch, Companion, Critic, Downstream, LossProposer, TrainingSource
-from fusionkit.data.labels.store import LabelledStore
-from fusionkit.data.plan import FLIP_ROWS
-from fusionkit.data.store import PairStore
+from fusionkit.data.epoch_plan import FLIP_ROWS
+from fusionkit.data.labels.labelled_store import LabelledStore
+from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import UsageError
-from fusionkit.labels import LabelKind
-from fusionkit.meta import BilevelOptions, BilevelTrainer
+from fusionkit.label_types import LabelKind
 from fusionkit.plugins import catalogue
+from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer
 from fusionkit_refusion.fuser import FuserOptions
 from fusionkit_tdfusion.fuser import TDFusionFuser
 from fusionkit_tdfusion.proposer import EvenOptions, EvenProposer, TDFusionProposer, TDFusionProposerOptions

@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import benchtoys
 import cv2
 import numpy as np
 import pytest
 import torch
-from benchtoys import BenchLevel, BenchMean, BenchPicky, make_pairs
 from safetensors.torch import save_file
 
 from fusionkit.bench import contest, scoring
@@ -23,9 +21,11 @@ from fusionkit.bench.notes import NoteBook, notes_folder, read_notes
 from fusionkit.bench.records import Record, read_record, read_records, record_path, write_record
 from fusionkit.data import find_pairs
 from fusionkit.errors import DataError, UsageError
-from fusionkit.fuse import load
+from fusionkit.fuse.model import load
+from fusionkit.models.weights import WeightsInfo, save_fuser
 from fusionkit.tasks import IVIF
-from fusionkit.weights import WeightsInfo, save_fuser
+from tests.support import benchtoys
+from tests.support.benchtoys import BenchLevel, BenchMean, BenchPicky, make_pairs
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,7 @@ def test_the_record_says_what_decides_the_numbers(scenes: Path) -> None:
     own = stored()
     assert own.data.fingerprint == find_pairs(scenes, IVIF).fingerprint()
     assert (own.data.pairs, own.profile, own.method.stretch, own.method.parameters) == (3, "refusion", "none", 0)
-    assert own.method.fuser == "benchtoys:BenchMean"
+    assert own.method.fuser == "tests.support.benchtoys:BenchMean"
     assert own.metrics["EN"].version.startswith("image-fusionkit ")
     assert own.metrics["BenchLevel"].higher_is_better is False
     assert "torch" in own.environment["versions"]

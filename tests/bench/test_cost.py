@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusionkit.bench.cost import cost_of, device_name, metered
 from fusionkit.contracts import Fuser
-from fusionkit.fuse import fuse_tensors
+from fusionkit.fuse.model import fuse_tensors
 
 CPU = torch.device("cpu")
 _MIB = 2**20

@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from boardrecords import EVIL, IVIF_METRICS, bench_folder, record
 
 from fusionkit.bench.records import write_record
 from fusionkit.bench.report import write_board
+from tests.support.boardrecords import EVIL, IVIF_METRICS, bench_folder, record
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser", "chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="put chromium or google-chrome on PATH to run this test")

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from fusionkit.bench.published import PublishedTable, papers, published_beside, published_tables
+from fusionkit.bench.published_tables import PublishedTable, papers, published_beside, published_tables
 from fusionkit.errors import UsageError
 from fusionkit.metrics.profiles import PROFILES
 

@@ -10,12 +10,12 @@ from urllib.parse import unquote
 import cv2
 import numpy as np
 import pytest
-from boardrecords import EVIL, bench_folder, record
 
 from fusionkit.bench.records import write_record
 from fusionkit.bench.report import load_results, write_board
 from fusionkit.bench.report_previews import Previews
 from fusionkit.errors import DataError, UsageError
+from tests.support.boardrecords import EVIL, bench_folder, record
 
 
 def _blocks(page: str) -> dict[str, dict]:

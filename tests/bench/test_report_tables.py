@@ -6,10 +6,10 @@ import statistics
 
 import numpy as np
 import pytest
-from boardrecords import IVIF_METRICS, record
 
 from fusionkit.bench.records import Record
 from fusionkit.bench.report_tables import Leaderboard, Row, leaderboards
+from tests.support.boardrecords import IVIF_METRICS, record
 
 
 def _six(values: list[float | None]) -> dict[str, list[float | None]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 
 import pytest
-from boardrecords import IVIF_METRICS, record
 from rich.console import Console
 
 from fusionkit.bench.report_tables import Leaderboard, leaderboards
 from fusionkit.bench.report_terminal import as_terminal, print_boards
+from tests.support.boardrecords import IVIF_METRICS, record
 
 NASTY = "a|b_*c*`\x1b[31m\n<b>"
 

@@ -20,7 +20,7 @@ from fusionkit.data.sample.photographs import disparity, encode, linear, photogr
 from fusionkit.data.sample.slices import TISSUES, colour_map, draw_head
 from fusionkit.data.sample.thermal import PLACES as THERMAL_PLACES
 from fusionkit.errors import DataError, UsageError
-from fusionkit.imageio import read_image
+from fusionkit.io.images import read_image
 from fusionkit.tasks import IVIF, MEIF, MFIF, MIF, Task
 
 _TASKS = {task.name: task for task in (IVIF, MIF, MFIF, MEIF)}

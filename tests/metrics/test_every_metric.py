@@ -9,15 +9,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from metric_scenes import degenerate, scene
 from torch import Tensor
 
 from fusionkit.contracts import Metric, MetricInfo
 from fusionkit.errors import DataError
 from fusionkit.metrics import build
 from fusionkit.metrics.naming import conventions
-from fusionkit.metrics.report import describe
+from fusionkit.metrics.score_report import describe
 from fusionkit.plugins import catalogue
+from tests.support.metric_scenes import degenerate, scene
 
 NAMES = [entry.name for entry in catalogue.metrics.entries() if entry.built_in]
 PAIRS = [(profile, name) for name in NAMES for profile in conventions(name)]

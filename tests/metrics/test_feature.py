@@ -12,13 +12,13 @@ import scipy.fft
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from metric_scenes import arrays, scene
 from numpy.typing import NDArray
-from published_values import disagreements, published
 
 from fusionkit.errors import UsageError
 from fusionkit.metrics import feature as module
 from fusionkit.metrics.feature import Feature, feature_map, feature_mutual_information
+from tests.support.metric_scenes import arrays, scene
+from tests.support.published_values import disagreements, published
 
 Image = NDArray[np.float64]
 FEATURES: tuple[Feature, ...] = ("pixels", "gradient", "dct", "wavelet")

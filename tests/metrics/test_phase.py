@@ -10,11 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metric_scenes import arrays, scene
 from numpy.typing import NDArray
-from published_values import disagreements, published
 
 from fusionkit.metrics.phase import phase_congruency, zhao
+from tests.support.metric_scenes import arrays, scene
+from tests.support.published_values import disagreements, published
 
 Image = NDArray[np.float64]
 

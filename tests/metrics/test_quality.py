@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from metric_scenes import arrays, scene
 from numpy.typing import NDArray
-from published_values import disagreements, published
 from torch import Tensor
 
 from fusionkit.errors import UsageError
 from fusionkit.metrics.quality import flat_windows, piella, piella_edge
+from tests.support.metric_scenes import arrays, scene
+from tests.support.published_values import disagreements, published
 
 Image = NDArray[np.float64]
 

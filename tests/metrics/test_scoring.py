@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from metric_scenes import scene
 from torch import Tensor
 
 from fusionkit.errors import DataError, PluginError, UsageError
@@ -16,6 +15,7 @@ from fusionkit.metrics.profiles import PROFILES
 from fusionkit.metrics.scene import Scene
 from fusionkit.metrics.sharpness import SF
 from fusionkit.plugins import catalogue
+from tests.support.metric_scenes import scene
 
 
 def test_scores_are_those_of_the_single_metrics() -> None:

@@ -8,11 +8,11 @@ import pywt
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from metric_scenes import arrays, scene
 from numpy.typing import NDArray
-from published_values import disagreements, published
 
 from fusionkit.metrics.wavelet import wang_liu
+from tests.support.metric_scenes import arrays, scene
+from tests.support.published_values import disagreements, published
 
 Image = NDArray[np.float64]
 

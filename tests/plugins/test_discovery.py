@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fusionkit.plugins import discovery
 from fusionkit.plugins.discovery import discover
-from fusionkit.plugins.records import Discovery
+from fusionkit.plugins.entries import Discovery
 
 FUSERS, METRICS = "fusionkit.fusers", "fusionkit.metrics"
 PACKAGE = Path(discovery.__file__).parents[1]

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from fusionkit.bench.benchmark import NO_FUSER
-from fusionkit.bench.door import Failed
 from fusionkit.bench.downstream.evaluation import require_torchmetrics
 from fusionkit.bench.downstream.images import Split
 from fusionkit.bench.downstream.protocol import resolve_protocol, split_assignments
@@ -19,8 +18,6 @@ from fusionkit.bench.downstream.records import COLUMNS, DownstreamRecord
 from fusionkit.bench.downstream.unit import Course, Entrant, Told, Unit
 from fusionkit.bench.methods import Contender, FuserSpec, ResultsSpec, check_names, contend, parse_fuser, parse_results
 from fusionkit.bench.shards import Shard, shard_from
-from fusionkit.claims import claimed
-from fusionkit.combine import Stretch
 from fusionkit.config import resolve
 from fusionkit.contracts import Downstream
 from fusionkit.data import verify
@@ -28,10 +25,13 @@ from fusionkit.data.checks import header_size
 from fusionkit.data.labels import find_labelled, verify_labels
 from fusionkit.data.pairs import task_of
 from fusionkit.data.pairset import PairSet
-from fusionkit.devices import choose_device
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.fuse.tensors import Stretch
+from fusionkit.io.locks import claimed
 from fusionkit.plugins import catalogue
-from fusionkit.runs import environment
+from fusionkit.plugins.guard import Failed
+from fusionkit.runtime.devices import choose_device
+from fusionkit.train.run_folder import environment
 
 __all__ = ["CONTROLS", "TRAIN", "DownstreamOutcome", "DownstreamRequest", "run_downstream"]
 

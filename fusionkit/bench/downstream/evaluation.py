@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from fusionkit.errors import UsageError
-from fusionkit.labels import IGNORE, Boxes
-from fusionkit.vision import load_torchvision
+from fusionkit.label_types import IGNORE, Boxes
+from fusionkit.runtime.torchvision import load_torchvision
 
 __all__ = ["Scores", "confusion", "detection_scores", "require_torchmetrics", "segmentation_scores"]
 
@@ -48,7 +48,7 @@ def require_torchmetrics() -> None:
 
 
 def confusion(predicted: Tensor, known: Tensor, classes: int) -> Tensor:
-    """Counts of pixels, known class by predicted class; pixels of :data:`fusionkit.labels.IGNORE` are left out.
+    """Counts of pixels, known class by predicted class; pixels of :data:`fusionkit.label_types.IGNORE` are left out.
 
     Args:
         predicted: class ids ``(H, W)``.

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from fusionkit.bench.downstream.tables import DownstreamRow, DownstreamTable, Spread
 from fusionkit.bench.report_formats import memory, parameters, printable, seconds
-from fusionkit.files import write_text
+from fusionkit.io.atomic import write_text
 
 __all__ = [
     "as_csv",

@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fusionkit.bench.door import Failed
 from fusionkit.bench.downstream.records import DOWNSTREAM, SplitNote
 from fusionkit.bench.fusing import PairFuser
 from fusionkit.bench.methods import Contender, ResultsSpec
 from fusionkit.bench.records import file_name
-from fusionkit.claims import claimed
 from fusionkit.data.folders import image_files
 from fusionkit.data.pairset import Pair, PairSet, file_digest, in_threads
+from fusionkit.io.locks import claimed
+from fusionkit.plugins.guard import Failed
 
 __all__ = ["Split", "files_digest", "fused_files", "relative"]
 
@@ -74,7 +74,7 @@ def fused_files(out: Path, split: Split, contender: Contender, *, told: Told | N
         told: called with the number of images that are done and of all.
 
     Raises:
-        fusionkit.bench.door.Failed: a pair cannot be fused, or a folder of results lacks its image.
+        fusionkit.plugins.guard.Failed: a pair cannot be fused, or a folder of results lacks its image.
         fusionkit.errors.DataError: a file cannot be read or written.
     """
     task = split.pairs.task.name

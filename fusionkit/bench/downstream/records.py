@@ -12,8 +12,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fusionkit.bench.records import Digest, Method, file_name, read_form
-from fusionkit.files import write_text
-from fusionkit.labels import LabelKind
+from fusionkit.io.atomic import write_text
+from fusionkit.label_types import LabelKind
 
 __all__ = [
     "COLUMNS",

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fusionkit.color import luminance
 from fusionkit.contracts import Batch
-from fusionkit.data.labels.checks import read_label
+from fusionkit.data.labels.label_checks import read_label
 from fusionkit.data.pairset import PairSet, in_threads
-from fusionkit.imageio import read_image
-from fusionkit.labels import Boxes
+from fusionkit.io.color import luminance
+from fusionkit.io.images import read_image
+from fusionkit.label_types import Boxes
 
 __all__ = ["Samples", "load_samples", "mirror", "resize_boxes", "resize_mask", "resize_picture"]
 

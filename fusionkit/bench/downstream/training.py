@@ -14,12 +14,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fusionkit.bench.door import Failed
 from fusionkit.bench.downstream.protocol import Protocol
 from fusionkit.bench.downstream.samples import Samples
 from fusionkit.contracts import Downstream
-from fusionkit.files import written_aside
-from fusionkit.meta.optimisers import GradientRule
+from fusionkit.io.atomic import written_aside
+from fusionkit.plugins.guard import Failed
+from fusionkit.train.bilevel.optimisers import GradientRule
 
 __all__ = ["Checkpoint", "Trained", "draw_plan", "train", "weights_digest"]
 
@@ -99,7 +99,7 @@ def train(
         told: called with the number of updates done and of all.
 
     Raises:
-        fusionkit.bench.door.Failed: the loss is not finite.
+        fusionkit.plugins.guard.Failed: the loss is not finite.
     """
     rule = GradientRule(network, _optimiser(network, protocol))
     first, losses, before = _take_up(network, rule, checkpoint)

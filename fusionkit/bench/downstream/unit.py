@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from fusionkit.bench.cost import Meter, cost_of
-from fusionkit.bench.door import Failed, attempt
 from fusionkit.bench.downstream.evaluation import confusion, detection_scores, segmentation_scores
 from fusionkit.bench.downstream.images import Split, files_digest, fused_files, relative
 from fusionkit.bench.downstream.protocol import Protocol, protocol_digest
@@ -38,8 +37,9 @@ from fusionkit.config import as_dict
 from fusionkit.contracts import Downstream, Options
 from fusionkit.data.pairset import file_digest
 from fusionkit.errors import DataError
-from fusionkit.files import written_aside
-from fusionkit.labels import Boxes
+from fusionkit.io.atomic import written_aside
+from fusionkit.label_types import Boxes
+from fusionkit.plugins.guard import Failed, attempt
 
 __all__ = ["Course", "Entrant", "Unit"]
 
@@ -118,7 +118,7 @@ class Entrant:
         """Its fused images of a split, fused where they are not there.
 
         Raises:
-            fusionkit.bench.door.Failed: an image cannot be made.
+            fusionkit.plugins.guard.Failed: an image cannot be made.
         """
         if split.name not in self._files:
             what = f"{self.name} fuses {split.label}"
@@ -130,7 +130,7 @@ class Entrant:
         """A split as the network sees it.
 
         Raises:
-            fusionkit.bench.door.Failed: an image cannot be made or read.
+            fusionkit.plugins.guard.Failed: an image cannot be made or read.
         """
         if split.name not in self._samples:
             files, size = self.files(split, told), self.course.protocol.size
@@ -146,7 +146,7 @@ class Entrant:
         """A digest of all that decides its results but for the seed.
 
         Raises:
-            fusionkit.bench.door.Failed: images of another program are missing.
+            fusionkit.plugins.guard.Failed: images of another program are missing.
         """
         course = self.course
         decisive = {
@@ -195,7 +195,7 @@ class Unit:
         """Train, predict, score and write the record.
 
         Raises:
-            fusionkit.bench.door.Failed: the method or the network fails.
+            fusionkit.plugins.guard.Failed: the method or the network fails.
             fusionkit.errors.DataError: something cannot be written.
         """
         course, entrant = self.entrant.course, self.entrant

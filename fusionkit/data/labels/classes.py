@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fusionkit.errors import DataError
-from fusionkit.labels import IGNORE, LabelKind
+from fusionkit.label_types import IGNORE, LabelKind
 
 __all__ = ["find_classes", "read_classes"]
 

@@ -11,7 +11,7 @@ from fusionkit.data.manifest import FILENAME, read_manifest, write_manifest
 from fusionkit.data.pairset import Pair, PairSet
 from fusionkit.data.sample.making import VERSION, cache_folder, make_once, write_scene
 from fusionkit.errors import UsageError, did_you_mean
-from fusionkit.labels import LabelKind, LabelSpec
+from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import Task
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def labelled_sample(task: Task, kind: LabelKind, folder: Path | None = None, *, 
     heading = f"fusionkit labelled sample of streets, task {task.name}, version {VERSION}, seed {seed}"
 
     def check() -> None:
-        from fusionkit.data.labels.checks import verify_labels
+        from fusionkit.data.labels.label_checks import verify_labels
 
         for one in _KINDS:
             found = _found(target, task, one)
@@ -105,7 +105,7 @@ def _write(folder: Path, task: Task, seed: int) -> None:
 
 
 def _write_labels(folder: Path, name: str, labels: Labels) -> tuple[Path, Path]:
-    from fusionkit.imageio import Image, write_image
+    from fusionkit.io.images import Image, write_image
 
     files = folder / "label_segmentation" / f"{name}.png", folder / "label_detection" / f"{name}.txt"
     write_image(files[0], Image(labels.mask[:, :, None]))

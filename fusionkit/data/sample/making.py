@@ -169,7 +169,7 @@ def _holds(folder: Path, note: str, check: Callable[[], None]) -> bool:
 
 def write_scene(folder: Path, task: Task, scene: Scene) -> Pair:
     """Write the images of one scene as PNGs, one sub-folder a source."""
-    from fusionkit.imageio import Image, write_image
+    from fusionkit.io.images import Image, write_image
 
     places = [*(names[0] for names in task.folders), "truth"]
     files: list[Path] = []

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fusionkit.errors import DataError
-from fusionkit.imageio import read_image
+from fusionkit.io.images import read_image
 
 __all__ = ["Floats", "Scene", "disparity", "encode", "floats", "linear", "photograph", "to_bytes"]
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from fusionkit.data.checks import MOST_SHOWN
-from fusionkit.data.labels.checks import count_labels, verify_labels
+from fusionkit.data.labels.label_checks import count_labels, verify_labels
 from fusionkit.data.pairset import Pair, PairSet
 from fusionkit.errors import DataError
-from fusionkit.labels import LabelKind, LabelSpec
+from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import IVIF
 
 

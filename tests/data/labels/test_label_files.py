@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fusionkit.data.labels.files import read_boxes, read_mask
+from fusionkit.data.labels.label_files import read_boxes, read_mask
 from fusionkit.errors import DataError
 
 _CLASSES = ("person", "car")

@@ -14,7 +14,7 @@ from fusionkit.data.labels import count_labels, find_labelled, verify_labels
 from fusionkit.data.manifest import FILENAME, read_manifest, write_manifest
 from fusionkit.data.pairset import PairSet
 from fusionkit.errors import DataError, UsageError
-from fusionkit.labels import LabelKind, LabelSpec
+from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import IVIF, MIF
 
 _VOC = (

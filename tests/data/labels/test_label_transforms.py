@@ -8,8 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fusionkit.data.labels.transforms import crop_boxes, flip_boxes, nearest_positions, scale_boxes
-from fusionkit.labels import Boxes
+from fusionkit.data.labels.label_transforms import crop_boxes, flip_boxes, nearest_positions, scale_boxes
+from fusionkit.label_types import Boxes
 
 _SIZE = (24, 32)
 

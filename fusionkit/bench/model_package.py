@@ -1,0 +1,192 @@
+"""From a finished run to a model that can be shipped: the fuser's weights and a card beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fusionkit.bench.records import Record, read_records
+from fusionkit.data.pairs import find_pairs
+from fusionkit.data.pairset import NONE_STATED, PairSet
+from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.models.card import DataUse, ModelCard, Scores, Training, read_card, write_card
+from fusionkit.models.weights import WeightsInfo, digest, load_fuser, save_fuser
+from fusionkit.plugins import catalogue
+from fusionkit.train.run_folder import RunFolder, RunRecord
+
+__all__ = ["export_model"]
+
+NO_RECORD = "not stated by any data set record of fusionkit: see where the pairs come from"
+
+
+def export_model(
+    run: Path,
+    to: Path,
+    *,
+    bench: Sequence[Path] = (),
+    data: str | None = None,
+    beside: Sequence[str] = (),
+    force: bool = False,
+) -> tuple[Path, ModelCard]:
+    """Write a run's fuser as ``TASK.safetensors`` and its card as ``TASK.toml``.
+
+    The weights are those of the run, bit for bit; what the file says of its training names data sets in place of the
+    folder that they lay in.
+
+    Args:
+        run: folder of a finished run.
+        to: folder to write into: the one that the fuser's ``pretrained`` lists, for a plugin that ships them.
+        bench: folders of benches in which the run's weights, or weights exported from it, were compared.
+        data: where the training pairs lie now; where the run says, if None. They must be the same pairs.
+        beside: names of the bench's other methods to show beside; all of them if empty.
+        force: replace a model that is there.
+
+    Returns:
+        The weights file and its card.
+
+    Raises:
+        UsageError: the model is there already, or ``beside`` names a method that no bench has.
+        DataError: the run is not finished, its pairs are not there or others, a bench has no result of it, or
+            something cannot be written.
+    """
+    folder = RunFolder.open(run)
+    record = folder.record
+    if not folder.model.is_file():
+        raise DataError(f"{run}: is not finished: go on with it: fusionkit train --resume {run}")
+    fuser, info = load_fuser(folder.model)
+    target = to / f"{record.task}.safetensors"
+    if target.exists() and not force:
+        raise UsageError(f"{target}: is there already: add --force to replace it, or choose another --to")
+    uses = _uses(record, data or record.data, run)
+    scores = _scores(bench, record.task, _known_digests(info.digest, target), beside, run)
+    pairs = ", ".join(f"{use.dataset} {use.pairs}" for use in uses)
+    described = WeightsInfo(
+        fuser=info.fuser, task=record.task, config=info.config, training={**info.training, "data": pairs}
+    )
+    save_fuser(target, fuser, described)
+    card = ModelCard(
+        fuser=info.fuser,
+        task=record.task,
+        parameters=sum(p.numel() for p in fuser.parameters()),
+        weights_sha256=digest(target),
+        run_sha256=info.digest,
+        training=_training(folder, record, info.training),
+        data=uses,
+        scores=scores,
+    )
+    # The card comes last: until then the card that is there, if any, is refused as that of other weights.
+    write_card(target, card)
+    return target, card
+
+
+def _training(folder: RunFolder, record: RunRecord, described: dict[str, Any]) -> Training:
+    about = record.environment
+    rows = list(folder.metrics())
+    steps = int(described["steps"])
+    return Training(
+        trainer=record.method,
+        preset=record.preset,
+        given=_stated(record.given),
+        steps=steps,
+        seed=record.seed,
+        split=record.split,
+        fingerprint=record.fingerprint,
+        device=record.device,
+        machine=(record.device != "cpu" and about.get("accelerator")) or about.get("processor") or "unknown",
+        threads=about.get("threads", 1),
+        precision=record.precision,
+        seconds=round(steps * rows[-1]["seconds_a_step"], 1) if rows else None,
+        versions={name: version for name, version in about.get("versions", {}).items() if version},
+        commit=about.get("commit", ""),
+    )
+
+
+def _uses(record: RunRecord, spec: str, run: Path) -> tuple[DataUse, ...]:
+    """The data sets of the training pairs, with the licences that their records state."""
+    try:
+        pairs = find_pairs(spec, catalogue.tasks.get(record.task), split=record.split)
+    except DataError as error:
+        raise DataError(f"{run}: the pairs it was trained on are needed for their licences (--data): {error}") from None
+    if pairs.fingerprint() != record.fingerprint:
+        raise DataError(f"--data {spec}: are not the pairs that {run} was trained on (their fingerprint differs)")
+    return tuple(_use(pairs, name, count) for name, count in pairs.datasets.items())
+
+
+def _use(pairs: PairSet, name: str, count: int) -> DataUse:
+    if name in catalogue.datasets.names():
+        known = catalogue.datasets.get(name)
+        return DataUse(
+            dataset=name, pairs=count, licence=known.licence, citation=known.citation, homepage=known.homepage
+        )
+    stated = pairs.licence if len(pairs.datasets) == 1 and pairs.licence != NONE_STATED else NO_RECORD
+    return DataUse(dataset=name or "unnamed", pairs=count, licence=stated, citation=pairs.citation)
+
+
+def _stated(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without those that were given as None, which TOML cannot say."""
+    return {
+        name: _stated(value) if isinstance(value, Mapping) else value
+        for name, value in options.items()
+        if value is not None
+    }
+
+
+def _known_digests(run_digest: str, target: Path) -> frozenset[str]:
+    """The digests under which a bench may know the run's weights: the run's own, and that of an earlier export."""
+    try:
+        earlier = read_card(target) if target.is_file() else None
+    except DataError:  # a card that is about to be replaced
+        earlier = None
+    if earlier is None or earlier.run_sha256 != run_digest:
+        return frozenset({run_digest})
+    return frozenset({run_digest, earlier.weights_sha256})
+
+
+def _scores(
+    benches: Sequence[Path], task: str, own_digests: frozenset[str], beside: Sequence[str], run: Path
+) -> tuple[Scores, ...]:
+    scores: list[Scores] = []
+    seen: set[str] = set()
+    for out in benches:
+        records = read_records(out, task=task)
+        own = [record for record in records if record.method.weights_sha256 in own_digests]
+        if not own:
+            raise DataError(
+                f"--bench {out}: has no {task} result of the weights of {run}: compare them first: "
+                f"fusionkit bench --task {task} --fuser {run} --out {out}"
+            )
+        for mine in own:
+            others = [record for record in records if _comparable(record, mine)]
+            seen |= {record.method.name for record in others}
+            chosen = [record for record in others if not beside or record.method.name in beside]
+            scores += [_means(mine, this=True), *(_means(record, this=False) for record in chosen)]
+    for name in beside:
+        if name not in seen:
+            raise UsageError(f"--beside {name}: is not beside the model in any bench: {did_you_mean(name, seen)}")
+    return tuple(scores)
+
+
+def _comparable(record: Record, mine: Record) -> bool:
+    """Whether a record is another method's on the same images under the same profile."""
+    other = record.method.weights_sha256 != mine.method.weights_sha256
+    return other and _place(record) == _place(mine)
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    images = frozenset((image.name, image.sources_sha256) for image in record.images)
+    return record.dataset, record.split, record.profile, images
+
+
+def _means(record: Record, *, this: bool) -> Scores:
+    means = {metric: record.mean(metric) for metric in record.metrics}
+    return Scores(
+        dataset=record.dataset,
+        split=record.split,
+        images=len(record.images),
+        profile=record.profile,
+        method=record.method.name,
+        this=this,
+        stretch=record.method.stretch,
+        means={metric: float(f"{mean:.6g}") for metric, mean in means.items() if mean is not None},
+    )

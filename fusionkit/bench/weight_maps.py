@@ -1,0 +1,108 @@
+"""The weights that a method gives its sources on a pair, written as images beside the result, to be looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fusionkit.bench.records import map_file
+from fusionkit.config import read_toml, resolve
+from fusionkit.contracts import Fuser, LossProposer
+from fusionkit.data.pairset import Pair
+from fusionkit.errors import PluginError
+from fusionkit.fuse.model import Model
+from fusionkit.io.color import luminance
+from fusionkit.io.images import Image, read_image, write_image
+from fusionkit.plugins import catalogue
+from fusionkit.plugins.guard import attempt
+from fusionkit.train.run_folder import OPTIONS, RECORD, RunFolder
+
+__all__ = ["MapDrawer", "drawer", "learned_proposer"]
+
+_BITS = 8
+
+
+class MapDrawer:
+    """Draws the maps of pairs: those of the fuser, and of a training run what its loss proposer learned.
+
+    Args:
+        model: what fuses.
+        proposer: the loss proposer that it was trained with, or None.
+    """
+
+    def __init__(self, model: Model, proposer: LossProposer | None = None) -> None:
+        self.model = model
+        self.proposer = proposer.to(model.device).eval() if proposer is not None else None
+
+    def __call__(self, pair: Pair, folder: Path) -> tuple[str, ...]:
+        """Write the maps of a pair and give their names; none where it has more sources than one call takes.
+
+        Raises:
+            fusionkit.plugins.guard.Failed: the pair cannot be read, or the plugin fails on it.
+            fusionkit.errors.DataError: a map cannot be written.
+        """
+        most = self.model.fuser.max_sources
+        if most is not None and len(pair.files) > most:
+            return ()
+        maps = attempt(lambda: self._maps(pair))
+        for name, image in maps.items():
+            write_image(map_file(folder, pair.name, name), Image.from_tensor(image, bits=_BITS))
+        return tuple(maps)
+
+    def _maps(self, pair: Pair) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            sources = [self._source(file) for file in pair.files]
+            maps = dict(self.model.fuser.maps(*sources))
+            for name, weights in (self.proposer(*sources) if self.proposer is not None else {}).items():
+                # They sum to 1 over the sources: of two, the first says all.
+                for k in range(weights.shape[1] if weights.shape[1] > 2 else 1):
+                    maps[f"{name}_{chr(ord('a') + k)}"] = weights[:, k : k + 1]
+            shape = (1, 1, *sources[0].shape[2:])
+            for name, image in maps.items():
+                if tuple(image.shape) != shape:
+                    raise PluginError(f"the map {name} is {tuple(image.shape)}, not {shape}")
+                if not torch.isfinite(image).all():
+                    raise PluginError(f"the map {name} has values that are not finite")
+            return {name: image.float().clamp(0, 1).cpu() for name, image in maps.items()}
+
+    def _source(self, file: Path) -> Tensor:
+        image = read_image(file).tensor()[:, :3].to(self.model.device)
+        if self.model.fuser.space == "rgb":
+            return image.expand(-1, 3, -1, -1)
+        return luminance(image)
+
+
+def drawer(model: Model, origin: str) -> MapDrawer | None:
+    """What draws the maps of a model; None where neither it nor its training has any.
+
+    Args:
+        model: what fuses.
+        origin: as it was given: a fuser's name, a run folder, a weights file.
+
+    Raises:
+        fusionkit.plugins.guard.Failed: the run's loss proposer cannot be loaded.
+    """
+    folder = Path(origin).expanduser()
+    proposer = attempt(lambda: learned_proposer(folder)) if origin not in catalogue.fusers.names() else None
+    if proposer is None and type(model.fuser).maps is Fuser.maps:
+        return None
+    return MapDrawer(model, proposer)
+
+
+def learned_proposer(run: Path) -> LossProposer | None:
+    """The loss proposer of a training run, from its last checkpoint; None where there is no such run or proposer.
+
+    Raises:
+        fusionkit.errors.FusionkitError: the run is damaged, or its trainer cannot be used.
+    """
+    if not (run / RECORD).is_file():
+        return None
+    folder = RunFolder.open(run)
+    kept = folder.load_checkpoint()
+    if kept is None:
+        return None
+    kind = catalogue.trainers.get(folder.record.method)
+    options = run / OPTIONS
+    return kind.proposer_of(resolve(kind.Config, (str(options), read_toml(options))), kept[1])

@@ -1,0 +1,1 @@
+"""Fusing files, folders and tensors with any fuser."""

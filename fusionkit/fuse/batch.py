@@ -1,0 +1,189 @@
+"""Fusing files and folders: what is fused into what, checked before anything is written, and the record of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fusionkit.data.folders import match_by_stem
+from fusionkit.data.pairset import in_threads
+from fusionkit.errors import DataError, UsageError
+from fusionkit.fuse.model import Model
+from fusionkit.io.atomic import write_text
+from fusionkit.io.images import deepest, read_image
+
+__all__ = ["RECORD", "Job", "Plan", "check_jobs", "plan_jobs", "run_jobs"]
+
+RECORD = "fusion.json"
+"""Name of the record that stands beside the results of a folder."""
+
+Report = Callable[[str, int, int], None]
+"""Called as work goes on with what is being done, how many are done and how many there are."""
+
+_CHUNK = 64
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """Sources that are fused into one file."""
+
+    sources: tuple[Path, ...]
+    target: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that one call fuses.
+
+    Attributes:
+        jobs: what is fused, in order.
+        problems: one line for each scene that cannot be, with its name.
+        origins: the files or folders as they were given.
+        folder: where results and record go; None for single files, which have no record.
+    """
+
+    jobs: tuple[Job, ...]
+    problems: tuple[str, ...]
+    origins: tuple[Path, ...]
+    folder: Path | None
+
+
+def plan_jobs(
+    sources: Sequence[Path],
+    out: str | Path,
+    *,
+    suffix: str = ".png",
+    bits: int | None = None,
+    force: bool = False,
+) -> Plan:
+    """Lay out what is fused into what.
+
+    Folders are matched by the names of their files before the suffix, and every result is called ``out/NAME.png``.
+    Files are fused into ``out``, or into ``out/NAME.png`` with the first source's name if ``out`` is a folder or ends
+    in a slash.
+
+    Args:
+        sources: two or more files, or two or more folders.
+        out: the file or folder of the results.
+        suffix: format of results whose name is not given.
+        bits: bits asked for, to be refused where the format cannot hold them.
+        force: replace results that are there.
+
+    Raises:
+        fusionkit.errors.UsageError: fewer than two sources, files and folders mixed, an unknown suffix, too many
+            bits for it, results that are there already, or a result that would replace a source.
+        fusionkit.errors.DataError: a source is missing, or folders have nothing in common.
+    """
+    if len(sources) < 2:
+        raise UsageError(f"two or more sources are needed to fuse, got {len(sources)}")
+    for source in sources:
+        if not source.exists():
+            raise DataError(f"{source}: no such file or folder; check the name")
+    folders = [source for source in sources if source.is_dir()]
+    if folders and len(folders) < len(sources):
+        others = ", ".join(str(source) for source in sources if source not in folders)
+        raise UsageError(f"all sources are files or all are folders: {folders[0]} is a folder and {others} is not")
+    place = Path(out)
+    if folders:
+        if place.exists() and not place.is_dir():
+            raise UsageError(f"{place}: is a file, and folders are fused into a folder; name another")
+        if place.resolve() in {source.resolve() for source in sources}:
+            raise UsageError(f"{place}: is a folder of sources; name another for the results")
+        pairs, faults = match_by_stem(sources)
+        jobs = tuple(Job(pair.files, place / f"{pair.name}{suffix}") for pair in pairs)
+        plan = Plan(jobs, tuple(str(fault) for fault in faults), tuple(sources), place)
+    else:
+        inside = place.is_dir() or str(out).endswith("/")
+        target = place / f"{sources[0].stem}{suffix}" if inside else place
+        plan = Plan((Job(tuple(sources), target),), (), tuple(sources), None)
+    for job in plan.jobs[:1]:
+        most = deepest(job.target)
+        if bits is not None and bits > most:
+            raise UsageError(f"{job.target}: {job.target.suffix} holds at most {most} bits a sample, not {bits}")
+    _check_targets(plan, force)
+    return plan
+
+
+def _check_targets(plan: Plan, force: bool) -> None:
+    originals = {source.resolve() for job in plan.jobs for source in job.sources}
+    for job in plan.jobs:
+        if job.target.resolve() in originals:
+            raise UsageError(f"{job.target}: the result would replace a source; name another place")
+    there = [job.target for job in plan.jobs if job.target.exists()]
+    if plan.folder is not None and (plan.folder / RECORD).exists():
+        there.append(plan.folder / RECORD)
+    if there and not force:
+        named = ", ".join(path.name for path in there[:_SHOWN]) + (", ..." if len(there) > _SHOWN else "")
+        where = f"{plan.folder}: has results already ({named})" if plan.folder else f"{there[0]}: is there already"
+        raise UsageError(f"{where}; name another place, or replace what is there with --force")
+
+
+def check_jobs(plan: Plan, *, report: Report | None = None) -> Plan:
+    """Decode every source to its end, so that whatever cannot be fused is known before the first result.
+
+    Returns:
+        The plan with the jobs that can be done; the others are among its problems.
+    """
+    good: list[Job] = []
+    problems = list(plan.problems)
+    for start in range(0, len(plan.jobs), _CHUNK):
+        jobs = plan.jobs[start : start + _CHUNK]
+        for job, fault in zip(jobs, in_threads(_fault, jobs), strict=True):
+            if fault:
+                problems.append(f"{job.target.stem}: {fault}")
+            else:
+                good.append(job)
+        if report:
+            report("checking", min(start + _CHUNK, len(plan.jobs)), len(plan.jobs))
+    return replace(plan, jobs=tuple(good), problems=tuple(sorted(problems)))
+
+
+def _fault(job: Job) -> str:
+    sizes = []
+    try:
+        for source in job.sources:
+            sizes.append(read_image(source).size)
+    except DataError as error:
+        return str(error)
+    if len(set(sizes)) > 1:
+        listed = ", ".join(f"{source} {size}" for source, size in zip(job.sources, sizes, strict=True))
+        return f"sources differ in size ({listed})"
+    return ""
+
+
+def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Report | None = None) -> None:
+    """Fuse. Every result appears whole; with a folder, its record before the first and completed after the last.
+
+    Args:
+        model: what to fuse with.
+        plan: what to fuse.
+        bits: bits of the results; see :meth:`fusionkit.fuse.model.Model.fuse`.
+        report: called after every result.
+
+    Raises:
+        fusionkit.errors.DataError: a source cannot be read or a result not be written; what was done stays.
+    """
+    _write_record(model, plan, bits, complete=False)
+    for done, job in enumerate(plan.jobs, start=1):
+        fused = model.fuse(*job.sources, bits=bits)
+        fused.save(job.target, bits=bits)
+        if report:
+            report("fusing", done, len(plan.jobs))
+    _write_record(model, plan, bits, complete=True)
+
+
+def _write_record(model: Model, plan: Plan, bits: int | None, *, complete: bool) -> None:
+    if plan.folder is None:
+        return
+    record = {
+        **model.describe(),
+        "bits": bits or "as the sources",
+        "sources": [str(origin) for origin in plan.origins],
+        "results": [job.target.name for job in plan.jobs],
+        "skipped": list(plan.problems),
+        "complete": complete,
+    }
+    write_text(plan.folder / RECORD, json.dumps(record, indent=2) + "\n")

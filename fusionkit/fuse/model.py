@@ -1,0 +1,335 @@
+"""Fusing images with a trained model or a classical method: from tensors, arrays or files to a result to save.
+
+The toolkit does here what a :class:`fusionkit.contracts.Fuser` need not know of: colour, bit depth, the range
+stretch, metadata, and more sources than it takes at once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fusionkit.contracts import Fuser
+from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.fuse.tensors import Stretch, check_stretch, fuse_tensors
+from fusionkit.io.images import Image, deepest, read_image, write_image
+from fusionkit.runtime.devices import choose_device
+
+__all__ = ["Fused", "FusionNote", "Model", "Source", "Stretch", "fuse_tensors", "load"]
+
+Source: TypeAlias = "str | Path | Image | NDArray[Any] | Tensor"
+"""What a model fuses: a file, an image, an array ``(H, W)`` or ``(H, W, C)``, a tensor ``(1, C, H, W)`` or less."""
+
+
+class FusionNote(UserWarning):
+    """Something about a result that is not wrong but that its user should know."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """A fused image.
+
+    Attributes:
+        tensor: ``(1, C, H, W)`` float32 in [0, 1] on the CPU, C 1 or 3.
+        bits: bits a sample that it is stored with where nothing else is asked for.
+        exif: EXIF block of the source that has colour, without its orientation.
+        orientation: EXIF orientation that all sources share, or 1.
+        icc: ICC profile of the source that has colour.
+    """
+
+    tensor: Tensor
+    bits: int = 8
+    exif: bytes | None = None
+    orientation: int = 1
+    icc: bytes | None = None
+
+    @property
+    def image(self) -> Image:
+        """The image with its own bits, as it would be stored: rint(255 y) or rint(65535 y), or floats."""
+        return self._image(self.bits)
+
+    def array(self, *, bits: int | None = None) -> NDArray[Any]:
+        """``(H, W)`` or ``(H, W, 3)`` RGB; uint8, uint16 or float32.
+
+        Args:
+            bits: 8, 16, or 32 for floats in [0, 1]; its own where None.
+        """
+        pixels = self._image(self.bits if bits is None else bits).pixels
+        return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+    def save(self, path: str | Path, *, bits: int | None = None) -> Path:
+        """Write the image, whole or not at all; what is there is replaced.
+
+        Args:
+            path: ``.png``, ``.tif``, ``.jpg`` or ``.bmp``; missing folders are made.
+            bits: 8, 16 or 32. Where None, its own, or the most that the format holds with a :class:`FusionNote`.
+
+        Returns:
+            The path.
+
+        Raises:
+            fusionkit.errors.UsageError: an unknown suffix or number of bits.
+            fusionkit.errors.DataError: the format cannot hold ``bits``, or the file cannot be written.
+        """
+        path = Path(path)
+        if bits is None:
+            bits = min(self.bits, deepest(path))
+            if bits < self.bits:
+                warnings.warn(
+                    f"sources of {self.bits} bits give a result of {bits} bits, the most that {path.suffix} holds",
+                    FusionNote,
+                    stacklevel=2,
+                )
+        write_image(path, self._image(bits))
+        return path
+
+    def _image(self, bits: int) -> Image:
+        return Image.from_tensor(self.tensor, bits=bits, exif=self.exif, orientation=self.orientation, icc=self.icc)
+
+
+class Model:
+    """A fuser ready to fuse images: on its device, with the stretch to use.
+
+    Args:
+        fuser: any fuser; it is moved to the device and set to evaluation mode.
+        name: what to call it: a registered name, a run folder, a file.
+        task: the task it was trained for, or "".
+        device: where it fuses.
+        stretch: range stretch of the result; the fuser's own default where None.
+        digest: SHA-256 of its weights file, or "".
+
+    Raises:
+        fusionkit.errors.UsageError: an unknown stretch.
+    """
+
+    def __init__(
+        self,
+        fuser: Fuser,
+        *,
+        name: str = "",
+        task: str = "",
+        device: torch.device | str = "cpu",
+        stretch: Stretch | None = None,
+        digest: str = "",
+    ) -> None:
+        self.stretch: Stretch = fuser.stretch if stretch is None else stretch
+        check_stretch(self.stretch)
+        self.device = torch.device(device)
+        self.fuser = fuser.to(self.device).eval()
+        self.name = name or type(fuser).__name__
+        self.task = task
+        self.digest = digest
+
+    def __repr__(self) -> str:
+        task = f", task={self.task!r}" if self.task else ""
+        return f"Model({self.name!r}{task}, device={str(self.device)!r}, stretch={self.stretch!r})"
+
+    def fuse(self, *sources: Source, bits: int | None = None) -> Fused:
+        """Fuse aligned sources of one size, in the order of the task.
+
+        A source whose three channels are equal everywhere is grey; where all are grey so is the result. Pixels are
+        fused as they are stored: an EXIF orientation is kept if all sources share it, else dropped with a
+        :class:`FusionNote`. EXIF and ICC profile come from the first source with colour, else from the first.
+
+        Args:
+            sources: two or more files, images, arrays or tensors. Arrays are ``(H, W)``, ``(H, W, 1)`` or
+                ``(H, W, 3)`` RGB, tensors ``(H, W)``, ``(C, H, W)`` or ``(1, C, H, W)``; of uint8, uint16, or floats
+                in [0, 1].
+            bits: bits of the result, 8, 16 or 32 (float); where None, the most of any source. Float arrays and
+                tensors count as 8, since nothing says what they came from.
+
+        Raises:
+            fusionkit.errors.DataError: a source cannot be read or used, sizes differ, the fused values are not
+                finite, or memory does not suffice.
+            fusionkit.errors.UsageError: fewer than two sources, or impossible bits.
+        """
+        if bits not in (None, 8, 16, 32):
+            raise UsageError(f"bits: 8, 16 or 32 (float) are possible, got {bits}")
+        if len(sources) < 2:
+            raise UsageError(f"two or more sources are needed to fuse, got {len(sources)}")
+        images, depths = zip(*(_as_image(source, k + 1) for k, source in enumerate(sources)), strict=True)
+        _check_sizes(images)
+        grey = [image.is_grey for image in images]
+        described = images[grey.index(False)] if False in grey else images[0]
+        return Fused(
+            self._fuse([image.tensor()[:, : 1 if g else 3] for image, g in zip(images, grey, strict=True)]),
+            bits=max(depths) if bits is None else bits,
+            exif=described.exif,
+            orientation=_common_orientation(images),
+            icc=described.icc,
+        )
+
+    def _fuse(self, tensors: Sequence[Tensor]) -> Tensor:
+        try:
+            with torch.inference_mode():
+                moved = [tensor.to(self.device) for tensor in tensors]
+                fused = fuse_tensors(self.fuser, *moved, stretch=self.stretch).float().cpu()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+                raise
+            size = f"{tensors[0].shape[3]}x{tensors[0].shape[2]}"
+            raise DataError(
+                f"{size} images do not fit into the memory of {self.device}: fuse smaller ones, or on another device"
+            ) from None
+        if not torch.isfinite(fused).all():
+            raise DataError(
+                f"{self.name}: the fused values are not finite: its weights are damaged or diverged; use others"
+            )
+        return fused
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the result beside the sources, for the record kept with it."""
+        from importlib import metadata
+
+        return {
+            "model": self.name,
+            "fuser": f"{type(self.fuser).__module__}:{type(self.fuser).__qualname__}",
+            "task": self.task,
+            "weights_sha256": self.digest,
+            "stretch": self.stretch,
+            "device": str(self.device),
+            "versions": {name: metadata.version(name) for name in ("image-fusionkit", "torch", "numpy")},
+        }
+
+
+def _as_image(source: Source, place: int) -> tuple[Image, int]:
+    """The source as an image, and the bits it counts with."""
+    if isinstance(source, (str, Path)):
+        image = read_image(source)
+        return image, image.bits
+    if isinstance(source, Image):
+        return source, source.bits
+    name = f"source {place}"
+    if isinstance(source, Tensor):
+        array = source.detach().cpu().numpy()
+        if array.ndim == 4 and array.shape[0] == 1:
+            array = array[0]
+        if array.ndim == 3:
+            array = array.transpose(1, 2, 0)
+    elif isinstance(source, np.ndarray):
+        array = source
+    else:
+        raise UsageError(f"{name}: a file, image, array or tensor is needed, got {type(source).__name__}")
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.dtype.kind == "f":
+        return Image(array.astype(np.float32), name=name), 8
+    image = Image(array, name=name)
+    return image, image.bits
+
+
+def _check_sizes(images: Sequence[Image]) -> None:
+    if len({image.size for image in images}) == 1:
+        return
+    listed = ", ".join(f"{image.name} {image.size}" for image in images)
+    turned = len({image.orientation for image in images}) > 1
+    remedy = "apply their EXIF orientation, which differs, or bring" if turned else "bring"
+    raise DataError(f"sources differ in size ({listed}): {remedy} them to one size, aligned")
+
+
+def _common_orientation(images: Sequence[Image]) -> int:
+    orientations = [image.orientation for image in images]
+    if len(set(orientations)) == 1:
+        return orientations[0]
+    listed = ", ".join(f"{image.name}: {image.orientation}" for image in images)
+    warnings.warn(
+        f"EXIF orientations differ ({listed}); pixels are fused as stored and the result has none",
+        FusionNote,
+        stacklevel=3,
+    )
+    return 1
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def load(
+    model: str | Path, task: str | None = None, *, device: str | torch.device = "auto", stretch: Stretch | None = None
+) -> Model:
+    """Load a model to fuse with.
+
+    Args:
+        model: a run folder, a weights file of fusionkit's, or the name of a registered fuser. A name comes first: a
+            folder that is called like a fuser is written ``./name``.
+        task: of a fuser that ships weights, which of them; needed if there are several. Of a file or a run, the task
+            it must have been trained for.
+        device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+        stretch: ``"full"`` or ``"none"``; the fuser's own default where None.
+
+    Raises:
+        fusionkit.errors.UsageError: an unknown name, task, device or stretch, or a fuser that has to be trained first.
+        fusionkit.errors.DataError: the weights cannot be read.
+        fusionkit.errors.PluginError: the fuser's plugin is not usable.
+    """
+    from fusionkit.plugins import catalogue
+
+    if task is not None:
+        catalogue.tasks.get(task)
+    place = choose_device(str(device))
+    file = _weights_file(model)
+    if file is None:
+        return _registered(str(model), task, place, stretch)
+    return _from_file(file, str(model), task, place, stretch)
+
+
+def _weights_file(model: str | Path) -> Path | None:
+    """The weights file that ``model`` stands for, or None if it is the name of a fuser."""
+    from fusionkit.models import MODEL_FILE
+    from fusionkit.plugins import catalogue
+
+    if isinstance(model, str) and model in catalogue.fusers.names():
+        return None
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / MODEL_FILE).is_file():
+            raise DataError(
+                f"{path}: holds no {MODEL_FILE}; if it is a run that was stopped, finish it: "
+                f"fusionkit train --resume {path}"
+            )
+        return path / MODEL_FILE
+    if path.is_file() or isinstance(model, Path) or path.suffix == ".safetensors" or set(str(model)) & {"/", "\\"}:
+        return path
+    return None
+
+
+def _from_file(file: Path, name: str, task: str | None, device: torch.device, stretch: Stretch | None) -> Model:
+    from fusionkit.models.weights import load_fuser
+
+    fuser, info = load_fuser(file)
+    if task and info.task and task != info.task:
+        raise UsageError(f"{file}: was trained for task {info.task}, not {task}; leave the task out to use it anyway")
+    return Model(fuser, name=name, task=info.task or task or "", device=device, stretch=stretch, digest=info.digest)
+
+
+def _registered(name: str, task: str | None, device: torch.device, stretch: Stretch | None) -> Model:
+    from fusionkit.plugins import catalogue
+
+    try:
+        kind = catalogue.fusers.get(name)
+    except UsageError as error:
+        raise UsageError(f"no such file, run folder or fuser: {error}") from None
+    if task and kind.tasks is not None and task not in kind.tasks:
+        raise UsageError(f"{name} is not made for task {task!r}: {did_you_mean(task, kind.tasks)}")
+    shipped = kind.pretrained()
+    if task is None and len(shipped) > 1:
+        raise UsageError(f"{name} has weights for several tasks: say which with task ({', '.join(sorted(shipped))})")
+    chosen = task if task is not None else next(iter(shipped), "")
+    if chosen in shipped:
+        return _from_file(shipped[chosen], name, chosen, device, stretch)
+    fuser: Fuser = kind()
+    if any(True for _ in fuser.parameters()):
+        has = f" (there are weights for: {', '.join(sorted(shipped))})" if shipped else ""
+        raise UsageError(
+            f"{name} has no trained weights{f' for task {task}' if task else ''}{has}; train it and give its run "
+            f"folder: fusionkit train {name} --task {task or 'TASK'}"
+        )
+    return Model(fuser, name=name, task=task or "", device=device, stretch=stretch)

@@ -1,0 +1,1 @@
+"""Image files, pixels and other files: reading, writing, colour, atomic writes, locks."""

@@ -1,0 +1,242 @@
+"""Image files as bytes: decoding and encoding each format with the library that does it without loss.
+
+Pillow decodes 8 bits a sample, since it tells when a file is cut short; it would silently halve 16-bit colour, so
+OpenCV decodes that, once the file is known to be whole.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, PpmImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import Image as Pillow
+from PIL.ImageFile import ImageFile
+
+from fusionkit.io.tiff import Layout, Refused, encode_tiff, join_exif, quiet, read_layout, split_exif, unturned
+
+__all__ = ["DEPTHS", "MAX_PIXELS", "Decoded", "decode", "encode"]
+
+MAX_PIXELS = 2**27
+"""Largest picture that is decoded (11585 x 11585): a header that claims more is taken for damaged or hostile."""
+
+DEPTHS = {".png": (8, 16), ".tif": (8, 16, 32), ".tiff": (8, 16, 32), ".jpg": (8,), ".jpeg": (8,), ".bmp": (8,)}
+"""Suffixes that are written, with the bits a sample that each can hold."""
+
+JPEG_QUALITY = 98
+
+Pixels = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pixels ``(H, W, C)`` as stored, RGB, C 1 or 3, uint8, uint16 or float32, and the metadata."""
+
+    pixels: Pixels
+    exif: bytes | None
+    orientation: int
+    icc: bytes | None
+
+
+def decode(data: bytes) -> Decoded:
+    """Decode the bytes of a file; its first bytes say which format it is, not its name.
+
+    Raises:
+        fusionkit.io.tiff.Refused: the reason and the remedy, for the user.
+        OSError, SyntaxError, ValueError and their like: from the decoders, the file is damaged.
+    """
+    for magic, decoder in _DECODERS:
+        if data.startswith(magic) and (magic != b"RIFF" or data[8:12] == b"WEBP"):
+            return decoder(data)
+    raise Refused("is not an image that can be read (PNG, TIFF, JPEG, BMP, WebP, PGM, PPM): convert it to one of these")
+
+
+def encode(pixels: Pixels, suffix: str, *, exif: bytes | None, orientation: int, icc: bytes | None) -> bytes:
+    """Encode ``(H, W, C)`` pixels in the format of a suffix of :data:`DEPTHS`; BMP holds no metadata.
+
+    Raises:
+        OSError, ValueError, cv2.error: the picture is too large for the format.
+    """
+    if suffix in (".tif", ".tiff"):
+        return encode_tiff(pixels, exif=exif, orientation=orientation, icc=icc)
+    if suffix == ".png":
+        return _encode_png(pixels, join_exif(exif, orientation), icc)
+    if suffix == ".bmp":
+        return _by_opencv(".bmp", pixels)
+    stream = io.BytesIO()
+    block = join_exif(exif, orientation)
+    # A JPEG segment holds 64 kB.
+    meta = {"exif": b"Exif\0\0" + block} if block and len(block) < 65500 else {}
+    squeezed = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    Pillow.fromarray(squeezed).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0, icc_profile=icc, **meta)
+    return stream.getvalue()
+
+
+def _by_pillow(kind: Callable[[io.BytesIO], ImageFile], data: bytes) -> Decoded:
+    # Opening looks into the metadata and warns of odd entries; decoding does not, and is left to run beside others.
+    with quiet():
+        picture = kind(io.BytesIO(data))
+    _check_size(*picture.size)
+    picture.load()
+    pixels = _three_axes(np.asarray(_plain(picture)))
+    exif, orientation = split_exif(picture.info.get("exif"))
+    return Decoded(pixels, exif, orientation, picture.info.get("icc_profile") if picture.mode != "CMYK" else None)
+
+
+def _plain(picture: Pillow.Image) -> Pillow.Image:
+    """Grey or RGB of 8 bits; alpha is dropped, colours under it stay as they are."""
+    if picture.mode in ("1", "L", "LA"):
+        return picture.convert("L")
+    if picture.mode in ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"):
+        return picture.convert("RGB")
+    raise Refused(f"has the pixel form {picture.mode}, which is not read: convert it to grey or RGB of 8 or 16 bits")
+
+
+def _through_opencv(data: bytes) -> Pixels:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None:
+        raise ValueError("it cannot be decoded")
+    pixels = _three_axes(decoded)
+    if pixels.shape[2] == 1:
+        return pixels
+    return np.ascontiguousarray(pixels[..., 2::-1])
+
+
+def _three_axes(pixels: Pixels) -> Pixels:
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1 or width * height > MAX_PIXELS:
+        raise Refused(
+            f"says that it is {width}x{height} pixels; from 1 to {MAX_PIXELS} pixels are read: it is damaged, "
+            "or has to be cut into parts"
+        )
+
+
+def _decode_png(data: bytes) -> Decoded:
+    with quiet():
+        header = PngImagePlugin.PngImageFile(io.BytesIO(data))
+        _check_size(*header.size)
+        # Every chunk's checksum up to the end: decoders accept a file whose last rows are missing or wrong.
+        header.verify()
+    bits, colour = data[24], data[25]
+    if bits < 16:
+        return _by_pillow(PngImagePlugin.PngImageFile, data)
+    pixels = _through_opencv(data)
+    if colour in (0, 4):
+        pixels = pixels[..., :1]
+    if pixels.dtype != np.uint16:
+        raise ValueError("it cannot be decoded with 16 bits")
+    picture = PngImagePlugin.PngImageFile(io.BytesIO(data))
+    picture.load()
+    exif, orientation = split_exif(picture.info.get("exif"))
+    return Decoded(pixels, exif, orientation, picture.info.get("icc_profile"))
+
+
+def _decode_jpeg(data: bytes) -> Decoded:
+    return _by_pillow(JpegImagePlugin.JpegImageFile, data)
+
+
+def _decode_bmp(data: bytes) -> Decoded:
+    return _by_pillow(BmpImagePlugin.BmpImageFile, data)
+
+
+def _decode_webp(data: bytes) -> Decoded:
+    if int.from_bytes(data[4:8], "little") + 8 > len(data):
+        raise ValueError("the file is shorter than it says")
+    return _by_pillow(WebPImagePlugin.WebPImageFile, data)
+
+
+def _decode_pnm(data: bytes) -> Decoded:
+    gap = rb"(?:\s|#[^\n]*\n)+"
+    header = re.match(rb"P([56])" + gap + rb"(\d+)" + gap + rb"(\d+)" + gap + rb"(\d+)\s", data[:4096])
+    if header is None:
+        raise ValueError("its header cannot be read")
+    kind, width, height, greatest = (int(field) for field in header.groups())
+    _check_size(width, height)
+    if greatest == 255:
+        return _by_pillow(PpmImagePlugin.PpmImageFile, data)
+    if greatest != 65535:
+        raise Refused(f"holds values up to {greatest}; PGM and PPM up to 255 or 65535 are read: convert it to PNG")
+    shape = (height, width, 1 if kind == 5 else 3)
+    pixels = np.frombuffer(data, ">u2", count=shape[0] * shape[1] * shape[2], offset=header.end())
+    return Decoded(pixels.reshape(shape).astype(np.uint16), None, 1, None)
+
+
+def _decode_tiff(data: bytes) -> Decoded:
+    with quiet():
+        layout = read_layout(data)
+        _check_size(layout.width, layout.height)
+        if not layout.whole:
+            raise ValueError("it points beyond its own end")
+        stored = unturned(data)
+        if layout.kind == "unsigned" and layout.bits <= 8:
+            picture = TiffImagePlugin.TiffImageFile(io.BytesIO(stored))
+            picture.load()
+            pixels = _three_axes(np.asarray(_plain(picture)))
+        else:
+            pixels = _deep_tiff(stored, layout)
+        exif, _ = split_exif(data)
+    return Decoded(pixels, exif, layout.orientation, layout.icc if layout.photometric != 5 else None)
+
+
+def _deep_tiff(data: bytes, layout: Layout) -> Pixels:
+    """16 bits or floats, in the layouts that OpenCV decodes right."""
+    if (layout.kind, layout.bits) not in (("unsigned", 16), ("float", 32), ("float", 64)):
+        raise Refused(
+            f"holds {layout.bits}-bit {layout.kind} samples; TIFF with 8- or 16-bit unsigned or 32-bit float samples "
+            "is read: convert it"
+        )
+    if layout.photometric not in (0, 1, 2) or layout.samples == 2 or (layout.planar and layout.samples > 1):
+        raise Refused(
+            f"is a TIFF of {layout.samples} {layout.bits}-bit {'separate ' if layout.planar else ''}channels of kind "
+            f"{layout.photometric}; grey, RGB or RGBA, interleaved, is read: save it so"
+        )
+    pixels = _through_opencv(data)
+    if layout.kind == "float":
+        return pixels.astype(np.float32)
+    return pixels if layout.photometric else np.invert(pixels)
+
+
+def _encode_png(pixels: Pixels, exif: bytes | None, icc: bytes | None) -> bytes:
+    plain = _by_opencv(".png", pixels)
+    chunks = b""
+    if icc:
+        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
+    if exif:
+        chunks += _chunk(b"eXIf", exif)
+    # The header is 8 + 25 bytes; both chunks belong before the picture.
+    return plain[:33] + chunks + plain[33:]
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def _by_opencv(suffix: str, pixels: Pixels) -> bytes:
+    done, encoded = cv2.imencode(suffix, np.ascontiguousarray(pixels[..., ::-1]))
+    if not done:
+        raise ValueError(f"OpenCV cannot encode it as {suffix}")
+    return encoded.tobytes()
+
+
+_DECODERS: tuple[tuple[bytes, Callable[[bytes], Decoded]], ...] = (
+    (b"\x89PNG\r\n\x1a\n", _decode_png),
+    (b"\xff\xd8\xff", _decode_jpeg),
+    (b"II*\0", _decode_tiff),
+    (b"MM\0*", _decode_tiff),
+    (b"II+\0", _decode_tiff),
+    (b"MM\0+", _decode_tiff),
+    (b"BM", _decode_bmp),
+    (b"RIFF", _decode_webp),
+    (b"P5", _decode_pnm),
+    (b"P6", _decode_pnm),
+)

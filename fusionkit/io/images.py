@@ -1,0 +1,234 @@
+"""Reading and writing images: pixels as they are stored, with their depth and metadata, or an error with a remedy.
+
+What is read: PNG, TIFF (also floats), JPEG, BMP, WebP, PGM and PPM; grey, grey with alpha, RGB, RGBA, palette. What
+is written: PNG, TIFF, JPEG, BMP. Alpha is dropped, and of a TIFF file with several pictures the first is read.
+
+Orientation: pixels are given as they are stored, whatever the format, and the EXIF orientation beside them. Aligned
+sources are aligned as arrays; turning one and not the other would undo that.
+
+Grey: an image whose three channels are equal in every pixel is grey (:attr:`Image.is_grey`). That is exact and not
+a threshold, because grey sources are: a grey JPEG of three channels has chroma of exactly 128 and decodes to equal
+channels. A source with the least colour is a colour source; the chroma rule gives it the weight it deserves.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.io.atomic import written_aside
+from fusionkit.io.codecs import DEPTHS, decode, encode
+from fusionkit.io.tiff import Refused
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Image", "deepest", "read_image", "write_image"]
+
+# What the decoders raise on damaged files, each in its own way.
+_DECODER_FAULTS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    cv2.error,
+)
+_GREATEST = {8: 255.0, 16: 65535.0}
+# A float image may leave [0, 1] by rounding, no more.
+_ROUNDING = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One image as stored.
+
+    Attributes:
+        pixels: ``(H, W, C)``, C 1 or 3 in RGB order; uint8, uint16, or float32 in [0, 1].
+        exif: EXIF block (a TIFF structure) without orientation, thumbnail and maker notes, or None.
+        orientation: EXIF orientation, 1 to 8; the pixels are not turned by it.
+        icc: ICC colour profile, or None. No colours are converted by it.
+        name: what to call it in messages: its file.
+
+    Raises:
+        fusionkit.errors.DataError: the pixels have another form, or floats are not finite or not in [0, 1].
+    """
+
+    pixels: NDArray[Any]
+    exif: bytes | None = None
+    orientation: int = 1
+    icc: bytes | None = None
+    name: str = "image"
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
+            raise DataError(f"{self.name}: pixels (H, W, 1) or (H, W, 3) are needed, got {pixels.shape}")
+        if pixels.dtype not in (np.uint8, np.uint16, np.float32):
+            raise DataError(f"{self.name}: pixels of uint8, uint16 or float32 are needed, got {pixels.dtype}")
+        if pixels.dtype == np.float32:
+            _check_floats(pixels, self.name)
+
+    @property
+    def bits(self) -> int:
+        """Bits a sample: 8, 16, or 32 for floats."""
+        return int(self.pixels.dtype.itemsize) * 8
+
+    @property
+    def size(self) -> str:
+        """Width and height, for messages (``"640x480"``)."""
+        return f"{self.pixels.shape[1]}x{self.pixels.shape[0]}"
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether it has one channel, or three that are equal in every pixel."""
+        pixels = self.pixels
+        return pixels.shape[2] == 1 or bool((pixels == pixels[..., :1]).all())
+
+    def tensor(self) -> Tensor:
+        """The pixels as ``(1, C, H, W)`` float32 in [0, 1]: stored value / 255, or / 65535."""
+        import torch
+
+        unit = self.pixels.astype(np.float32)
+        if self.bits in _GREATEST:
+            unit /= np.float32(_GREATEST[self.bits])
+        return torch.from_numpy(np.ascontiguousarray(unit.clip(0, 1).transpose(2, 0, 1)))[None]
+
+    @classmethod
+    def from_tensor(
+        cls,
+        tensor: Tensor,
+        *,
+        bits: int = 8,
+        exif: bytes | None = None,
+        orientation: int = 1,
+        icc: bytes | None = None,
+    ) -> Image:
+        """An image of ``(1, C, H, W)`` values in [0, 1], rounded to nearest: rint(255 y), rint(65535 y).
+
+        Args:
+            tensor: the values; what lies outside [0, 1] is clamped.
+            bits: 8, 16, or 32 to keep float32.
+            exif: EXIF block.
+            orientation: EXIF orientation.
+            icc: ICC colour profile.
+
+        Raises:
+            fusionkit.errors.UsageError: another number of bits or another shape.
+            fusionkit.errors.DataError: values that are not finite.
+        """
+        if bits not in (8, 16, 32):
+            raise UsageError(f"bits: 8, 16 or 32 (float) are possible, got {bits}")
+        if tensor.ndim != 4 or tensor.shape[0] != 1 or tensor.shape[1] not in (1, 3):
+            raise UsageError(f"one image (1, C, H, W) with C 1 or 3 is needed, got {tuple(tensor.shape)}")
+        values = tensor.detach().cpu().double().numpy()[0].transpose(1, 2, 0)
+        if not np.isfinite(values).all():
+            raise DataError("image: values that are not finite (NaN or infinite) cannot be stored")
+        values = values.clip(0, 1)
+        if bits == 32:
+            pixels: NDArray[Any] = values.astype(np.float32)
+        else:
+            pixels = np.rint(values * _GREATEST[bits]).astype(np.uint8 if bits == 8 else np.uint16)
+        return cls(np.ascontiguousarray(pixels), exif=exif, orientation=orientation, icc=icc)
+
+
+def read_image(path: str | Path) -> Image:
+    """Read an image file. See the module for what is read and how.
+
+    A file that is cut short or damaged is refused where its format lets that be seen (a JPEG that is damaged in the
+    middle does not).
+
+    Args:
+        path: the file; its content says what format it has.
+
+    Raises:
+        fusionkit.errors.DataError: it is missing, a folder, empty, no image, damaged, of an absurd size, of a form
+            that is not read, or has float values outside [0, 1]. One line with the file's name and the remedy.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder; name an image file in it")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; check the name") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; check the file's permissions") from None
+    if not data:
+        raise DataError(f"{path}: is empty (0 bytes); get the file again")
+    try:
+        decoded = decode(data)
+    except Refused as error:
+        raise DataError(f"{path}: {error}") from None
+    except _DECODER_FAULTS as error:
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: is damaged or cut short ({cause}); get a whole copy of it") from None
+    return Image(decoded.pixels, exif=decoded.exif, orientation=decoded.orientation, icc=decoded.icc, name=str(path))
+
+
+def write_image(path: str | Path, image: Image) -> None:
+    """Write an image in the format of the file's suffix, with its metadata; what is there already is replaced.
+
+    PNG and TIFF store the pixels exactly; JPEG is written at quality 98 without chroma subsampling; BMP holds no
+    metadata. An ICC profile that is not for the image's channels is left out. The folder is made where it is
+    missing, and the file appears whole or not at all.
+
+    Raises:
+        fusionkit.errors.UsageError: an unknown suffix.
+        fusionkit.errors.DataError: the format cannot hold the image's bits (convert it first: nothing is rounded
+            here), or the file cannot be written.
+    """
+    path = Path(path)
+    most = deepest(path)
+    if image.bits > most:
+        raise DataError(
+            f"{path}: {path.suffix} holds at most {most} bits a sample and the image has {image.bits}; "
+            f"write {'.tif' if image.bits == 32 else '.png or .tif'}, or ask for {most} bits"
+        )
+    icc = image.icc if image.icc and image.icc[16:20] == _PROFILE_SPACES[image.pixels.shape[2]] else None
+    try:
+        data = encode(image.pixels, path.suffix.lower(), exif=image.exif, orientation=image.orientation, icc=icc)
+    except (OSError, ValueError, struct.error, cv2.error) as error:
+        raise DataError(f"{path}: {image.size} cannot be stored as {path.suffix}: {error}; write .png") from None
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a file")
+    with written_aside(path) as aside:
+        aside.write_bytes(data)
+
+
+_PROFILE_SPACES = {1: b"GRAY", 3: b"RGB "}
+
+
+def deepest(path: str | Path) -> int:
+    """The most bits a sample that the format of a file's suffix holds: 8, 16, or 32 (float).
+
+    Raises:
+        fusionkit.errors.UsageError: images are not written with this suffix.
+    """
+    suffix = Path(path).suffix
+    if suffix.lower() not in DEPTHS:
+        what = f"unknown suffix {suffix!r}" if suffix else "a suffix is needed, to say the format"
+        raise UsageError(f"{path}: {what}: {did_you_mean(suffix.lower(), DEPTHS)}")
+    return DEPTHS[suffix.lower()][-1]
+
+
+def _check_floats(pixels: NDArray[Any], name: str) -> None:
+    if not np.isfinite(pixels).all():
+        count = int((~np.isfinite(pixels)).sum())
+        raise DataError(f"{name}: {count} values are not finite (NaN or infinite); replace them first")
+    least, greatest = float(pixels.min()), float(pixels.max())
+    if least < -_ROUNDING or greatest > 1 + _ROUNDING:
+        raise DataError(f"{name}: float values from {least:g} to {greatest:g}; scale them to 0..1 first")

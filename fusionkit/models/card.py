@@ -1,0 +1,264 @@
+"""Model cards: what stands beside shipped weights, to say what they were made of and how good they are.
+
+A card is a TOML file of the weights' name (``ivif.toml`` beside ``ivif.safetensors``). Nothing in it is typed by hand:
+:func:`fusionkit.bench.model_package.export_model` computes it from a run's folder, the records of a bench and the
+records of the data sets. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fusionkit.errors import DataError
+from fusionkit.io.atomic import write_text
+
+__all__ = [
+    "FORMAT",
+    "DataUse",
+    "ModelCard",
+    "Scores",
+    "Training",
+    "as_markdown",
+    "card_path",
+    "read_card",
+    "write_card",
+]
+
+FORMAT: Literal[1] = 1
+"""Version of the card's form; a newer one is refused."""
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataUse(_Strict):
+    """One data set that a model was trained on.
+
+    Attributes:
+        dataset: its name.
+        pairs: how many of its pairs.
+        licence: as its record states it.
+        citation: what to cite, or "".
+        homepage: where its authors publish it, or "".
+    """
+
+    dataset: str
+    pairs: int = Field(ge=1)
+    licence: str = Field(min_length=1)
+    citation: str = ""
+    homepage: str = ""
+
+
+class Training(_Strict):
+    """How a model was trained.
+
+    Attributes:
+        trainer: registered trainer.
+        preset: its preset.
+        given: options over the preset, as they were given.
+        steps: length of the schedule.
+        seed: of weights and draws.
+        split: the split of the data.
+        fingerprint: digest of the training pairs.
+        device: ``"cpu"`` or ``"cuda"``.
+        machine: the processor or accelerator.
+        threads: CPU threads.
+        precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
+        seconds: time of all steps, from the log's time of a step; None where there is no log.
+        versions: of the packages that the weights depend on.
+        commit: of the toolkit, or "".
+    """
+
+    trainer: str
+    preset: str
+    given: dict[str, Any] = {}
+    steps: int = Field(ge=1)
+    seed: int
+    split: str = ""
+    fingerprint: Digest
+    device: str
+    machine: str
+    threads: int = Field(ge=1)
+    precision: str
+    seconds: float | None = Field(default=None, ge=0)
+    versions: dict[str, str] = {}
+    commit: str = ""
+
+
+class Scores(_Strict):
+    """One method's means on one data set.
+
+    Attributes:
+        dataset: the data set.
+        split: its split, or "".
+        images: how many were fused.
+        profile: the metric profile.
+        method: name of the method in the bench.
+        this: whether it is this model.
+        stretch: its range stretch; "" for results of another program.
+        means: metric -> mean over the images; a metric that is undefined on one of them is left out.
+    """
+
+    dataset: str
+    split: str = ""
+    images: int = Field(ge=1)
+    profile: str
+    method: str
+    this: bool
+    stretch: Literal["full", "none", ""] = ""
+    means: dict[str, float]
+
+
+class ModelCard(_Strict):
+    """Everything that is said of a shipped model.
+
+    Attributes:
+        format: of the file.
+        fuser: registered fuser.
+        task: the task it is for.
+        parameters: number of learned parameters.
+        weights_sha256: digest of the weights file beside the card.
+        run_sha256: digest of the weights file of the run it was exported from; its tensors are the same.
+        training: how it was trained.
+        data: what it was trained on.
+        scores: what was measured, this model's and others' on the same images.
+    """
+
+    format: Literal[1] = FORMAT
+    fuser: str
+    task: str
+    parameters: int = Field(ge=1)
+    weights_sha256: Digest
+    run_sha256: Digest
+    training: Training
+    data: tuple[DataUse, ...] = Field(min_length=1)
+    scores: tuple[Scores, ...] = ()
+
+    @property
+    def pairs(self) -> int:
+        """Number of training pairs."""
+        return sum(use.pairs for use in self.data)
+
+    @property
+    def line(self) -> str:
+        """The training in one line, for lists."""
+        t = self.training
+        what = f"{t.preset} preset, {_several(t.steps, 'step')}, {_several(self.pairs, 'pair')}, seed {t.seed}"
+        return f"{what}, {t.machine}{_time(t.seconds)}"
+
+
+def card_path(weights: Path) -> Path:
+    """Where the card of a weights file lies."""
+    return weights.with_suffix(".toml")
+
+
+def write_card(weights: Path, card: ModelCard) -> Path:
+    """Write the card of a weights file, whole or not at all.
+
+    Raises:
+        fusionkit.errors.DataError: it cannot be written.
+    """
+    path = card_path(weights)
+    write_text(path, tomli_w.dumps(card.model_dump(exclude_none=True)))
+    return path
+
+
+def read_card(weights: Path) -> ModelCard | None:
+    """The card of a weights file; None where there is none.
+
+    Raises:
+        fusionkit.errors.DataError: it is damaged, of a newer form, or the card of other weights.
+    """
+    from fusionkit.data.pairset import file_digest
+
+    path = card_path(weights)
+    if not path.is_file():
+        return None
+    try:
+        card = ModelCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a model card ({error}): export the model again") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path}: is no model card of this version ({where}: {first['msg']}): export again") from None
+    if card.weights_sha256 != file_digest(weights):
+        raise DataError(f"{path}: is the card of other weights than {weights.name} beside it: export the model again")
+    return card
+
+
+def as_markdown(card: ModelCard, *, title: str = "") -> str:
+    """A card as a page of Markdown.
+
+    Args:
+        card: the card.
+        title: the task in words.
+    """
+    t = card.training
+    given = ", ".join(f"`{name}={value}`" for name, value in _flat(t.given)) or "none"
+    versions = ", ".join(f"{name} {value}" for name, value in t.versions.items() if value)
+    lines = [
+        f"# {card.fuser}, {title or card.task}",
+        "",
+        f"- Fuser `{card.fuser}`, task `{card.task}`, {card.parameters:,} parameters.",
+        f"- Trained by `{t.trainer}` with preset `{t.preset}`, other options: {given}; {_several(t.steps, 'step')}, "
+        f"seed {t.seed}, {t.precision}.",
+        f"- On {t.device} ({t.machine}), {_several(t.threads, 'thread')}{_time(t.seconds)}; "
+        f"{versions or 'versions unknown'}{f'; commit `{t.commit[:12]}`' if t.commit else ''}.",
+        f"- SHA-256 of the weights `{card.weights_sha256}`, of the training pairs `{t.fingerprint}`.",
+        "",
+        f"## Data: {_several(card.pairs, 'pair')}{f', split {t.split}' if t.split else ''}",
+        "",
+    ]
+    for use in card.data:
+        tail = f" {use.citation.rstrip('.')}." if use.citation else ""
+        tail += f" <{use.homepage}>" if use.homepage else ""
+        lines.append(f"- {use.dataset}: {_several(use.pairs, 'pair')}. Licence: {use.licence.rstrip('.')}.{tail}")
+    lines += ["", "## Measured", ""]
+    if not card.scores:
+        lines.append("Nothing was measured.")
+    for place in dict.fromkeys((s.dataset, s.split, s.images, s.profile) for s in card.scores):
+        lines += [*_score_table(place, card), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _score_table(place: tuple[str, str, int, str], card: ModelCard) -> list[str]:
+    dataset, split, images, profile = place
+    rows = [s for s in card.scores if (s.dataset, s.split, s.images, s.profile) == place]
+    metrics = list(dict.fromkeys(metric for row in rows for metric in row.means))
+    lines = [
+        f"{dataset}{f', {split}' if split else ''}, {_several(images, 'image')}, profile `{profile}`:",
+        "",
+        "| method | stretch | " + " | ".join(metrics) + " |",
+        "| --- " * (len(metrics) + 2) + "|",
+    ]
+    for row in rows:
+        name = f"**{row.method}** (this model)" if row.this else row.method
+        values = [f"{row.means[m]:.4g}" if m in row.means else "-" for m in metrics]
+        lines.append(f"| {name} | {row.stretch or '-'} | " + " | ".join(values) + " |")
+    return lines
+
+
+def _flat(options: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in options.items():
+        found += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+    return found
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f", {seconds / 3600:.1f} h" if seconds >= 5400 else f", {max(seconds / 60, 0.1):.1f} min"

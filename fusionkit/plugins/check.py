@@ -1,0 +1,84 @@
+"""What works and what does not, over every kind of plugin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from fusionkit.errors import UsageError, did_you_mean
+from fusionkit.plugins.catalogue import registries
+from fusionkit.plugins.entries import Entry, Fault, Problem
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One entry and what is wrong with it, None where nothing is known to be."""
+
+    kind: str
+    entry: Entry
+    problem: Problem | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The finding as plain values, for JSON."""
+        entry, problem = self.entry, self.problem
+        return {
+            "kind": self.kind,
+            "name": entry.name,
+            "qualified": entry.qualified,
+            "group": entry.group,
+            "target": entry.target,
+            "distribution": entry.distribution,
+            "version": entry.version,
+            "requires": entry.requires,
+            "built_in": entry.built_in,
+            "problem": None
+            if problem is None
+            else {"stage": problem.stage, "cause": problem.cause, "remedy": problem.remedy},
+        }
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The findings of every kind in the order of lists, and the metadata that could not be read."""
+
+    findings: tuple[Finding, ...]
+    faults: tuple[Fault, ...]
+
+
+def list_plugins() -> Findings:
+    """Every entry of every kind, with the problems that its metadata shows; imports nothing."""
+    found = [
+        Finding(registry.kind, entry, registry.stated_problem(entry))
+        for registry in registries()
+        for entry in registry.entries()
+    ]
+    # A file is read once for each kind; its faults are told once.
+    faults = dict.fromkeys(fault for registry in registries() for fault in registry.faults())
+    return Findings(tuple(found), tuple(faults))
+
+
+def check_plugins(name: str | None = None) -> Findings:
+    """Load every plugin, or those of one name, ``dist:name`` or distribution.
+
+    Raises:
+        fusionkit.errors.UsageError: nothing installed has that name.
+    """
+    known = list_plugins()
+    chosen = [f.entry for f in known.findings if name is None or _called(f.entry, name)]
+    faults = tuple(f for f in known.faults if name is None or canonicalize_name(name) == f.distribution)
+    if name is not None and not chosen and not faults:
+        names = {f.entry.name for f in known.findings} | {f.entry.distribution for f in known.findings}
+        raise UsageError(f"no plugin and no distribution of plugins is called {name!r}: {did_you_mean(name, names)}")
+    found = [
+        Finding(registry.kind, entry, registry.problem(entry))
+        for registry in registries()
+        for entry in registry.entries()
+        if entry in chosen
+    ]
+    return Findings(tuple(found), faults)
+
+
+def _called(entry: Entry, name: str) -> bool:
+    return name in (entry.name, entry.qualified) or canonicalize_name(name) == entry.distribution

@@ -1,0 +1,1 @@
+"""Training runs: the run loop, the run folder, the figures."""

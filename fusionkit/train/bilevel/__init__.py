@@ -1,0 +1,27 @@
+"""Learning a loss by what comes of it: the hypergradient and the bilevel trainer. No method lives here."""
+
+from __future__ import annotations
+
+from fusionkit.train.bilevel.closed_form_step import optimum_meta_gradient
+from fusionkit.train.bilevel.function_loss import FunctionCritic
+from fusionkit.train.bilevel.hypergradient import (
+    MetaGradient,
+    evidence,
+    image_meta_gradient,
+    meta_gradient,
+    supports_forward_mode,
+)
+from fusionkit.train.bilevel.options import BilevelOptions
+from fusionkit.train.bilevel.trainer import BilevelTrainer
+
+__all__ = [
+    "BilevelOptions",
+    "BilevelTrainer",
+    "FunctionCritic",
+    "MetaGradient",
+    "evidence",
+    "image_meta_gradient",
+    "meta_gradient",
+    "optimum_meta_gradient",
+    "supports_forward_mode",
+]

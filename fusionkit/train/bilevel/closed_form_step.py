@@ -1,0 +1,72 @@
+"""The outer problem at the minimum of the fusion loss: the inner problem solved to its end, not for one step."""
+
+from __future__ import annotations
+
+import torch
+
+from fusionkit.contracts import Batch, Critic, LossProposer
+from fusionkit.train.bilevel.hypergradient import MetaGradient, gradients_by_name, leaning
+from fusionkit.train.bilevel.microbatch import Mean, WeightedSum, split_batch, split_noise, under
+from fusionkit.train.bilevel.noise import Noise, through
+
+__all__ = ["optimum_meta_gradient"]
+
+
+def optimum_meta_gradient(
+    proposer: LossProposer,
+    critic: Critic,
+    batch: Batch,
+    *,
+    indifference: float = 0.0,
+    noise: Noise | None = None,
+    at_once: int = 0,
+    mean: Mean = dict,
+) -> MetaGradient:
+    r"""The question of the hypergradient, asked of the image that the fusion loss wants.
+
+    Where :func:`fusionkit.train.bilevel.meta_gradient` takes one step of F down L_f, here L_f is minimised over all
+    images, in closed form:
+
+    .. math:: I^*(\theta_P) = \arg\min_I L_f(I; P(I_a, I_b)), \qquad
+              \min_{\theta_P, \theta_R} L_{outer}(I^*(\theta_P); \theta_R) + \lambda\,\mathrm{leaning}
+
+    An ordinary backward pass through the solution gives the gradients of both, at full strength and with all that a
+    change of a weight does to the image, near and far. F takes no part: it has a loss to follow that is right for the
+    image it tends to, not for what it makes of it so far.
+
+    Args:
+        proposer: P, with a :meth:`~fusionkit.contracts.LossProposer.minimiser`.
+        critic: R, or a downstream network.
+        batch: the batch that both losses see.
+        indifference: weight of :func:`fusionkit.train.bilevel.hypergradient.leaning`, lambda.
+        noise: what stands between the image and the critic, see :func:`fusionkit.train.bilevel.meta_gradient`.
+        at_once: see :func:`fusionkit.train.bilevel.meta_gradient`.
+        mean: see :func:`fusionkit.train.bilevel.meta_gradient`.
+
+    Returns:
+        Gradients of the proposer and of the critic; none of a fuser.
+
+    Raises:
+        ValueError: the proposer's loss has no minimiser in closed form.
+    """
+    learned = {f"proposer.{name}": p for name, p in proposer.named_parameters()}
+    learned |= {f"critic.{name}": p for name, p in critic.named_parameters()}
+    found = WeightedSum()
+    for (part, weight), drawn in zip(split_batch(batch, at_once), split_noise(noise, batch, at_once), strict=True):
+        proposal = proposer(*part.sources)
+        image = proposer.minimiser(proposal, part.sources)
+        if image is None:
+            raise ValueError(f"{type(proposer).__name__}'s loss has no minimiser in closed form")
+        outer = critic.loss(through(drawn, image, part), part)
+        found.add("slope", gradients_by_name(outer["total"] + indifference * leaning(proposal), learned), weight)
+        found.add("outer", outer, weight)
+        with torch.no_grad():
+            found.add("inner", proposer.loss(proposal, image, part.sources), weight)
+    slopes = under(mean(found.of("slope")), "slope.")
+    return MetaGradient(
+        under(slopes, "proposer."),
+        {},
+        under(slopes, "critic."),
+        under(found.of("inner"), "inner."),
+        under(found.of("outer"), "outer."),
+    )

@@ -1,0 +1,83 @@
+"""What a fusion step learns from: the fusion loss's gradient for the fuser, the critic's for the critic."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fusionkit.contracts import Batch, Critic, Fuser, LossProposer
+from fusionkit.train.bilevel.hypergradient import critic_gradients, gradients_by_name
+from fusionkit.train.bilevel.microbatch import Mean, WeightedSum, split_batch, split_noise, under
+from fusionkit.train.bilevel.noise import Noise, through
+
+__all__ = ["fusion_gradients"]
+
+
+def fusion_gradients(
+    fuser: Fuser,
+    proposer: LossProposer,
+    critic: Critic | None,
+    batch: Batch,
+    *,
+    shown: Batch | None = None,
+    heard: bool = False,
+    noise: Noise | None = None,
+    at_once: int = 0,
+    mean: Mean = dict,
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Gradients of L_f with the proposer fixed, and of the critic's loss with the fused image fixed.
+
+    Args:
+        fuser: F.
+        proposer: P.
+        critic: R, or a downstream network; None leaves it as it is.
+        batch: what the fusion loss sees.
+        shown: the same pairs as the critic sees them; None shows it ``batch`` itself.
+        heard: whether the critic's loss moves the fuser, too.
+        noise: see :func:`fusionkit.train.bilevel.meta_gradient`.
+        at_once: see :func:`fusionkit.train.bilevel.meta_gradient`.
+        mean: see :func:`fusionkit.train.bilevel.meta_gradient`.
+
+    Returns:
+        Gradients of the fuser and of the critic by parameter name, and the parts of L_f with ``critic``, the critic's
+        loss.
+
+    Reference:
+        Bai et al., ReFusion, IJCV 2025, eq. (11), (12).
+    """
+    shown = batch if shown is None else shown
+    weights = dict(fuser.named_parameters())
+    found = WeightedSum()
+    shares = zip(
+        split_batch(batch, at_once), split_batch(shown, at_once), split_noise(noise, shown, at_once), strict=True
+    )
+    for (part, weight), (judged_part, _), drawn in shares:
+        with torch.no_grad():
+            proposal = proposer(*part.sources)
+        fused = fuser(*part.sources)
+        loss = proposer.loss(proposal, fused, part.sources)
+        terms = dict(loss)
+        if heard and critic is not None:
+            image = fused if shown is batch else fuser(*judged_part.sources)
+            judged = critic.loss(through(drawn, image, judged_part), judged_part)
+            both = {f"fuser.{name}": p for name, p in weights.items()}
+            both |= {f"critic.{name}": p for name, p in critic.named_parameters()}
+            slopes = gradients_by_name(loss["total"] + judged["total"], both)
+            terms["critic"] = judged["total"]
+        else:
+            slopes = {f"fuser.{n}": g for n, g in gradients_by_name(loss["total"], weights).items()}
+        if critic is not None and not heard:
+            seen = fused.detach() if shown is batch else _fused(fuser, judged_part)
+            judged, critic_slopes = critic_gradients(critic, through(drawn, seen, judged_part), judged_part)
+            slopes |= {f"critic.{name}": slope for name, slope in critic_slopes.items()}
+            terms["critic"] = judged["total"]
+        found.add("slope", slopes, weight)
+        found.add("term", terms, weight)
+        del fused, loss, terms
+    slopes = under(mean(found.of("slope")), "slope.")
+    return under(slopes, "fuser."), under(slopes, "critic."), under(found.of("term"), "term.")
+
+
+def _fused(fuser: Fuser, batch: Batch) -> Tensor:
+    with torch.no_grad():
+        return fuser(*batch.sources)

@@ -1,0 +1,74 @@
+"""A batch taken in shares: what each gives, weighted by its samples, sums to what the whole batch gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fusionkit.contracts import Batch
+from fusionkit.train.bilevel.noise import Noise
+
+__all__ = ["Mean", "WeightedSum", "split_batch", "split_noise", "under"]
+
+Mean = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+"""Averages named tensors over the processes of a training; ``dict`` where there is one."""
+
+
+def split_batch(batch: Batch, at_once: int) -> list[tuple[Batch, float]]:
+    """Shares of at most ``at_once`` samples, each with its part of the batch; 0 leaves it whole.
+
+    Raises:
+        TypeError: targets of which the entries of a sample are not known.
+    """
+    samples = len(batch.sources[0])
+    if at_once <= 0 or at_once >= samples:
+        return [(batch, 1.0)]
+    shares = []
+    for start in range(0, samples, at_once):
+        cut = slice(start, start + at_once)
+        part = Batch(tuple(source[cut] for source in batch.sources), _cut(batch.targets, cut))
+        shares.append((part, len(part.sources[0]) / samples))
+    return shares
+
+
+def split_noise(noise: Noise | None, batch: Batch, at_once: int) -> list[Noise | None]:
+    """The noise of a whole batch, in the shares of :func:`split_batch`: the same for every sample as in the whole."""
+    samples = len(batch.sources[0])
+    if noise is None or at_once <= 0 or at_once >= samples:
+        return [noise] * (-(-samples // at_once) if 0 < at_once < samples else 1)
+    drawn = noise(batch.sources[0], batch.sources)
+    return [_constant(part) for part in drawn.split(at_once)]
+
+
+class WeightedSum:
+    """Sums named tensors under group names, each times a weight, without their graphs."""
+
+    def __init__(self) -> None:
+        self._total: dict[str, Tensor] = {}
+
+    def add(self, group: str, tensors: Mapping[str, Tensor], weight: float) -> None:
+        """Add ``weight`` times every one of ``tensors`` to its sum."""
+        for name, tensor in tensors.items():
+            key, value = f"{group}.{name}", tensor.detach() if weight == 1 else tensor.detach() * weight
+            self._total[key] = self._total[key] + value if key in self._total else value
+
+    def of(self, *groups: str) -> dict[str, Tensor]:
+        """The sums of some groups, as ``group.name``."""
+        return {key: value for key, value in self._total.items() if key.partition(".")[0] in groups}
+
+
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin with ``prefix``, named by what is behind it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _constant(drawn: Tensor) -> Noise:
+    return lambda _image, _sources: drawn
+
+
+def _cut(targets: Any, cut: slice) -> Any:
+    if targets is None or isinstance(targets, Tensor | tuple | list):
+        return None if targets is None else targets[cut]
+    raise TypeError(f"targets are a {type(targets).__name__}: give a tensor or a sequence, one entry a sample")

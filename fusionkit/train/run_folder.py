@@ -1,0 +1,232 @@
+"""A run's folder: what was asked for, what it ran on, how the losses went, and where to go on from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fusionkit.errors import DataError, UsageError
+from fusionkit.io.atomic import write_text, written_aside
+from fusionkit.io.locks import claimed
+from fusionkit.models import MODEL_FILE
+
+RECORD = "run.json"
+OPTIONS = "config.toml"
+METRICS = "metrics.jsonl"
+_LATEST = "latest.json"
+_KEEP = 2
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that fixes a run, beside its options.
+
+    Attributes:
+        method: registered trainer.
+        task: task name.
+        data: where the pairs come from, as given.
+        split: the split of it that is trained on.
+        preset: the preset that the options started from.
+        given: the options as given, over the preset.
+        seed: of weights and draws.
+        device: ``"cpu"`` or ``"cuda"``.
+        precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
+        pairs: number of training pairs.
+        fingerprint: digest of the training pairs.
+        environment: versions, machine, threads, commit.
+    """
+
+    method: str
+    task: str
+    data: str
+    split: str
+    preset: str
+    given: dict[str, Any]
+    seed: int
+    device: str
+    precision: str
+    pairs: int
+    fingerprint: str
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+class RunFolder:
+    """Reads and writes one run's folder.
+
+    Args:
+        path: the folder; use :meth:`create` for a new run and :meth:`open` for one that exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, record: RunRecord, options: Mapping[str, Any]) -> RunFolder:
+        """Start a run in a folder that holds none yet.
+
+        Raises:
+            UsageError: there is a run in it already.
+            DataError: it cannot be written.
+        """
+        if (path / RECORD).exists():
+            raise UsageError(
+                f"{path}: holds a run already: add --resume {path} to go on with it, or choose another --out"
+            )
+        run = cls(path)
+        write_text(path / OPTIONS, tomli_w.dumps(dict(options)))
+        # The record comes last: a folder with a record is a whole one.
+        write_text(path / RECORD, json.dumps(asdict(record), indent=2) + "\n")
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """A run that exists.
+
+        Raises:
+            DataError: there is none.
+        """
+        if not (path / RECORD).is_file():
+            raise DataError(f"{path}: is not a run folder (no {RECORD} in it)")
+        return cls(path)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training this run while the block runs.
+
+        Raises:
+            UsageError: another process is training it.
+        """
+        with claimed(self.path / RECORD, wait=False) as ours:
+            if not ours:
+                raise UsageError(f"{self.path}: another process is training it: wait for it, or choose another --out")
+            yield
+
+    @property
+    def record(self) -> RunRecord:
+        """What was asked for.
+
+        Raises:
+            DataError: the record is damaged.
+        """
+        file = self.path / RECORD
+        try:
+            return RunRecord(**json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"{file}: is damaged ({error})") from None
+
+    @property
+    def model(self) -> Path:
+        """The trained weights, there once the run is done."""
+        return self.path / MODEL_FILE
+
+    def save_checkpoint(self, step: int, state: Mapping[str, Tensor]) -> None:
+        """Write the state after ``step`` steps; older checkpoints go, but for the one before.
+
+        Raises:
+            DataError: it cannot be written; the last one is untouched.
+        """
+        name = f"step-{step:08d}.safetensors"
+        with written_aside(self.path / "checkpoints" / name) as aside:
+            save_file({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}, aside)
+        write_text(self.path / "checkpoints" / _LATEST, json.dumps({"step": step, "file": name}) + "\n")
+        for old in sorted((self.path / "checkpoints").glob("step-*.safetensors"))[:-_KEEP]:
+            old.unlink(missing_ok=True)
+
+    def load_checkpoint(self) -> tuple[int, dict[str, Tensor]] | None:
+        """The last checkpoint: steps done and state; None where there is none yet.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        pointer = self.path / "checkpoints" / _LATEST
+        if not pointer.is_file():
+            return None
+        try:
+            latest = json.loads(pointer.read_text(encoding="utf-8"))
+            return int(latest["step"]), load_file(pointer.parent / latest["file"])
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise DataError(f"{pointer}: the checkpoint cannot be read ({error}): start the run afresh") from None
+
+    def append_metrics(self, row: Mapping[str, Any]) -> None:
+        """Add one line to the log of losses."""
+        try:
+            with (self.path / METRICS).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(dict(row)) + "\n")
+        except OSError as error:
+            raise DataError(f"{self.path / METRICS}: cannot be written ({error.strerror})") from None
+
+    def metrics(self) -> Iterator[dict[str, Any]]:
+        """The log of losses, a row for each stage of each interval; a line cut short by a kill is left out."""
+        file = self.path / METRICS
+        if not file.is_file():
+            return
+        for line in file.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop the rows behind ``step``: they are from steps that will be done again."""
+        kept = [json.dumps(row) for row in self.metrics() if row["step"] <= step]
+        write_text(self.path / METRICS, "".join(line + "\n" for line in kept))
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and threads that a run's numbers depend on."""
+    names = ("image-fusionkit", "torch", "numpy", "kornia", "opencv-python", "safetensors")
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = ""
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    here = Path(__file__).parent.parent
+    if not (here / ".git").exists():
+        return ""
+    try:
+        found = subprocess.run(
+            ["git", "-C", os.fspath(here), "describe", "--always", "--abbrev=40", "--dirty"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip()

@@ -1,0 +1,125 @@
+"""From records to tables: means, their spread over seeds, and what is said of rows that do not compare."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fusionkit.bench.downstream.formats import as_csv, as_json, as_markdown, as_terminal, percent
+from fusionkit.bench.downstream.records import DownstreamRecord, read_downstream, read_downstreams
+from fusionkit.bench.downstream.tables import DownstreamTable, Spread, downstream_tables
+from fusionkit.errors import DataError
+from tests.support.downstreamrecords import ONE, TWO, keep, record
+
+
+def table_of(out: Path, *records: DownstreamRecord) -> DownstreamTable:
+    keep(out, *records)
+    (table,) = downstream_tables(out)
+    return table
+
+
+def test_a_spread_is_the_mean_and_the_deviation_of_a_sample() -> None:
+    spread = Spread({0: 0.4, 1: 0.5, 2: 0.9})
+    assert spread.mean == pytest.approx(0.6)
+    assert spread.deviation == pytest.approx(statistics.stdev([0.4, 0.5, 0.9]))
+    assert percent(spread) == "60.0 ± 26.5"
+    assert (Spread({0: 0.5}).deviation, percent(Spread({0: 0.5}))) == (None, "50.0")
+    undefined = Spread({0: 0.5, 1: None})
+    assert (undefined.mean, undefined.deviation, percent(undefined)) == (None, None, "-")
+
+
+def test_rows_are_in_the_order_of_the_first_score(tmp_path: Path) -> None:
+    values = {"low": 0.2, "high": 0.7, "middle": 0.5}
+    table = table_of(tmp_path, *(record(name, seed, v + 0.01 * seed) for name, v in values.items() for seed in (0, 1)))
+    assert [row.method for row in table.rows] == ["high", "middle", "low"]
+    assert table.best("mAP50") == {"high"}
+    assert table.rows[0].seconds == pytest.approx(60.5)
+    assert (table.seeds, table.rows[0].peak_bytes, table.rows[0].marks) == (2, 2**20, ())
+
+
+def test_rows_that_do_not_compare_are_marked_and_come_last(tmp_path: Path) -> None:
+    table = table_of(
+        tmp_path,
+        *(record(name, seed, 0.5) for name in ("a", "b") for seed in (0, 1)),
+        record("one-seed", 0, 0.9),
+        *(record("elsewhere", seed, 0.8, data=TWO) for seed in (0, 1)),
+        *(record("changed", seed, 0.7, weights=(ONE, TWO)[seed]) for seed in (0, 1)),
+    )
+    marks = {row.method: row.marks for row in table.rows}
+    assert marks == {
+        "a": (),
+        "b": (),
+        "one-seed": ("seeds 0, the others 0, 1",),
+        "elsewhere": ("other data",),
+        "changed": ("its seeds are of different versions of the method",),
+    }
+    assert [row.method for row in table.rows][:2] == ["a", "b"]
+    assert table.best("mAP50") == {"a", "b"}
+
+
+def test_protocols_are_tables_of_their_own(tmp_path: Path) -> None:
+    keep(tmp_path, record("a", 0, 0.5))
+    keep(tmp_path, record("a", 0, 0.6), digest="ffffffff")
+    assert [table.rows[0].scores["mAP50"].mean for table in downstream_tables(tmp_path)] == [0.5, 0.6]
+    assert downstream_tables(tmp_path / "nowhere") == ()
+
+
+def test_every_value_of_every_seed_is_in_the_csv(tmp_path: Path) -> None:
+    classes = ("person", "car")
+    per_class = {"person": 0.25, "car": None}
+    table = table_of(tmp_path, *(record("a|b", s, 0.5 + s / 8, classes=classes, per_class=per_class) for s in (0, 1)))
+    rows = list(csv.DictReader(io.StringIO(as_csv([table]))))
+    assert len(rows) == 2 * (3 + 2 * 2)
+    found = {(row["seed"], row["class"], row["score"]): row["value"] for row in rows}
+    assert found["1", "", "mAP75"] == "0.625"
+    assert found["0", "person", "AP50"] == "0.25"
+    assert found["0", "car", "AP50"] == ""
+
+
+def test_the_other_forms_say_the_same(tmp_path: Path) -> None:
+    classes = ("person", "car")
+    records = [
+        record(name, seed, value + 0.02 * seed, classes=classes)
+        for name, value in (("a|b", 0.5), ("c", 0.25))
+        for seed in (0, 1)
+    ]
+    table = table_of(tmp_path, *records)
+    markdown = as_markdown([table])
+    line = next(line for line in markdown.splitlines() if "a\\|b" in line)
+    assert "| **51.0 ± 1.4** |" in line
+    assert "30 updates of 2 images 64x96" in markdown
+    (told,) = json.loads(as_json([table]))["tables"]
+    assert [row["method"] for row in told["rows"]] == ["a|b", "c"]
+    assert told["rows"][0]["scores"]["mAP50"]["values"] == [0.5, 0.52]
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(as_terminal(table))
+    shown = console.export_text()
+    assert "51.0 ± 1.4" in shown
+    assert "detection by toy: streets-test, 3 images, trained on 7" in shown
+    assert "AP50-95 car" in shown
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: text[:100], "damaged"),
+        (lambda text: text.replace('"format":1', '"format":2'), "is of format 2"),
+        (lambda text: text.replace('"kind":"detection"', '"kind":"depth"', 1), "kind"),
+        (lambda text: text.replace('"seed":0', '"seed":0,"extra":1'), "extra"),
+    ],
+)
+def test_a_record_that_is_not_of_the_form_is_named(tmp_path: Path, change: object, words: str) -> None:
+    keep(tmp_path, record("a", 0, 0.5))
+    ((path, before),) = read_downstreams(tmp_path)
+    assert read_downstream(path) == before == record("a", 0, 0.5)
+    path.write_text(change(path.read_text()))  # type: ignore[operator]
+    with pytest.raises(DataError) as caught:
+        read_downstream(path)
+    assert str(path) in str(caught.value)
+    assert words in str(caught.value)

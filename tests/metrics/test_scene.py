@@ -1,0 +1,166 @@
+"""What metrics share is computed once, and wrong images are refused with a line that says what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from fusionkit.contracts import Metric, MetricInfo
+from fusionkit.errors import DataError, UsageError
+from fusionkit.metrics import Scene, build, evaluate
+from fusionkit.metrics.histograms import (
+    entropy_of,
+    grey_levels,
+    histogram,
+    joint_histogram,
+    mutual_information_of,
+    stretch,
+)
+from fusionkit.metrics.scene import check, direct
+from fusionkit.metrics.windows import Window, moments
+from tests.support.metric_scenes import scene
+
+
+def test_once_calls_a_function_once_for_equal_arguments() -> None:
+    calls = []
+
+    def twice(x: Tensor, *, by: float = 2.0) -> Tensor:
+        calls.append((id(x), by))
+        return x * by
+
+    f, a, _ = scene(12, 12)
+    there = Scene(f, a)
+    first = there.once(twice, f)
+    assert there.once(twice, f) is first
+    assert torch.equal(there.once(twice, a), a * 2)
+    assert torch.equal(there.once(twice, f, by=3.0), f * 3)
+    assert len(calls) == 3
+    assert direct(twice, f) is not direct(twice, f)
+
+
+def test_once_keeps_apart_tensors_that_came_and_went() -> None:
+    there = Scene(scene(12, 12)[0])
+    sums = [float(there.once(torch.sum, torch.full((3,), float(i)))) for i in range(50)]
+    assert sums == [3.0 * i for i in range(50)]
+
+
+def test_metrics_of_one_scene_share_their_intermediates(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fusionkit.metrics.structure as structure
+
+    count = 0
+    plain = structure.moments
+
+    def counted(*images: Tensor, **settings: object) -> object:
+        nonlocal count
+        count += 1
+        return plain(*images, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(structure, "moments", counted)
+    images = scene(161, 161)
+    together = evaluate(Scene(*images), {n: build(n) for n in ("SSIM", "MS-SSIM")}, profile="standard")
+    assert count == 1
+    for name in together:
+        assert torch.equal(together[name], build(name)(*images))
+
+
+@pytest.mark.parametrize(
+    ("fused", "source", "message"),
+    [
+        (torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8), r"expected a luminance batch \(B, 1, H, W\), got shape"),
+        (torch.zeros(8, 8), torch.zeros(8, 8), "expected a luminance batch"),
+        (torch.zeros(0, 1, 8, 8), torch.zeros(0, 1, 8, 8), "expected a luminance batch"),
+        (torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1, 1, 8, 8), "float32 or float64"),
+        (torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 9), "source 1: shape .* differs from fused"),
+        (torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8).double(), "source 1: torch.float64 on cpu differs"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(fused: Tensor, source: Tensor, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Scene(fused, source)
+
+
+def test_missing_sources_and_truth_are_named() -> None:
+    f, a, b = scene(20, 20)
+    with pytest.raises(UsageError, match="SCD is defined for two sources, got 1"):
+        build("SCD")(f, a)
+    with pytest.raises(UsageError, match="CC compares with the sources: give at least one"):
+        build("CC")(f)
+    with pytest.raises(UsageError, match="SSIM-truth compares with the true result"):
+        build("SSIM-truth")(f, a, b)
+    assert build("MI")(f, a, b, a).shape == (1,)
+
+
+def test_least_size_follows_the_window_of_the_convention() -> None:
+    images = scene(8, 8)
+    assert build("SSIM", "cddfuse")(*images).isfinite().all()
+    assert build("SSIM", "tang")(*images).isfinite().all()
+    with pytest.raises(DataError, match="SSIM needs images of at least 11x11 pixels, these are 8x8"):
+        build("SSIM")(*images)
+
+
+def test_a_third_party_metric_needs_a_call_alone() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Darkness(Metric):
+        info: ClassVar[MetricInfo] = MetricInfo(
+            name="Darkness",
+            title="darkness",
+            measures="how dark it is",
+            higher_is_better=False,
+            range=(0.0, 255.0),
+            unit="grey levels",
+            paper="none",
+            equation="255 - mean F",
+            needs="fused",
+            min_size=4,
+        )
+
+        def __call__(self, fused: Tensor, *sources: Tensor, truth: Tensor | None = None) -> Tensor:
+            return 255 - fused.mean((1, 2, 3))
+
+    f, a, b = scene(12, 12, batch=2)
+    found = evaluate(Scene(f, a, b), {"Darkness": Darkness()}, profile="standard")
+    assert torch.allclose(found["Darkness"], 255 - f.mean((1, 2, 3)))
+    with pytest.raises(DataError, match="at least 4x4"):
+        check(Darkness(), Scene(f[..., :3, :]))
+
+
+def test_grey_levels_round_and_keep_to_eight_bits() -> None:
+    image = torch.tensor([-3.0, 0.4, 0.6, 254.6, 300.0]).view(1, 1, 1, 5)
+    assert grey_levels(image).flatten().tolist() == [0, 0, 1, 255, 255]
+
+
+def test_histograms_count_every_image_of_a_batch_by_itself() -> None:
+    f, a, _ = scene(13, 17, batch=3)
+    p = histogram(f)
+    assert torch.allclose(p.sum(1), torch.ones(3, dtype=torch.float64))
+    both = joint_histogram(a, f)
+    assert torch.allclose(both.sum(1), p)
+    assert torch.allclose(both.sum(2), histogram(a))
+    level = int(f[1, 0, 5, 5])
+    assert float(p[1, level]) == int((f[1] == level).sum()) / (13 * 17)
+
+
+def test_information_with_itself_is_entropy_and_with_a_constant_exactly_0() -> None:
+    f, a, _ = scene(13, 17)
+    assert torch.allclose(mutual_information_of(joint_histogram(f, f)), entropy_of(histogram(f)))
+    assert mutual_information_of(joint_histogram(torch.full_like(a, 9.0), a)).item() == 0.0
+    assert str(entropy_of(histogram(torch.full_like(a, 9.0))).item()) == "0.0"
+
+
+def test_stretch_fills_the_range_and_rounds_halves_up() -> None:
+    image = torch.tensor([[10.0, 11.0, 12.0], [10.0, 10.0, 10.0]]).view(2, 1, 1, 3)
+    assert stretch(image).flatten(1).tolist() == [[0.0, 128.0, 255.0], [0.0, 0.0, 0.0]]
+
+
+def test_moments_of_a_window_are_the_sample_moments_below_it() -> None:
+    f, a, b = scene(9, 9, seed=4)
+    m = moments(f, a, b, window=Window(9), sample=True)
+    expected = torch.stack([x.flatten() for x in (f, a, b)]).cov()
+    assert torch.allclose(m.var_fused.flatten(), expected[0, 0])
+    assert torch.allclose(m.var.flatten(), expected.diag()[1:])
+    assert torch.allclose(m.cov.flatten(), expected[0, 1:])
+    assert torch.allclose(m.mean.flatten(), torch.stack((a.mean(), b.mean())))

@@ -1,0 +1,168 @@
+"""Captured steps, as far as a machine without CUDA can tell: buffers, fallback, and nothing read on the host."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fusionkit.data.pair_store import PairStore
+from fusionkit.tasks import MIF
+from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer
+from fusionkit.train.bilevel.cuda_graphs import WARMUP, CapturedStep
+from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
+from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+
+CPU = torch.device("cpu")
+WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2")
+FROM_HOST = ("lift_fresh", "lift_fresh_copy")
+"""What torch.tensor and new_tensor do: a copy from the host, which cannot be recorded."""
+
+
+class Replayer:
+    """Does again what it has recorded, into the same tensors, as a CUDA graph does."""
+
+    def __init__(self) -> None:
+        self.recorded = self.replayed = 0
+
+    def warm_up(self, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        return work()
+
+    def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        self.recorded += 1
+        # Recording runs the host's part alone; here the work has no effect but its result.
+        out = work()
+
+        def replay() -> None:
+            self.replayed += 1
+            out.copy_(work())
+
+        return replay, out
+
+
+class NoGraphs(Replayer):
+    def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing. For debugging consider...")
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses every operation for which the host would wait for the device."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._overloadpacket.__name__
+        assert name not in WAITS, f"{name} makes the host wait"
+        assert name not in FROM_HOST, f"{name} copies from the host"
+        return func(*args, **(kwargs or {}))
+
+
+def _trainer(**changes: Any) -> BilevelTrainer:
+    images = torch.randint(0, 256, (5, 2, 1, 16, 18), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+    store = PairStore(MIF, [list(pair) for pair in images], device=CPU, smallest=12)
+    options = BilevelOptions(**{"epochs": 2, "meta_steps": 6, "fusion_steps": 6, "batch": 2, "crop": 12, **changes})
+    torch.manual_seed(1)
+    return BilevelTrainer(
+        options,
+        options,
+        store,
+        fuser=ReFusionFuser(FuserOptions(dim=4, heads=2, blocks=1)),
+        proposer=ReFusionProposer(ProposerOptions(dim=4, heads=2, blocks=1)),
+        critic=ReFusionReconstructor(ReconstructorOptions(dim=4, heads=2, blocks=1)),
+        device=CPU,
+        precision="fp32",
+        seed=0,
+    )
+
+
+def test_a_replay_reads_its_inputs_and_keeps_no_result_of_the_one_before() -> None:
+    step = CapturedStep(lambda x: {"sum": x.sum(), "most": x.max()}, Replayer())
+    found = [step(torch.full((3,), float(k))) for k in range(WARMUP + 3)]
+    assert step.captured
+    assert [float(terms["sum"]) for terms in found] == [3.0 * k for k in range(WARMUP + 3)]
+    assert [float(terms["most"]) for terms in found] == [float(k) for k in range(WARMUP + 3)]
+
+
+def test_a_driver_without_graphs_trains_on_and_says_so_once() -> None:
+    step = CapturedStep(lambda x: {"sum": x.sum()}, NoGraphs())
+    for k in range(WARMUP):
+        step(torch.full((2,), float(k)))
+    with pytest.warns(UserWarning, match="not captured in a CUDA graph, training goes on without: CUDA error"):
+        assert float(step(torch.ones(2))["sum"]) == 2
+    assert float(step(torch.ones(2) * 4)["sum"]) == 8
+    assert not step.captured
+
+
+def test_too_little_memory_is_no_reason_to_go_on_without() -> None:
+    class Full(Replayer):
+        def record(self, work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    step = CapturedStep(lambda x: {"sum": x.sum()}, Full(), warmup=0)
+    with pytest.raises(torch.OutOfMemoryError):
+        step(torch.ones(2))
+
+
+VARIANTS = {
+    "exact": {},
+    "image space, noise, average": {
+        "hypergradient": "image", "noise": 0.05, "coarse_noise": 0.1, "average": 0.9, "indifference": 0.1,
+    },
+    "normalised update, both orders, decay": {
+        "proposer_update": "normalized", "both_orders": True, "decay": "cosine", "at_once": 2,
+    },
+    "optimum": {"hypergradient": "optimum", "noise": 1.0, "coarse_noise": 0.5, "noise_unit": "contrast", "settle": 0.5},
+    "Muon": {"fuser_update": "muon", "critic_update": "muon", "proposer_update": "muon"},
+}  # fmt: skip
+
+
+def test_a_run_that_falls_back_has_the_weights_of_one_that_never_tried_to_rounding() -> None:
+    eager, tried = (_trainer(**VARIANTS["image space, noise, average"]) for _ in range(2))
+    tried.capture(NoGraphs())
+    tries = [*range(4), *range(6, 10)]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for index in tries:
+            tried.step(index)
+    assert ["not captured" in str(warning.message) for warning in said] == [True, True]
+    for index in tries:
+        eager.step(index)
+    expected = eager.state()
+    for key, value in tried.state().items():
+        # The learning rate is a float32 tensor in a step that can be captured.
+        torch.testing.assert_close(value, expected[key], rtol=1e-4, atol=1e-7, msg=key)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_no_step_makes_the_host_wait_for_the_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = _trainer(**VARIANTS[name])
+    trainer.step(0)
+    trainer.step(6)
+    adam = torch.optim.Adam.step
+
+    def aside(self: torch.optim.Adam, *given: Any, **more: Any) -> Any:
+        # On the CPU Adam counts its steps on the host; on CUDA it is made capturable and counts them there.
+        with torch.utils._python_dispatch._disable_current_modes():
+            return adam(self, *given, **more)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", aside)
+    rows = [table.clone() for table in (trainer._epoch_plan(0).mtr[1], trainer._epoch_plan(0).mts[1])]
+    drawn = trainer._noise(1)
+    noise = None if drawn is None else drawn(trainer._like(), ())
+    before = trainer._proposer.head[0].weight.detach().clone()
+    with NoWaiting():
+        constant = None if noise is None else lambda _image, _sources: noise
+        trainer._work(trainer.options.hypergradient, tuple(rows), rates := (torch.ones(()), torch.ones(())), constant)
+        trainer._work("fusion", (rows[0],), rates, constant)
+    assert not torch.equal(before, trainer._proposer.head[0].weight)
+
+
+def test_the_watchman_sees_what_would_wait() -> None:
+    with NoWaiting(), pytest.raises(AssertionError, match="makes the host wait"):
+        torch.ones(2).sum().item()
+    with NoWaiting(), pytest.raises(AssertionError, match="copies from the host"):
+        torch.ones(2).new_tensor([1.0, 2.0])
