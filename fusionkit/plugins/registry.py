@@ -192,9 +192,9 @@ class Registry(Generic[T]):
         """How a plugin breaks the contract of its kind, or ``""``."""
         if self._instances:
             if not isinstance(plugin, base):
-                return f"it is {_named(plugin)}, not an instance of {base.__module__}.{base.__name__}"
+                return f"it is {_named(plugin)}, not an instance of {self._base.replace(':', '.')}"
         elif not (isinstance(plugin, type) and issubclass(plugin, base)):
-            return f"it is {_named(plugin)}, not a subclass of {base.__module__}.{base.__name__}"
+            return f"it is {_named(plugin)}, not a subclass of {self._base.replace(':', '.')}"
         elif inspect.isabstract(plugin):
             return (
                 f"{plugin.__name__} does not implement {', '.join(sorted(getattr(plugin, '__abstractmethods__', ())))}"

@@ -1,24 +1,16 @@
-"""The interfaces that methods implement, and the small records they pass on.
-
-:class:`Fuser`, :class:`LossProposer`, :class:`Critic` with its kind :class:`Reconstructor`, :class:`MetaTrainer` and
-:class:`Metric` carry every method and know none. A classical method is a Fuser without parameters; ReFusion adds a
-LossProposer, a Reconstructor and a MetaTrainer; a task-driven method has a downstream network for a Critic.
-
-Images are ``(B, C, H, W)`` float tensors in [0, 1], everywhere, ``C`` is 1 for luminance and 3 for RGB; sources are
-aligned, so they share ``B``, ``H`` and ``W``.
-"""
+"""The contracts of what a training needs beside the fuser: loss proposers, outer losses, data and trainers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from fusionkit.contracts.fuser import Fuser, NoOptions, Options
 from fusionkit.errors import UsageError
 from fusionkit.label_types import Boxes, LabelKind
 from fusionkit.runtime.processes import Processes
@@ -29,32 +21,19 @@ __all__ = [
     "Companion",
     "Critic",
     "Downstream",
-    "Fuser",
     "LossProposer",
     "MetaTrainer",
-    "Metric",
-    "MetricInfo",
-    "NoOptions",
-    "Options",
     "Proposal",
     "Reconstructor",
     "Terms",
     "TrainingSource",
 ]
 
-Options = Any
-"""A frozen dataclass of typed options (``Config`` of a class); ``fusionkit.config`` fills it."""
-
 Proposal = Mapping[str, Tensor]
 """What a LossProposer puts out: named maps ``(B, S, H, W)``, one channel a source, differentiable in its parameters."""
 
 Terms = Mapping[str, Tensor]
 """A loss in parts: scalar tensors; ``"total"`` is the one to differentiate, the others are its parts, for the log."""
-
-
-@dataclass(frozen=True)
-class NoOptions:
-    """The options of a class that has none."""
 
 
 @dataclass(frozen=True)
@@ -70,73 +49,6 @@ class Batch:
 
     sources: tuple[Tensor, ...]
     targets: Any = None
-
-
-class Fuser(nn.Module, ABC):
-    """Fuses aligned sources into one image: a network, or a formula without parameters.
-
-    The toolkit calls it with luminance (``space = "luminance"``: colour, bit depth, stretch and more sources are then
-    the toolkit's work) or with RGB (``space = "rgb"``: every source comes with three channels, grey ones repeated).
-
-    ``forward`` must not change its inputs, must treat the samples of a batch independently, must take any
-    ``H, W >= 1`` and give the same size back. Training reads ``parameters()`` and calls it through
-    ``torch.func.functional_call``, so it keeps no state between calls.
-
-    Args:
-        config: an instance of :attr:`Config`; the defaults when None.
-    """
-
-    Config: ClassVar[type] = NoOptions
-    space: ClassVar[Literal["luminance", "rgb"]] = "luminance"
-    max_sources: ClassVar[int | None] = 2
-    """How many sources one call takes; None for any number. More are folded in order: ((a, b), c)."""
-    tasks: ClassVar[tuple[str, ...] | None] = None
-    """The tasks it is made for, or None for all."""
-    stretch: ClassVar[Literal["full", "none"]] = "none"
-    """The range stretch its authors use when they write a result: the default of ``fuse --stretch``."""
-    reference: ClassVar[str] = ""
-    """Paper that defines the method."""
-
-    def __init__(self, config: Options = None) -> None:
-        super().__init__()
-        self.config = config if config is not None else self.Config()
-
-    @abstractmethod
-    def forward(self, *sources: Tensor) -> Tensor:
-        """Fuse.
-
-        Args:
-            sources: two or more tensors ``(B, C, H, W)`` in [0, 1].
-
-        Returns:
-            The fused image, ``(B, C, H, W)`` in [0, 1].
-        """
-
-    def maps(self, *sources: Tensor) -> Mapping[str, Tensor]:
-        """How it weighs the sources, as images to look at beside a result; a method without such weights has none.
-
-        Args:
-            sources: as :meth:`forward` takes them.
-
-        Returns:
-            Name -> map ``(B, 1, H, W)`` in [0, 1]. A name says which weight of which source (``"w_a"``), in letters,
-            digits and underscores; of two maps that sum to 1 the first is enough.
-        """
-        return {}
-
-    @classmethod
-    def pretrained(cls) -> Mapping[str, Path]:
-        """Weights files that ship with the plugin: task name -> safetensors file."""
-        return {}
-
-    @classmethod
-    def import_weights(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename weights published by the method's authors into this class's ``state_dict``.
-
-        Raises:
-            DataError: a tensor is missing, left over or of another shape.
-        """
-        raise UsageError(f"{cls.__name__} has no published weights to import")
 
 
 class LossProposer(nn.Module, ABC):
@@ -333,66 +245,3 @@ class MetaTrainer(ABC):
         fuser = self.fuser()
         with torch.no_grad():
             return {"fused": fuser(*(s.to(next(fuser.parameters()).device) for s in sources))}
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricInfo:
-    """What a metric is, as data. No field may be blank.
-
-    Attributes:
-        name: the field's abbreviation, the registered name (``"EN"``).
-        title: name in words.
-        measures: what it measures, in one sentence.
-        higher_is_better: direction; for some it is a habit of the field more than a truth.
-        range: least and greatest possible value, ``-inf``/``inf`` where unbounded.
-        unit: ``"bit"``, ``"grey levels"``, ``"1"``...
-        paper: who defined it, where.
-        equation: the formula in one line.
-        needs: ``"fused"``, ``"sources"`` or ``"truth"``.
-        sources: ``"two"`` where it is defined for exactly two sources, ``"any"`` for one or more.
-        symmetric: whether the order of the sources does not matter.
-        min_size: least height and width that it is defined on.
-        undefined: on which images the formula is 0/0 and what the metric gives there.
-        differentiable: whether its gradient with respect to the fused image is exact and useful as a loss.
-        notes: what else a reader of the number should know.
-    """
-
-    name: str
-    title: str
-    measures: str
-    higher_is_better: bool
-    range: tuple[float, float]
-    unit: str
-    paper: str
-    equation: str
-    needs: Literal["fused", "sources", "truth"]
-    sources: Literal["two", "any"] = "any"
-    symmetric: bool = True
-    min_size: int = 1
-    undefined: str = "none: the formula is defined on every image"
-    differentiable: bool = False
-    notes: tuple[str, ...] = field(default=("none",))
-
-
-class Metric(ABC):
-    """A fusion-quality metric under one convention: a thin class over a pure function.
-
-    The constructor's keyword arguments are the convention (window, log base, reduction over sources...); a
-    profile names one set of them for every metric. Images are luminance on the 0..255 scale, as every published
-    definition is.
-    """
-
-    info: ClassVar[MetricInfo]
-
-    @abstractmethod
-    def __call__(self, fused: Tensor, *sources: Tensor, truth: Tensor | None = None) -> Tensor:
-        """Values of a batch.
-
-        Args:
-            fused: ``(B, 1, H, W)``, 0..255, float32 or float64.
-            sources: the sources, same shape.
-            truth: the known result where there is one, same shape.
-
-        Returns:
-            ``(B,)`` in the dtype of ``fused``; NaN only where the metric is documented as not defined.
-        """
