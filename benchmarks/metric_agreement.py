@@ -22,15 +22,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fusionkit.metrics import Scene, build, read_luminance
-from fusionkit.metrics.dependence import QTE
-from fusionkit.metrics.distortion import PSNR
-from fusionkit.metrics.exposure import MEFSSIM
-from fusionkit.metrics.fidelity import VIFp
-from fusionkit.metrics.perception import QCV
-from fusionkit.metrics.scene import SceneMetric, check
-from fusionkit.metrics.statistics import CC, SCD
-from fusionkit.metrics.structure import SSIM
+from fusionkit.metrics import MetricInputs, build, read_luminance
+from fusionkit.metrics.correlation import CC, SCD
+from fusionkit.metrics.inputs import CachingMetric, check_inputs
+from fusionkit.metrics.mef_ssim import MEFSSIM
+from fusionkit.metrics.psnr import PSNR
+from fusionkit.metrics.qcv import QCV
+from fusionkit.metrics.qte import QTE
+from fusionkit.metrics.ssim import SSIM
+from fusionkit.metrics.vif import VIFp
 from fusionkit.plugins import catalogue
 
 EXACT, CLOSE, FLOAT32 = 1e-9, 1e-6, 1e-6
@@ -55,7 +55,7 @@ class Rule:
 
     reference: str
     code: str
-    targets: tuple[str | SceneMetric, ...]
+    targets: tuple[str | CachingMetric, ...]
     tolerance: float = EXACT
     reasons: dict[str, str] = field(default_factory=dict)
     limit: float = math.inf
@@ -242,7 +242,7 @@ class Line:
     """What comparing one rule's target gave: number of values, greatest error, disagreements with reason or None."""
 
     rule: Rule
-    target: str | SceneMetric
+    target: str | CachingMetric
     count: int = 0
     worst: float = 0.0
     disagreements: list[tuple[str, float, float, str | None]] = field(default_factory=list)
@@ -254,20 +254,20 @@ class Images:
     def __init__(self, folder: Path, dtype: torch.dtype) -> None:
         self.folder, self.dtype = folder, dtype
         self.name = ""
-        self.values: dict[SceneMetric, float] = {}
+        self.values: dict[CachingMetric, float] = {}
 
-    def value(self, triple: str, target: str | SceneMetric) -> float:
+    def value(self, triple: str, target: str | CachingMetric) -> float:
         if triple != self.name:
             images: list[Tensor] = [
                 read_luminance(self.folder / "triples" / triple / f"{k}.png", dtype=self.dtype) for k in "fab"
             ]
-            self.scene, self.name = Scene(*images), triple
+            self.inputs, self.name = MetricInputs(*images), triple
             self.values.clear()
         metric, factor = _parts(target)
         if metric not in self.values:
-            check(metric, self.scene)
+            check_inputs(metric, self.inputs)
             with torch.no_grad():
-                self.values[metric] = float(metric.measure(self.scene))
+                self.values[metric] = float(metric.measure(self.inputs))
         return self.values[metric] * factor
 
 
@@ -313,18 +313,18 @@ def _rows(folder: Path) -> Iterator[dict[str, str]]:
 
 
 @cache
-def _parts(target: str | SceneMetric) -> tuple[SceneMetric, float]:
+def _parts(target: str | CachingMetric) -> tuple[CachingMetric, float]:
     """The metric that a target means, and what its value is multiplied with."""
-    if isinstance(target, SceneMetric):
+    if isinstance(target, CachingMetric):
         return target, 1.0
     profile, _, rest = target.partition(":")
     metric, _, factor = rest.partition("*")
     built = build(metric, profile)
-    assert isinstance(built, SceneMetric)
+    assert isinstance(built, CachingMetric)
     return built, float(factor or 1)
 
 
-def _name(target: str | SceneMetric) -> str:
+def _name(target: str | CachingMetric) -> str:
     return target.partition(":")[2].partition("*")[0] if isinstance(target, str) else target.info.name
 
 

@@ -22,9 +22,9 @@ from scipy.stats import kendalltau
 
 import fusionkit
 from fusionkit.data.folders import match_by_stem
-from fusionkit.metrics import PROFILES, Scene, build, read_luminance
+from fusionkit.metrics import PROFILES, MetricInputs, build, read_luminance
 from fusionkit.metrics.image_files import luminance
-from fusionkit.metrics.scene import SceneMetric, check
+from fusionkit.metrics.inputs import CachingMetric, check_inputs
 
 METHODS = ("average", "maximum", "laplacian", "dwt", "gff", "copy-a")
 
@@ -79,7 +79,7 @@ class Convention:
 
     metric: str
     profiles: tuple[str, ...]
-    built: SceneMetric
+    built: CachingMetric
     values: dict[tuple[str, str, str], float] = field(default_factory=dict)
 
     @property
@@ -101,7 +101,7 @@ def conventions() -> list[Convention]:
                 continue
             key = (name, repr(sorted(changed.items(), key=str)))
             built = build(name, profile.name)
-            assert isinstance(built, SceneMetric)
+            assert isinstance(built, CachingMetric)
             if key in found:
                 found[key].profiles += (profile.name,)
             else:
@@ -111,7 +111,7 @@ def conventions() -> list[Convention]:
 
 def scenes(
     sets: Mapping[str, tuple[Path, Path]], methods: Sequence[str], count: int
-) -> Iterator[tuple[tuple[str, str, str], Scene]]:
+) -> Iterator[tuple[tuple[str, str, str], MetricInputs]]:
     """Every pair fused by every method, as luminance of the saved 8 bits."""
     models = {name: fusionkit.load(name, device="cpu") for name in methods}
     for name, folders in sets.items():
@@ -120,7 +120,10 @@ def scenes(
         for pair in pairs[::step][:count]:
             sources = [read_luminance(file) for file in pair.files]
             for method, model in models.items():
-                yield (name, pair.name, method), Scene(luminance(model.fuse(*pair.files, bits=8).image), *sources)
+                yield (
+                    (name, pair.name, method),
+                    MetricInputs(luminance(model.fuse(*pair.files, bits=8).image), *sources),
+                )
 
 
 def relative(value: float, standard: float) -> float:
@@ -203,14 +206,14 @@ def measure(
     for image, scene in scenes(sets, methods, count):
         print(*image, file=sys.stderr, flush=True)
         for convention in (*rows, *standard.values()):
-            check(convention.built, scene)
+            check_inputs(convention.built, scene)
             convention.values[image] = float(convention.built.measure(scene))
     return rows, standard
 
 
-def _standard(name: str) -> SceneMetric:
+def _standard(name: str) -> CachingMetric:
     metric = build(name)
-    assert isinstance(metric, SceneMetric)
+    assert isinstance(metric, CachingMetric)
     return metric
 
 

@@ -14,10 +14,10 @@ import torch
 from fusionkit.bench.records import MetricUse
 from fusionkit.contracts import Metric
 from fusionkit.errors import FusionkitError, UsageError
-from fusionkit.metrics.image_files import read_scene
+from fusionkit.metrics.image_files import read_inputs
+from fusionkit.metrics.inputs import unit_of
 from fusionkit.metrics.naming import build, resolve, settings_of
 from fusionkit.metrics.profiles import find_profile
-from fusionkit.metrics.scene import Scene, unit_of
 from fusionkit.metrics.scoring import evaluate
 from fusionkit.plugins import catalogue
 from fusionkit.plugins.guard import Failed, attempt
@@ -129,17 +129,16 @@ def score_image(
     Raises:
         fusionkit.plugins.guard.Failed: a file cannot be read, or is of another size than the fused image.
     """
-    own, others, known = attempt(lambda: read_scene(fused, *sources, truth=truth, device=device))
-    scene = Scene(own, *others, truth=known)
+    inputs = attempt(lambda: read_inputs(fused, *sources, truth=truth, device=device))
     scores: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
     for name, metric in metrics.items():
         try:
-            value = attempt(lambda n=name, m=metric: float(evaluate(scene, {n: m}, profile=profile)[n]))  # type: ignore[misc]
+            value = attempt(lambda n=name, m=metric: float(evaluate(inputs, {n: m}, profile=profile)[n]))  # type: ignore[misc]
         except Failed as error:
             scores[name], reasons[name] = None, str(error)
             continue
         scores[name] = value if math.isfinite(value) else None
         if not math.isfinite(value):
             reasons[name] = UNDEFINED if math.isnan(value) else INFINITE
-    return ImageScores(own.shape[2], own.shape[3], scores, reasons)
+    return ImageScores(*inputs.fused.shape[2:], scores, reasons)

@@ -8,9 +8,22 @@ import torch
 from torch import Tensor
 
 from fusionkit.errors import UsageError, did_you_mean
-from fusionkit.metrics.scene import Once, direct
+from fusionkit.metrics.inputs import Cache, no_cache
 
-__all__ = ["Reduction", "centre", "centred", "correlation", "dot", "length", "over_sources", "ratio", "root", "snapped"]
+__all__ = [
+    "Reduction",
+    "centre",
+    "centred",
+    "correlation",
+    "deviation_length",
+    "dot",
+    "length",
+    "over_sources",
+    "ratio",
+    "root",
+    "smaller_over_larger",
+    "snapped",
+]
 
 Reduction = Literal["sum", "mean"]
 """How a metric's values for the single sources become one."""
@@ -78,17 +91,32 @@ def length(x: Tensor, *, spent: bool = False) -> Tensor:
     return root((x.square_() if spent else x.square()).sum((2, 3)))
 
 
-def correlation(x: Tensor, y: Tensor, undefined: float = 0.0, *, once: Once = direct) -> Tensor:
+def correlation(x: Tensor, y: Tensor, undefined: float = 0.0, *, cache: Cache = no_cache) -> Tensor:
     """Pearson's correlation over H and W of ``x`` and ``y``, which :func:`centred` gave.
 
     Args:
         x: ``(B, K, H, W)`` with zero mean.
         y: the same shape, or one channel for all.
         undefined: the value where either is constant.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B, K)`` in [-1, 1].
     """
     # Lengths before the product: the product of two sums of squares can leave the range of float32.
-    return ratio(dot(x, y.expand_as(x)), once(length, x) * once(length, y), undefined)
+    return ratio(dot(x, y.expand_as(x)), cache(length, x) * cache(length, y), undefined)
+
+
+def deviation_length(image: Tensor, mean: Tensor) -> Tensor:
+    """Length of ``image - mean``: ``(B, 1)``."""
+    if image.dtype == torch.float64 and image.device.type == "cpu" and not image.requires_grad:
+        # sum x^2 - N mean^2 writes no plane; it does where no more than four of float64's digits are lost.
+        square, middle = length(image).square(), mean[:, :, 0, 0].square() * image[0].numel()
+        if bool((square - middle > 1e-4 * square).all()):
+            return (square - middle).sqrt()
+    return length(image - mean, spent=not image.requires_grad)
+
+
+def smaller_over_larger(first: Tensor, second: Tensor) -> Tensor:
+    """The smaller over the larger of two lengths; 0 where both are 0."""
+    return ratio(torch.minimum(first, second), torch.maximum(first, second))

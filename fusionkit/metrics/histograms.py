@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import e
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ __all__ = [
     "histogram",
     "is_certain",
     "joint_histogram",
+    "log_unit",
     "mutual_information_of",
     "stretch",
 ]
@@ -91,3 +94,8 @@ def _counts(levels: Tensor, bins: int) -> Tensor:
     if batch > 1:
         levels = levels + bins * torch.arange(batch, device=levels.device, dtype=levels.dtype)[:, None]
     return torch.bincount(levels.flatten(), minlength=batch * bins).view(batch, bins).double()
+
+
+def log_unit(base: float) -> str:
+    """Return the unit of an entropy whose logarithm has this base: ``"bit"``, ``"nat"`` or ``"log 10"``."""
+    return {2.0: "bit", e: "nat"}.get(base, f"log {base:g}")

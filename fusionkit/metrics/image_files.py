@@ -10,9 +10,10 @@ from torch import Tensor
 
 from fusionkit.errors import DataError
 from fusionkit.io.images import Image, read_image
+from fusionkit.metrics.inputs import MetricInputs
 from fusionkit.metrics.scoring import Scores, score
 
-__all__ = ["luminance", "read_luminance", "read_scene", "score_files"]
+__all__ = ["luminance", "read_inputs", "read_luminance", "score_files"]
 
 
 def luminance(image: Image, *, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -50,14 +51,14 @@ def read_luminance(path: str | Path, *, dtype: torch.dtype = torch.float64) -> T
     return luminance(read_image(path), dtype=dtype)
 
 
-def read_scene(
+def read_inputs(
     fused: str | Path,
     *sources: str | Path,
     truth: str | Path | None = None,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
-) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
-    """The grey levels of one fused image, its sources and the truth.
+) -> MetricInputs:
+    """Read the grey levels of one fused image, its sources and the truth.
 
     Raises:
         DataError: a file cannot be read, or is not of the fused image's size.
@@ -69,7 +70,7 @@ def read_scene(
         if image.shape != own.shape:
             size, wanted = (f"{x.shape[3]}x{x.shape[2]}" for x in (image, own))
             raise DataError(f"{path}: {size} pixels, but {fused} has {wanted}: give aligned images of one size")
-    return own, tuple(images[Path(s)] for s in sources), images[Path(truth)] if truth else None
+    return MetricInputs(own, *(images[Path(s)] for s in sources), truth=images[Path(truth)] if truth else None)
 
 
 def score_files(
@@ -99,8 +100,8 @@ def score_files(
         DataError: a file cannot be read, sizes differ, or the images are too small for a metric asked for.
         UsageError: an unknown metric or profile.
     """
-    own, others, known = read_scene(fused, *sources, truth=truth, dtype=dtype, device=device)
+    inputs = read_inputs(fused, *sources, truth=truth, dtype=dtype, device=device)
     try:
-        return score(own, *others, truth=known, metrics=metrics, profile=profile)
+        return score(inputs.fused, *inputs.sources, truth=inputs.truth, metrics=metrics, profile=profile)
     except DataError as error:
         raise DataError(f"{fused}: {error}") from error

@@ -13,9 +13,9 @@ from typing import Any
 
 from fusionkit.contracts import Metric, MetricInfo
 from fusionkit.errors import PluginError
+from fusionkit.metrics.inputs import unit_of
 from fusionkit.metrics.naming import build, conventions, resolve
 from fusionkit.metrics.profiles import PROFILES
-from fusionkit.metrics.scene import unit_of
 from fusionkit.plugins import catalogue
 
 __all__ = [

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from fusionkit.contracts import Metric
 from fusionkit.errors import DataError, PluginError
+from fusionkit.metrics.inputs import CachingMetric, MetricInputs, check_inputs
 from fusionkit.metrics.naming import build, profile_metrics, resolve
 from fusionkit.metrics.profiles import find_profile
-from fusionkit.metrics.scene import Scene, SceneMetric, check
 
 __all__ = ["Scores", "evaluate", "score"]
 
@@ -85,10 +85,10 @@ def score(
         DataError: shapes that differ, values outside 0..255 or not finite, images too small for a metric asked for.
         PluginError: a metric asked for is of a plugin that fails.
     """
-    scene = Scene(fused, *sources, truth=truth)
-    _check_scale(scene)
+    inputs = MetricInputs(fused, *sources, truth=truth)
+    _check_scale(inputs)
     if metrics is not None:
-        return evaluate(scene, {name: build(name, profile) for name in resolve(metrics)}, profile=profile)
+        return evaluate(inputs, {name: build(name, profile) for name in resolve(metrics)}, profile=profile)
     chosen: dict[str, Metric] = {}
     skipped: dict[str, str] = {}
     for name in profile_metrics(find_profile(profile)):
@@ -97,13 +97,13 @@ def score(
         except PluginError as error:
             skipped[name] = str(error)
             continue
-        if _has_what_it_needs(metric, scene):
+        if _has_what_it_needs(metric, inputs):
             chosen[name] = metric
-    return evaluate(scene, chosen, profile=profile, skip=True, skipped=skipped)
+    return evaluate(inputs, chosen, profile=profile, skip=True, skipped=skipped)
 
 
 def evaluate(
-    scene: Scene,
+    inputs: MetricInputs,
     metrics: Mapping[str, Metric],
     *,
     profile: str,
@@ -113,7 +113,7 @@ def evaluate(
     """Score a scene by metrics that are built already.
 
     Args:
-        scene: the images.
+        inputs: the images.
         metrics: label -> metric.
         profile: the label of the result.
         skip: give NaN with a reason, instead of an error, where the images are too small for a metric.
@@ -125,41 +125,41 @@ def evaluate(
     """
     values: dict[str, Tensor] = {}
     reasons = dict(skipped or {})
-    count = scene.fused.shape[0]
+    count = inputs.fused.shape[0]
     for name, metric in metrics.items():
         try:
-            check(metric, scene)
+            check_inputs(metric, inputs)
         except DataError as error:
             if not skip:
                 raise
             reasons[name] = str(error)
-            values[name] = scene.fused.new_full((count,), torch.nan)
+            values[name] = inputs.fused.new_full((count,), torch.nan)
             continue
-        if isinstance(metric, SceneMetric):
-            values[name] = metric.measure(scene)
+        if isinstance(metric, CachingMetric):
+            values[name] = metric.measure(inputs)
         else:
-            values[name] = metric(scene.fused, *scene.sources, truth=scene.truth)
+            values[name] = metric(inputs.fused, *inputs.sources, truth=inputs.truth)
         shape = tuple(values[name].shape)
         if shape != (count,):
             raise PluginError(f"metric {name!r} gave shape {shape} for {count} images: it must give ({count},)")
     for name in reasons:
-        values.setdefault(name, scene.fused.new_full((count,), torch.nan))
+        values.setdefault(name, inputs.fused.new_full((count,), torch.nan))
     return Scores(profile, values, reasons)
 
 
-def _has_what_it_needs(metric: Metric, scene: Scene) -> bool:
+def _has_what_it_needs(metric: Metric, inputs: MetricInputs) -> bool:
     if metric.info.needs == "truth":
-        return scene.truth is not None
+        return inputs.truth is not None
     if metric.info.needs == "sources":
-        return len(scene.sources) == 2 or (len(scene.sources) > 0 and metric.info.sources == "any")
+        return len(inputs.sources) == 2 or (len(inputs.sources) > 0 and metric.info.sources == "any")
     return True
 
 
-def _check_scale(scene: Scene) -> None:
+def _check_scale(inputs: MetricInputs) -> None:
     """Refuse values that cannot be grey levels, and the usual mistake of images in [0, 1]."""
-    images = [("fused", scene.fused), *((f"source {i + 1}", s) for i, s in enumerate(scene.sources))]
-    if scene.truth is not None:
-        images.append(("truth", scene.truth))
+    images = [("fused", inputs.fused), *((f"source {i + 1}", s) for i, s in enumerate(inputs.sources))]
+    if inputs.truth is not None:
+        images.append(("truth", inputs.truth))
     greatest = 0.0
     for name, image in images:
         low, high = (float(x) for x in image.detach().aminmax())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fusionkit.metrics import build, score
 from fusionkit.metrics.gradients import central_differences, sobel
-from fusionkit.metrics.structure import structural_similarity
+from fusionkit.metrics.ssim import structural_similarity
 from fusionkit.metrics.windows import Window, filter_planes
 from tests.support.metric_scenes import arrays, scene
 

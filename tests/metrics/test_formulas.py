@@ -9,22 +9,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusionkit.metrics.dependence import (
-    nonlinear_correlation_information_entropy,
-    normalized_mutual_information,
-    tsallis_information,
-)
-from fusionkit.metrics.distortion import RMSE, mean_squared_errors, peak_signal_to_noise_ratio
-from fusionkit.metrics.edges import edge_preservation, fusion_artefacts, fusion_loss
-from fusionkit.metrics.fidelity import visual_information_fidelity, visual_information_fidelity_for_fusion
-from fusionkit.metrics.information import cross_entropy, entropy, mutual_information
-from fusionkit.metrics.sharpness import average_gradient, edge_intensity, spatial_frequency
-from fusionkit.metrics.statistics import (
-    correlation_coefficients,
-    standard_deviation,
-    sum_of_correlations_of_differences,
-)
-from fusionkit.metrics.structure import structural_similarity
+from fusionkit.metrics.average_gradient import average_gradient
+from fusionkit.metrics.correlation import correlation_coefficients, sum_of_correlations_of_differences
+from fusionkit.metrics.edge_intensity import edge_intensity
+from fusionkit.metrics.entropy import cross_entropy, entropy
+from fusionkit.metrics.mse import RMSE, mean_squared_errors
+from fusionkit.metrics.mutual_information import mutual_information, normalized_mutual_information
+from fusionkit.metrics.nabf import fusion_artefacts, fusion_loss
+from fusionkit.metrics.psnr import peak_signal_to_noise_ratio
+from fusionkit.metrics.qabf import edge_preservation
+from fusionkit.metrics.qncie import nonlinear_correlation_information_entropy
+from fusionkit.metrics.qte import tsallis_information
+from fusionkit.metrics.spatial_frequency import spatial_frequency
+from fusionkit.metrics.ssim import structural_similarity
+from fusionkit.metrics.standard_deviation import standard_deviation
+from fusionkit.metrics.vif import visual_information_fidelity, visual_information_fidelity_for_fusion
 from tests.support import plain_metrics as plain
 from tests.support.metric_scenes import arrays, scene
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from fusionkit.contracts import LossProposer, Proposal, Terms
 from fusionkit.metrics import build
-from fusionkit.metrics.scene import SceneMetric
-from fusionkit.metrics.structure import SSIM
+from fusionkit.metrics.inputs import CachingMetric
+from fusionkit.metrics.ssim import SSIM
 from fusionkit.metrics.windows import Window
 from fusionkit.plugins import catalogue
 from fusionkit.testing import check_loss_proposer
@@ -27,7 +27,7 @@ LOSSES = [
 class MetricLoss(LossProposer):
     """One metric against each source, weighed by a learned share of that source; images in [0, 1]."""
 
-    def __init__(self, metric: SceneMetric, config: None = None) -> None:
+    def __init__(self, metric: CachingMetric, config: None = None) -> None:
         super().__init__(config)
         self.metric = metric
         self.score = nn.Conv2d(1, 1, 3, padding=1)
@@ -59,7 +59,7 @@ def test_there_are_metrics_to_train_with() -> None:
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_step_down_the_loss_betters_the_metric(name: str) -> None:
     metric = build(name)
-    assert isinstance(metric, SceneMetric)
+    assert isinstance(metric, CachingMetric)
     size = max(metric.min_size, 24)
     fused, *sources = scene(size, size, seed=9)
     fused = (fused + torch.rand(fused.shape, dtype=fused.dtype, generator=torch.Generator().manual_seed(1))) / 257
@@ -76,7 +76,7 @@ def test_a_step_down_the_loss_betters_the_metric(name: str) -> None:
 @pytest.mark.parametrize("name", ["SSIM", "CC", "MSE", "VIFp"])
 def test_the_derivative_along_a_direction_is_the_gradients_part_in_it(name: str) -> None:
     metric = build(name)
-    assert isinstance(metric, SceneMetric)
+    assert isinstance(metric, CachingMetric)
     size = max(metric.min_size, 16)
     fused, a, b = (x + 0.25 for x in scene(size, size, seed=10))
     fused = fused + torch.rand(fused.shape, dtype=fused.dtype, generator=torch.Generator().manual_seed(2))

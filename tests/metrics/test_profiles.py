@@ -11,7 +11,7 @@ from fusionkit.errors import PluginError, UsageError
 from fusionkit.metrics import PROFILES, build, conventions, profiles, resolve
 from fusionkit.metrics.naming import profile_metrics
 from fusionkit.metrics.score_report import describe
-from fusionkit.metrics.sharpness import SF
+from fusionkit.metrics.spatial_frequency import SF
 from fusionkit.metrics.windows import Window
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import IVIF, MEIF, MFIF, MIF

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from fusionkit.errors import DataError, PluginError, UsageError
 from fusionkit.metrics import Scores, build, evaluate, score
+from fusionkit.metrics.inputs import MetricInputs
 from fusionkit.metrics.naming import profile_metrics
 from fusionkit.metrics.profiles import PROFILES
-from fusionkit.metrics.scene import Scene
-from fusionkit.metrics.sharpness import SF
+from fusionkit.metrics.spatial_frequency import SF
 from fusionkit.plugins import catalogue
 from tests.support.metric_scenes import scene
 
@@ -124,8 +124,8 @@ def test_a_broken_plugin_is_a_reason_and_not_the_end(monkeypatch: pytest.MonkeyP
 
 def test_a_plugin_that_gives_another_shape_is_named() -> None:
     class Map(SF):
-        def measure(self, scene: Scene) -> Tensor:
+        def measure(self, scene: MetricInputs) -> Tensor:
             return scene.fused
 
     with pytest.raises(PluginError, match=r"metric 'Map' gave shape \(2, 1, 12, 12\) for 2 images"):
-        evaluate(Scene(*scene(12, 12, batch=2)), {"Map": Map()}, profile="standard")
+        evaluate(MetricInputs(*scene(12, 12, batch=2)), {"Map": Map()}, profile="standard")

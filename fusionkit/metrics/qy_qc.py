@@ -1,4 +1,4 @@
-"""Structural similarity to two sources, joined by how the sources and the fused image vary together: QY, QC."""
+"""Yang's quality (QY) and Cvejic's quality (QC): structural similarity to two sources, weighted per window."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from fusionkit.contracts import MetricInfo
 from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.metrics.arithmetic import ratio
-from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.inputs import Cache, CachingMetric, MetricInputs, no_cache
 from fusionkit.metrics.windows import Window, moments
 
 __all__ = ["QC", "QY", "cvejic", "yang"]
@@ -42,7 +42,7 @@ def yang(
     threshold: float = 0.75,
     rounding: Rounding = "exact",
     drop_undefined: bool = False,
-    once: Once = direct,
+    cache: Cache = no_cache,
 ) -> Tensor:
     """Similarity to both sources where they agree, to the better one where they do not (Yang's QY).
 
@@ -57,7 +57,7 @@ def yang(
         threshold: similarity of the sources from which on both count.
         rounding: how flat windows are treated.
         drop_undefined: leave windows that are NaN out of the mean, as MEFB does; matters for ``toolbox`` alone.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B,)`` in [-1, 1]; 1 where all images are one constant. ``toolbox`` can give any number, and NaN.
@@ -67,7 +67,7 @@ def yang(
 
     Source: Yang, Zhang, Wang and Liu, Inf. Fusion 9, 2008, with the constants of Z. Liu's toolbox (``metricYang``).
     """
-    m = once(_local_moments, *(once(_double, x) for x in (fused, a, b)), rounding=rounding)
+    m = cache(_local_moments, *(cache(_double, x) for x in (fused, a, b)), rounding=rounding)
     similar_a, similar_b = m.similarity(0, 1), m.similarity(0, 2)
     share = _share(m.cov[1, 1], m.cov[2, 2], rounding)
     alike = (m.similarity(1, 2) >= threshold).double()
@@ -84,7 +84,7 @@ def cvejic(
     clip: Clip = "quality",
     rounding: Rounding = "exact",
     drop_undefined: bool = False,
-    once: Once = direct,
+    cache: Cache = no_cache,
 ) -> Tensor:
     """Similarity to the sources, each counting by its share of the covariance with the fused image (Cvejic's QC).
 
@@ -100,7 +100,7 @@ def cvejic(
         rounding: how flat windows are treated. Where one source is flat, s is 1 or 0 but for rounding, and q jumps
             there: with ``toolbox`` the sign of a rounding error chooses between 1 and S.
         drop_undefined: leave windows that are NaN out of the mean, as MEFB does; matters for ``toolbox`` alone.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B,)`` in [-1, 1]; 1 where all images are one constant, nearly 0 where the fused image alone is one.
@@ -113,7 +113,7 @@ def cvejic(
     """
     if clip not in ("quality", "weight"):
         raise UsageError(f"clip {clip!r} is unknown: {did_you_mean(clip, ('quality', 'weight'))}")
-    m = once(_local_moments, *(once(_double, x) for x in (fused, a, b)), rounding=rounding)
+    m = cache(_local_moments, *(cache(_double, x) for x in (fused, a, b)), rounding=rounding)
     share = _share(m.cov[0, 1], m.cov[0, 2], rounding)
     inside = share.clamp(0, 1)
     quality = inside * m.similarity(0, 1) + (1 - inside) * m.similarity(0, 2)
@@ -191,7 +191,7 @@ def _double(image: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QY(SceneMetric):
+class QY(CachingMetric):
     """:func:`yang` under one convention."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -216,19 +216,19 @@ class QY(SceneMetric):
     rounding: Rounding = "exact"
     drop_undefined: bool = False
 
-    def measure(self, scene: Scene) -> Tensor:
+    def measure(self, inputs: MetricInputs) -> Tensor:
         return yang(
-            scene.fused,
-            *scene.sources,
+            inputs.fused,
+            *inputs.sources,
             threshold=self.threshold,
             rounding=self.rounding,
             drop_undefined=self.drop_undefined,
-            once=scene.once,
+            cache=inputs.cache,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class QC(SceneMetric):
+class QC(CachingMetric):
     """:func:`cvejic` under one convention."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -256,12 +256,12 @@ class QC(SceneMetric):
     rounding: Rounding = "exact"
     drop_undefined: bool = False
 
-    def measure(self, scene: Scene) -> Tensor:
+    def measure(self, inputs: MetricInputs) -> Tensor:
         return cvejic(
-            scene.fused,
-            *scene.sources,
+            inputs.fused,
+            *inputs.sources,
             clip=self.clip,
             rounding=self.rounding,
             drop_undefined=self.drop_undefined,
-            once=scene.once,
+            cache=inputs.cache,
         )

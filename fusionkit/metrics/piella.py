@@ -1,4 +1,4 @@
-"""Structural similarity to two sources, each counting by its share of the local variance: QS, QW, QE."""
+"""Piella's quality indices: QS, QW and QE."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from fusionkit.contracts import MetricInfo
 from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.metrics.arithmetic import ratio, root
-from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
-from fusionkit.metrics.structure import similarity_maps
+from fusionkit.metrics.inputs import Cache, CachingMetric, MetricInputs, no_cache
+from fusionkit.metrics.ssim import similarity_maps
 from fusionkit.metrics.windows import Window, moments
 
 __all__ = ["QE", "QS", "QW", "flat_windows", "piella", "piella_edge"]
@@ -33,7 +33,7 @@ def piella(
     images: Images = "grey",
     flat_variance: float = 0.5,
     window: Window = LARGE,
-    once: Once = direct,
+    cache: Cache = no_cache,
 ) -> Tensor:
     """Similarity to the sources, each counting by its share of the local variance (Piella's QS and QW).
 
@@ -49,7 +49,7 @@ def piella(
         flat_variance: the variance that a window counts with where neither source varies. 0.5 is the toolbox's; with 0
             such windows have no weight in QW, unless there are no others.
         window: the local weights.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B,)`` in [-1, 1]; 1 where all images are one constant.
@@ -60,12 +60,12 @@ def piella(
     Source: Piella and Heijmans, ICIP 2003, with SSIM for their index as in Z. Liu's toolbox (``metricPeilla``).
     """
     if images == "edges":
-        fused, a, b = (once(_prewitt, x) for x in (fused, a, b))
+        fused, a, b = (cache(_prewitt, x) for x in (fused, a, b))
     elif images != "grey":
         raise UsageError(f"images {images!r} is unknown: {did_you_mean(images, ('grey', 'edges'))}")
-    m = once(moments, fused, a, b, window=window, padding="valid", sample=False)
+    m = cache(moments, fused, a, b, window=window, padding="valid", sample=False)
     luminance, structure = similarity_maps(m)
-    flat = torch.cat([once(flat_windows, x, size=window.size) for x in (a, b)], 1)
+    flat = torch.cat([cache(flat_windows, x, size=window.size) for x in (a, b)], 1)
     var = torch.where(flat, 0.0, m.var)
     both = flat.all(1, keepdim=True)
     share = torch.where(both, 0.5, ratio(var, var.sum(1, keepdim=True), 0.5))
@@ -86,7 +86,7 @@ def piella_edge(
     edge_power: float = 1.0,
     flat_variance: float = 0.5,
     window: Window = LARGE,
-    once: Once = direct,
+    cache: Cache = no_cache,
 ) -> Tensor:
     """Piella's edge-dependent quality ``QE = QW(images) * QW(edge images)^alpha``; an edge factor below 0 counts as 0.
 
@@ -97,7 +97,7 @@ def piella_edge(
         edge_power: alpha, how much edges count, 0 to 1 in the paper.
         flat_variance: see :func:`piella`.
         window: the local weights.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B,)`` in [-1, 1]; 1 where all images are one constant.
@@ -105,7 +105,7 @@ def piella_edge(
     Source: Piella and Heijmans, ICIP 2003.
     """
     grey, edges = (
-        piella(fused, a, b, weighted=True, images=images, flat_variance=flat_variance, window=window, once=once)
+        piella(fused, a, b, weighted=True, images=images, flat_variance=flat_variance, window=window, cache=cache)
         for images in ("grey", "edges")
     )
     return grey * edges.clamp(min=0) ** edge_power
@@ -148,7 +148,7 @@ _SOURCE = "Piella, Heijmans, A new quality metric for image fusion, ICIP 2003"
 
 
 @dataclass(frozen=True, kw_only=True)
-class QS(SceneMetric):
+class QS(CachingMetric):
     """:func:`piella`, unweighted, under one convention."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -168,12 +168,12 @@ class QS(SceneMetric):
         notes=("agrees with Z. Liu's metricPeilla, 1; the paper has the universal index on 8 x 8 pixels for SSIM",),
     )
 
-    def measure(self, scene: Scene) -> Tensor:
-        return piella(scene.fused, *scene.sources, once=scene.once)
+    def measure(self, inputs: MetricInputs) -> Tensor:
+        return piella(inputs.fused, *inputs.sources, cache=inputs.cache)
 
 
 @dataclass(frozen=True, kw_only=True)
-class QW(SceneMetric):
+class QW(CachingMetric):
     """:func:`piella`, weighted, under one convention."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -199,19 +199,19 @@ class QW(SceneMetric):
     images: Images = "grey"
     flat_variance: float = 0.5
 
-    def measure(self, scene: Scene) -> Tensor:
+    def measure(self, inputs: MetricInputs) -> Tensor:
         return piella(
-            scene.fused,
-            *scene.sources,
+            inputs.fused,
+            *inputs.sources,
             weighted=True,
             images=self.images,
             flat_variance=self.flat_variance,
-            once=scene.once,
+            cache=inputs.cache,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class QE(SceneMetric):
+class QE(CachingMetric):
     """:func:`piella_edge` under one convention."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -233,11 +233,11 @@ class QE(SceneMetric):
     edge_power: float = 1.0
     flat_variance: float = 0.5
 
-    def measure(self, scene: Scene) -> Tensor:
+    def measure(self, inputs: MetricInputs) -> Tensor:
         return piella_edge(
-            scene.fused,
-            *scene.sources,
+            inputs.fused,
+            *inputs.sources,
             edge_power=self.edge_power,
             flat_variance=self.flat_variance,
-            once=scene.once,
+            cache=inputs.cache,
         )

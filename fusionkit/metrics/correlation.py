@@ -1,4 +1,4 @@
-"""Second-order statistics: contrast and correlation."""
+"""Pearson's correlation with the sources (CC, CC-a, CC-b) and the sum of the correlations of differences (SCD)."""
 
 from __future__ import annotations
 
@@ -9,66 +9,39 @@ import torch
 from torch import Tensor
 
 from fusionkit.contracts import MetricInfo
-from fusionkit.metrics.arithmetic import centre, centred, correlation, dot, length, ratio, snapped
-from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.arithmetic import centre, centred, correlation, deviation_length, dot, length, ratio, snapped
+from fusionkit.metrics.inputs import Cache, CachingMetric, MetricInputs, no_cache
 
 __all__ = [
     "CC",
     "SCD",
-    "SD",
     "FirstCorrelation",
     "SecondCorrelation",
     "correlation_coefficients",
-    "standard_deviation",
     "sum_of_correlations_of_differences",
 ]
 
 
-def standard_deviation(fused: Tensor, *, once: Once = direct) -> Tensor:
-    """Contrast of the fused image.
-
-    ``SD = sqrt(mean((F - mean F)^2))``, the mean over all ``H W`` pixels.
-
-    Args:
-        fused: ``(B, 1, H, W)``, 0..255.
-        once: see :mod:`fusionkit.metrics.scene`.
-
-    Returns:
-        ``(B,)`` in grey levels, 0..127.5.
-
-    Source: Rao, Meas. Sci. Technol. 8, 1997.
-    """
-    return once(_spread, fused, once(centre, fused))[:, 0] / fused[0].numel() ** 0.5
-
-
-def _spread(image: Tensor, mean: Tensor) -> Tensor:
-    """Length of ``image - mean``: ``(B, 1)``."""
-    if image.dtype == torch.float64 and image.device.type == "cpu" and not image.requires_grad:
-        # sum x^2 - N mean^2 writes no plane; it does where no more than four of float64's digits are lost.
-        square, middle = length(image).square(), mean[:, :, 0, 0].square() * image[0].numel()
-        if bool((square - middle > 1e-4 * square).all()):
-            return (square - middle).sqrt()
-    return length(image - mean, spent=not image.requires_grad)
-
-
-def correlation_coefficients(fused: Tensor, *sources: Tensor, undefined: float = 0.0, once: Once = direct) -> Tensor:
+def correlation_coefficients(
+    fused: Tensor, *sources: Tensor, undefined: float = 0.0, cache: Cache = no_cache
+) -> Tensor:
     """Pearson's correlation of the fused image with each source.
 
     Args:
         fused: ``(B, 1, H, W)``.
         sources: one or more of the same shape.
         undefined: the value where either image is constant.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B, S)`` in [-1, 1].
     """
-    target = once(centred, fused)
-    return torch.cat([correlation(once(centred, s), target, undefined, once=once) for s in sources], 1)
+    target = cache(centred, fused)
+    return torch.cat([correlation(cache(centred, s), target, undefined, cache=cache) for s in sources], 1)
 
 
 def sum_of_correlations_of_differences(
-    fused: Tensor, first: Tensor, second: Tensor, *, undefined: float = 0.0, once: Once = direct
+    fused: Tensor, first: Tensor, second: Tensor, *, undefined: float = 0.0, cache: Cache = no_cache
 ) -> Tensor:
     """How well each source explains what the fused image has beyond the other source.
 
@@ -79,7 +52,7 @@ def sum_of_correlations_of_differences(
         first: A, the same shape.
         second: B, the same shape.
         undefined: the value of a term where a source or a difference is constant.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B,)`` in [-2, 2].
@@ -87,7 +60,7 @@ def sum_of_correlations_of_differences(
     Source: Aslantas and Bendes, AEU Int. J. Electron. Commun. 69, 2015. Subtraction in uint8, which saturates,
     gives other values.
     """
-    f_mean, *means = (once(centre, image) for image in (fused, first, second))
+    f_mean, *means = (cache(centre, image) for image in (fused, first, second))
     sources = (first, second)
     total = torch.zeros_like(fused[:, :, 0, 0])
     for i in (0, 1):
@@ -95,7 +68,7 @@ def sum_of_correlations_of_differences(
         rest = rest.sub_(snapped(f_mean - means[1 - i], rest[..., :1, :1]))
         if rest.dtype == torch.float64:
             # The mean of the rest is 0 to 16 digits, so that of the source does not count.
-            both, own = dot(rest, sources[i]), once(_spread, sources[i], means[i])
+            both, own = dot(rest, sources[i]), cache(deviation_length, sources[i], means[i])
         else:
             source = sources[i] - means[i]
             both = dot(rest, source)
@@ -107,28 +80,7 @@ def sum_of_correlations_of_differences(
 
 
 @dataclass(frozen=True, kw_only=True)
-class SD(SceneMetric):
-    """:func:`standard_deviation`."""
-
-    info: ClassVar[MetricInfo] = MetricInfo(
-        name="SD",
-        title="standard deviation",
-        measures="the contrast of the fused image; noise and over-exposure raise it too",
-        higher_is_better=True,
-        range=(0.0, 127.5),
-        unit="grey levels",
-        paper="Rao, In-fibre Bragg grating sensors, Meas. Sci. Technol. 8, 1997",
-        equation="sqrt(mean((F - mean F)^2))",
-        needs="fused",
-        differentiable=True,
-    )
-
-    def measure(self, scene: Scene) -> Tensor:
-        return standard_deviation(scene.fused, once=scene.once)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CC(SceneMetric):
+class CC(CachingMetric):
     """Mean over the sources of :func:`correlation_coefficients`."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -146,12 +98,14 @@ class CC(SceneMetric):
     )
     undefined: float = 0.0
 
-    def measure(self, scene: Scene) -> Tensor:
-        return correlation_coefficients(scene.fused, *scene.sources, undefined=self.undefined, once=scene.once).mean(1)
+    def measure(self, inputs: MetricInputs) -> Tensor:
+        return correlation_coefficients(
+            inputs.fused, *inputs.sources, undefined=self.undefined, cache=inputs.cache
+        ).mean(1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FirstCorrelation(SceneMetric):
+class FirstCorrelation(CachingMetric):
     """:func:`correlation_coefficients` with the first source alone."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -170,12 +124,12 @@ class FirstCorrelation(SceneMetric):
         notes=("read it with CC-b: near 1 for one and low for the other means a copy",),
     )
 
-    def measure(self, scene: Scene) -> Tensor:
-        return correlation_coefficients(scene.fused, scene.sources[0], once=scene.once)[:, 0]
+    def measure(self, inputs: MetricInputs) -> Tensor:
+        return correlation_coefficients(inputs.fused, inputs.sources[0], cache=inputs.cache)[:, 0]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SecondCorrelation(SceneMetric):
+class SecondCorrelation(CachingMetric):
     """:func:`correlation_coefficients` with the second source alone."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -195,12 +149,12 @@ class SecondCorrelation(SceneMetric):
         notes=("read it with CC-a: near 1 for one and low for the other means a copy",),
     )
 
-    def measure(self, scene: Scene) -> Tensor:
-        return correlation_coefficients(scene.fused, scene.sources[1], once=scene.once)[:, 0]
+    def measure(self, inputs: MetricInputs) -> Tensor:
+        return correlation_coefficients(inputs.fused, inputs.sources[1], cache=inputs.cache)[:, 0]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SCD(SceneMetric):
+class SCD(CachingMetric):
     """:func:`sum_of_correlations_of_differences`."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -219,7 +173,7 @@ class SCD(SceneMetric):
     )
     undefined: float = 0.0
 
-    def measure(self, scene: Scene) -> Tensor:
+    def measure(self, inputs: MetricInputs) -> Tensor:
         return sum_of_correlations_of_differences(
-            scene.fused, *scene.sources, undefined=self.undefined, once=scene.once
+            inputs.fused, *inputs.sources, undefined=self.undefined, cache=inputs.cache
         )

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fusionkit.errors import UsageError
-from fusionkit.metrics import feature as module
-from fusionkit.metrics.feature import Feature, feature_map, feature_mutual_information
+from fusionkit.metrics import fmi as module
+from fusionkit.metrics.fmi import Feature, feature_map, feature_mutual_information
 from tests.support.metric_scenes import arrays, scene
 from tests.support.published_values import disagreements, published
 

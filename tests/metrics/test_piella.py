@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionkit.errors import UsageError
-from fusionkit.metrics.quality import flat_windows, piella, piella_edge
+from fusionkit.metrics.piella import flat_windows, piella, piella_edge
 from tests.support.metric_scenes import arrays, scene
 from tests.support.published_values import disagreements, published
 

@@ -1,4 +1,4 @@
-"""Mutual information of local features: FMI on pixels, gradients, DCT and wavelet coefficients."""
+"""Feature mutual information (FMI) of grey levels, gradients, DCT and wavelet coefficients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fusionkit.contracts import MetricInfo
 from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.metrics.arithmetic import ratio
 from fusionkit.metrics.gradients import central_differences
-from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.inputs import Cache, CachingMetric, MetricInputs, no_cache
 
 __all__ = ["FMIDCT", "FMIGradient", "FMIPixel", "FMIWavelet", "Feature", "feature_map", "feature_mutual_information"]
 
@@ -30,7 +30,7 @@ WINDOWS_AT_ONCE = {"cpu": 1 << 12, "cuda": 1 << 16}
 
 
 def feature_mutual_information(
-    fused: Tensor, *sources: Tensor, feature: Feature = "pixels", window: int = 3, once: Once = direct
+    fused: Tensor, *sources: Tensor, feature: Feature = "pixels", window: int = 3, cache: Cache = no_cache
 ) -> Tensor:
     """Mean normalised mutual information of local features (FAST-FMI).
 
@@ -46,7 +46,7 @@ def feature_mutual_information(
         sources: one or more of the same shape.
         feature: what is compared.
         window: side of the windows, odd.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B,)``, 0 or more, 1 where the sources equal the fused image. A window that is nearly all in one pixel can
@@ -59,7 +59,7 @@ def feature_mutual_information(
     """
     if window < 3 or window % 2 == 0:
         raise UsageError(f"window {window} is out of range: FMI takes odd sides from 3")
-    features = [once(feature_map, x, feature=feature) for x in (fused, *sources)]
+    features = [cache(feature_map, x, feature=feature) for x in (fused, *sources)]
     total = features[0].new_zeros(features[0].shape[0])
     count = 0
     for of_fused, *of_sources in _slabs(features, window):
@@ -195,7 +195,7 @@ def _cosines(count: int) -> Tensor:
     return matrix
 
 
-class _FMI(SceneMetric):
+class _FMI(CachingMetric):
     """:func:`feature_mutual_information` of one feature."""
 
     feature: ClassVar[Feature]
@@ -205,9 +205,9 @@ class _FMI(SceneMetric):
     def min_size(self) -> int:
         return self.window
 
-    def measure(self, scene: Scene) -> Tensor:
+    def measure(self, inputs: MetricInputs) -> Tensor:
         return feature_mutual_information(
-            scene.fused, *scene.sources, feature=self.feature, window=self.window, once=scene.once
+            inputs.fused, *inputs.sources, feature=self.feature, window=self.window, cache=inputs.cache
         )
 
 

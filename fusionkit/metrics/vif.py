@@ -1,4 +1,4 @@
-"""Visual information fidelity in the pixel domain: VIFp per source, VIFF for fusion."""
+"""Visual information fidelity in the pixel domain: VIFp per source, VIFF for fusion, VIFp-truth."""
 
 from __future__ import annotations
 
@@ -11,17 +11,11 @@ from torch import Tensor
 
 from fusionkit.contracts import MetricInfo
 from fusionkit.metrics.arithmetic import Reduction, over_sources
-from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.inputs import Cache, CachingMetric, MetricInputs, no_cache
 from fusionkit.metrics.tiles import row_blocks
 from fusionkit.metrics.windows import Moments, Window, filter_planes, local_moments
 
-__all__ = [
-    "VIFF",
-    "TruthVIFp",
-    "VIFp",
-    "visual_information_fidelity",
-    "visual_information_fidelity_for_fusion",
-]
+__all__ = ["VIFF", "TruthVIFp", "VIFp", "visual_information_fidelity", "visual_information_fidelity_for_fusion"]
 
 EPSILON = 1e-10
 NOISE = 2.0
@@ -48,7 +42,7 @@ def visual_information_fidelity(
     *sources: Tensor,
     flat: Literal["match", "one", "nan"] = "match",
     grid: Grid = "centred",
-    once: Once = direct,
+    cache: Cache = no_cache,
 ) -> Tensor:
     """How much of the information a viewer gets from each source the fused image still gives.
 
@@ -60,14 +54,14 @@ def visual_information_fidelity(
         sources: one or more of the same shape; the truth alone for the full-reference VIFp.
         flat: the value for a constant source: 1 if the fused image is constant too, else 0 (``"match"``); 1; or NaN.
         grid: sampling of the Gaussian windows.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B, S)``; 1 for a copy, above 1 where contrast is enhanced.
 
     Source: Sheikh and Bovik, IEEE Trans. Image Process. 15, 2006, pixel domain (``vifp_mscale.m``).
     """
-    kept, given = sum(_information(m) for m in once(_scales, fused, *sources, grid=grid))  # type: ignore[misc]
+    kept, given = sum(_information(m) for m in cache(_scales, fused, *sources, grid=grid))  # type: ignore[misc]
     empty = given == 0
     if flat == "match":
         whole = fused.flatten(1)
@@ -78,7 +72,7 @@ def visual_information_fidelity(
 
 
 def visual_information_fidelity_for_fusion(
-    fused: Tensor, first: Tensor, second: Tensor, *, once: Once = direct
+    fused: Tensor, first: Tensor, second: Tensor, *, cache: Cache = no_cache
 ) -> Tensor:
     """VIF for fusion: at every window the source that the fused image follows less steeply is the reference.
 
@@ -89,7 +83,7 @@ def visual_information_fidelity_for_fusion(
         fused: ``(B, 1, H, W)``, 0..255, H and W above 40.
         first: A, the same shape.
         second: B, the same shape.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B,)``.
@@ -97,7 +91,7 @@ def visual_information_fidelity_for_fusion(
     Source: Han, Cai, Cao and Xu, Inf. Fusion 14, 2013.
     """
     total = torch.zeros_like(fused[:, 0, 0, 0])
-    for weight, m in zip(FUSION_WEIGHTS, once(_scales, fused, first, second, grid="centred"), strict=True):
+    for weight, m in zip(FUSION_WEIGHTS, cache(_scales, fused, first, second, grid="centred"), strict=True):
         if weight == 0:
             continue
         c = _channel(m)
@@ -146,7 +140,7 @@ def _skewed_taps(size: int) -> tuple[float, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VIFp(SceneMetric):
+class VIFp(CachingMetric):
     """:func:`visual_information_fidelity`, summed or averaged over the sources."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -168,15 +162,15 @@ class VIFp(SceneMetric):
     flat: Literal["match", "one", "nan"] = "match"
     grid: Grid = "centred"
 
-    def measure(self, scene: Scene) -> Tensor:
+    def measure(self, inputs: MetricInputs) -> Tensor:
         values = visual_information_fidelity(
-            scene.fused, *scene.sources, flat=self.flat, grid=self.grid, once=scene.once
+            inputs.fused, *inputs.sources, flat=self.flat, grid=self.grid, cache=inputs.cache
         )
         return over_sources(values, self.reduction)
 
 
 @dataclass(frozen=True, kw_only=True)
-class VIFF(SceneMetric):
+class VIFF(CachingMetric):
     """:func:`visual_information_fidelity_for_fusion`."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -196,12 +190,12 @@ class VIFF(SceneMetric):
         notes=("where both gains are equal the second source counts, so the order can matter a little",),
     )
 
-    def measure(self, scene: Scene) -> Tensor:
-        return visual_information_fidelity_for_fusion(scene.fused, *scene.sources, once=scene.once)
+    def measure(self, inputs: MetricInputs) -> Tensor:
+        return visual_information_fidelity_for_fusion(inputs.fused, *inputs.sources, cache=inputs.cache)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TruthVIFp(SceneMetric):
+class TruthVIFp(CachingMetric):
     """:func:`visual_information_fidelity` with the truth."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -219,6 +213,6 @@ class TruthVIFp(SceneMetric):
         differentiable=True,
     )
 
-    def measure(self, scene: Scene) -> Tensor:
-        assert scene.truth is not None  # check() saw to it
-        return visual_information_fidelity(scene.fused, scene.truth)[:, 0]
+    def measure(self, inputs: MetricInputs) -> Tensor:
+        assert inputs.truth is not None  # check() saw to it
+        return visual_information_fidelity(inputs.fused, inputs.truth)[:, 0]

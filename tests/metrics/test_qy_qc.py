@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fusionkit.errors import UsageError
-from fusionkit.metrics.agreement import _accumulated, cvejic, yang
+from fusionkit.metrics.qy_qc import _accumulated, cvejic, yang
 from tests.support.metric_scenes import arrays, scene
 from tests.support.published_values import disagreements, published
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fusionkit.metrics.wavelet import wang_liu
+from fusionkit.metrics.qm import wang_liu
 from tests.support.metric_scenes import arrays, scene
 from tests.support.published_values import disagreements, published
 

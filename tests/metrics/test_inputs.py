@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusionkit.contracts import Metric, MetricInfo
 from fusionkit.errors import DataError, UsageError
-from fusionkit.metrics import Scene, build, evaluate
+from fusionkit.metrics import MetricInputs, build, evaluate
 from fusionkit.metrics.histograms import (
     entropy_of,
     grey_levels,
@@ -20,7 +20,7 @@ from fusionkit.metrics.histograms import (
     mutual_information_of,
     stretch,
 )
-from fusionkit.metrics.scene import check, direct
+from fusionkit.metrics.inputs import check_inputs, no_cache
 from fusionkit.metrics.windows import Window, moments
 from tests.support.metric_scenes import scene
 
@@ -33,35 +33,36 @@ def test_once_calls_a_function_once_for_equal_arguments() -> None:
         return x * by
 
     f, a, _ = scene(12, 12)
-    there = Scene(f, a)
-    first = there.once(twice, f)
-    assert there.once(twice, f) is first
-    assert torch.equal(there.once(twice, a), a * 2)
-    assert torch.equal(there.once(twice, f, by=3.0), f * 3)
+    inputs = MetricInputs(f, a)
+    first = inputs.cache(twice, f)
+    assert inputs.cache(twice, f) is first
+    assert torch.equal(inputs.cache(twice, a), a * 2)
+    assert torch.equal(inputs.cache(twice, f, by=3.0), f * 3)
     assert len(calls) == 3
-    assert direct(twice, f) is not direct(twice, f)
+    assert no_cache(twice, f) is not no_cache(twice, f)
 
 
 def test_once_keeps_apart_tensors_that_came_and_went() -> None:
-    there = Scene(scene(12, 12)[0])
-    sums = [float(there.once(torch.sum, torch.full((3,), float(i)))) for i in range(50)]
+    inputs = MetricInputs(scene(12, 12)[0])
+    sums = [float(inputs.cache(torch.sum, torch.full((3,), float(i)))) for i in range(50)]
     assert sums == [3.0 * i for i in range(50)]
 
 
-def test_metrics_of_one_scene_share_their_intermediates(monkeypatch: pytest.MonkeyPatch) -> None:
-    import fusionkit.metrics.structure as structure
+def test_metrics_of_the_same_inputs_share_their_intermediates(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fusionkit.metrics import ms_ssim, ssim
 
     count = 0
-    plain = structure.moments
+    plain = ssim.moments
 
     def counted(*images: Tensor, **settings: object) -> object:
         nonlocal count
         count += 1
         return plain(*images, **settings)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(structure, "moments", counted)
+    monkeypatch.setattr(ssim, "moments", counted)
+    monkeypatch.setattr(ms_ssim, "moments", counted)
     images = scene(161, 161)
-    together = evaluate(Scene(*images), {n: build(n) for n in ("SSIM", "MS-SSIM")}, profile="standard")
+    together = evaluate(MetricInputs(*images), {n: build(n) for n in ("SSIM", "MS-SSIM")}, profile="standard")
     assert count == 1
     for name in together:
         assert torch.equal(together[name], build(name)(*images))
@@ -80,7 +81,7 @@ def test_metrics_of_one_scene_share_their_intermediates(monkeypatch: pytest.Monk
 )
 def test_images_that_do_not_fit_are_refused(fused: Tensor, source: Tensor, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        Scene(fused, source)
+        MetricInputs(fused, source)
 
 
 def test_missing_sources_and_truth_are_named() -> None:
@@ -122,10 +123,10 @@ def test_a_third_party_metric_needs_a_call_alone() -> None:
             return 255 - fused.mean((1, 2, 3))
 
     f, a, b = scene(12, 12, batch=2)
-    found = evaluate(Scene(f, a, b), {"Darkness": Darkness()}, profile="standard")
+    found = evaluate(MetricInputs(f, a, b), {"Darkness": Darkness()}, profile="standard")
     assert torch.allclose(found["Darkness"], 255 - f.mean((1, 2, 3)))
     with pytest.raises(DataError, match="at least 4x4"):
-        check(Darkness(), Scene(f[..., :3, :]))
+        check_inputs(Darkness(), MetricInputs(f[..., :3, :]))
 
 
 def test_grey_levels_round_and_keep_to_eight_bits() -> None:

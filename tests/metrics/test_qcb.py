@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fusionkit.metrics.perception import chen_blum, chen_varshney
+from fusionkit.metrics.qcb import chen_blum
+from fusionkit.metrics.qcv import chen_varshney
 from tests.support.metric_scenes import arrays, scene
 from tests.support.published_values import disagreements, published
 

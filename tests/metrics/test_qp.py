@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fusionkit.metrics.phase import phase_congruency, zhao
+from fusionkit.metrics.phase_congruency import phase_congruency
+from fusionkit.metrics.qp import zhao
 from tests.support.metric_scenes import arrays, scene
 from tests.support.published_values import disagreements, published
 

@@ -1,4 +1,4 @@
-"""Structural similarity of the fused image with the sources: SSIM and its multi-scale form."""
+"""Structural similarity with the sources (SSIM) or the truth (SSIM-truth)."""
 
 from __future__ import annotations
 
@@ -6,27 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fusionkit.contracts import MetricInfo
 from fusionkit.metrics.arithmetic import Reduction, over_sources
-from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.inputs import Cache, CachingMetric, MetricInputs, no_cache
 from fusionkit.metrics.tiles import row_blocks
-from fusionkit.metrics.windows import Moments, Padding, Window, local_moments, moments
+from fusionkit.metrics.windows import Moments, Padding, Window, moments
 
-__all__ = [
-    "MSSSIM",
-    "SSIM",
-    "TruthSSIM",
-    "float32_structural_similarity",
-    "multi_scale_structural_similarity",
-    "similarity_maps",
-    "structural_similarity",
-]
+__all__ = ["SSIM", "TruthSSIM", "float32_structural_similarity", "similarity_maps", "structural_similarity"]
 
 GAUSSIAN = Window(11, 1.5)
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def similarity_maps(m: Moments, data_range: float = 255.0) -> tuple[Tensor, Tensor]:
@@ -55,7 +45,7 @@ def structural_similarity(
     data_range: float = 255.0,
     sample: bool = False,
     padding: Padding = "valid",
-    once: Once = direct,
+    cache: Cache = no_cache,
 ) -> Tensor:
     """Mean structural similarity of the fused image with each source.
 
@@ -68,7 +58,7 @@ def structural_similarity(
         data_range: L in ``C1 = (0.01 L)^2``, ``C2 = (0.03 L)^2``.
         sample: variances with ``N / (N - 1)``.
         padding: beyond the border.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B, S)`` in [-1, 1].
@@ -76,7 +66,7 @@ def structural_similarity(
     Source: Wang, Bovik, Sheikh and Simoncelli, IEEE Trans. Image Process. 13, 2004. The defaults agree with
     ``ssim_index.m``, scikit-image (Gaussian weights, biased covariance), piq without downsampling, pytorch_msssim.
     """
-    m = once(moments, fused, *sources, window=window, padding=padding, sample=sample)
+    m = cache(moments, fused, *sources, window=window, padding=padding, sample=sample)
     return _mean_similarity(m, data_range)
 
 
@@ -123,43 +113,8 @@ def _mean_similarity(m: Moments, data_range: float) -> Tensor:
     return torch.stack(total).sum(0) / m.mean[0, 0].numel()
 
 
-def multi_scale_structural_similarity(
-    fused: Tensor, *sources: Tensor, data_range: float = 255.0, once: Once = direct
-) -> Tensor:
-    """Multi-scale structural similarity of the fused image with each source.
-
-    ``MS-SSIM = l_5^w5 prod_k cs_k^wk``, k = 1..5, cs and l the means of :func:`similarity_maps` (the last one of
-    their product) at 1/2^(k-1) of the size, negative ones taken as 0, w = .0448 .2856 .3001 .2363 .1333.
-
-    Args:
-        fused: ``(B, 1, H, W)``, 0..255, H and W above 160.
-        sources: one or more of the same shape.
-        data_range: L.
-        once: see :mod:`fusionkit.metrics.scene`.
-
-    Returns:
-        ``(B, S)`` in [0, 1].
-
-    Source: Wang, Simoncelli and Bovik, Asilomar 2003. Scales are 2 x 2 means; an odd side gets a row of zeros first,
-    as in pytorch_msssim.
-    """
-    images = torch.cat((fused, *sources), 1)
-    m = once(moments, fused, *sources, window=GAUSSIAN, padding="valid", sample=False)
-    result = torch.ones_like(m.mean[:, :, 0, 0])
-    for level, weight in enumerate(SCALE_WEIGHTS):
-        if level > 0:
-            images = F.avg_pool2d(images, 2, padding=(images.shape[2] % 2, images.shape[3] % 2))
-            m = local_moments(images, GAUSSIAN.taps())
-        luminance, structure = similarity_maps(m, data_range)
-        factor = structure if level < len(SCALE_WEIGHTS) - 1 else luminance * structure
-        mean = factor.mean((2, 3))
-        # The derivative of 0^w is infinite; there the result is 0 and so is its gradient.
-        result = result * torch.where(mean > 0, torch.where(mean > 0, mean, 1.0) ** weight, 0.0)
-    return result
-
-
 @dataclass(frozen=True, kw_only=True)
-class SSIM(SceneMetric):
+class SSIM(CachingMetric):
     """:func:`structural_similarity`, summed or averaged over the sources.
 
     ``rounding="float32"`` is :func:`float32_structural_similarity`: a uniform window and sample variances.
@@ -193,54 +148,26 @@ class SSIM(SceneMetric):
     def min_size(self) -> int:
         return self.window.size if self.padding == "valid" else 1
 
-    def measure(self, scene: Scene) -> Tensor:
+    def measure(self, inputs: MetricInputs) -> Tensor:
         if self.rounding == "float32":
             values = float32_structural_similarity(
-                scene.fused, *scene.sources, size=self.window.size, data_range=self.data_range
+                inputs.fused, *inputs.sources, size=self.window.size, data_range=self.data_range
             )
             return over_sources(values, self.reduction)
         values = structural_similarity(
-            scene.fused,
-            *scene.sources,
+            inputs.fused,
+            *inputs.sources,
             window=self.window,
             data_range=self.data_range,
             sample=self.sample,
             padding=self.padding,
-            once=scene.once,
+            cache=inputs.cache,
         )
         return over_sources(values, self.reduction)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MSSSIM(SceneMetric):
-    """:func:`multi_scale_structural_similarity`, summed or averaged over the sources."""
-
-    info: ClassVar[MetricInfo] = MetricInfo(
-        name="MS-SSIM",
-        title="multi-scale structural similarity",
-        measures="structural similarity with the sources over five scales",
-        higher_is_better=True,
-        range=(0.0, 1.0),
-        unit="1",
-        paper="Wang, Simoncelli, Bovik, Multi-scale structural similarity for image quality assessment, Asilomar 2003",
-        equation="mean over S of l_5^w5 prod_k cs_k^wk",
-        needs="sources",
-        min_size=161,
-        differentiable=True,
-        notes=("tables that sum over two sources reach 2",),
-    )
-    data_range: float = 255.0
-    reduction: Reduction = "mean"
-
-    def measure(self, scene: Scene) -> Tensor:
-        values = multi_scale_structural_similarity(
-            scene.fused, *scene.sources, data_range=self.data_range, once=scene.once
-        )
-        return over_sources(values, self.reduction)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TruthSSIM(SceneMetric):
+class TruthSSIM(CachingMetric):
     """:func:`structural_similarity` with the truth."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -257,6 +184,6 @@ class TruthSSIM(SceneMetric):
         differentiable=True,
     )
 
-    def measure(self, scene: Scene) -> Tensor:
-        assert scene.truth is not None  # check() saw to it
-        return structural_similarity(scene.fused, scene.truth)[:, 0]
+    def measure(self, inputs: MetricInputs) -> Tensor:
+        assert inputs.truth is not None  # check() saw to it
+        return structural_similarity(inputs.fused, inputs.truth)[:, 0]

@@ -1,4 +1,4 @@
-"""Structural similarity for multi-exposure fusion: against the structure that the sources together would give."""
+"""Structural similarity for multi-exposure fusion (MEF-SSIM)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from fusionkit.contracts import MetricInfo
 from fusionkit.errors import DataError, UsageError
 from fusionkit.metrics.arithmetic import ratio, root
-from fusionkit.metrics.scene import Scene, SceneMetric
+from fusionkit.metrics.inputs import CachingMetric, MetricInputs
 from fusionkit.metrics.windows import Window, filter_planes
 
 __all__ = ["MEFSSIM", "mef_ssim"]
@@ -131,7 +131,7 @@ def _halved(images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MEFSSIM(SceneMetric):
+class MEFSSIM(CachingMetric):
     """:func:`mef_ssim` under one convention."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -160,5 +160,5 @@ class MEFSSIM(SceneMetric):
     def min_size(self) -> int:
         return SIDE << (self.scales - 1)
 
-    def measure(self, scene: Scene) -> Tensor:
-        return mef_ssim(scene.fused, *scene.sources, scales=self.scales, constant=self.constant)
+    def measure(self, inputs: MetricInputs) -> Tensor:
+        return mef_ssim(inputs.fused, *inputs.sources, scales=self.scales, constant=self.constant)

@@ -1,4 +1,4 @@
-"""Squared error: MSE, RMSE and PSNR, against the sources or against the truth."""
+"""Peak signal-to-noise ratio, against the sources (PSNR) or against the truth (PSNR-truth)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,15 @@ from torch import Tensor
 
 from fusionkit.contracts import MetricInfo
 from fusionkit.errors import UsageError, did_you_mean
-from fusionkit.metrics.arithmetic import length, root
-from fusionkit.metrics.scene import Once, Scene, SceneMetric, direct
+from fusionkit.metrics.arithmetic import root
+from fusionkit.metrics.inputs import Cache, CachingMetric, MetricInputs, no_cache
+from fusionkit.metrics.mse import PEAK, mean_squared_errors
 
-__all__ = ["MSE", "PSNR", "RMSE", "TruthPSNR", "mean_squared_errors", "peak_signal_to_noise_ratio"]
-
-PEAK = 255.0
+__all__ = ["PSNR", "TruthPSNR", "peak_signal_to_noise_ratio"]
 
 PsnrError = Literal["mse", "unit_mse", "root_sse"]
 """What PSNR takes for the squared error: the MSE; the MSE of images scaled to [0, 1] against a peak of 255, which is
 48.13 dB too high; or ``sqrt(SSE) / (H W)``, which depends on the image size."""
-
-
-def mean_squared_errors(fused: Tensor, *sources: Tensor) -> Tensor:
-    """``mean((F - S)^2)`` for each source: ``(B, S)`` in squared grey levels."""
-    count = fused[0].numel()
-    errors = [fused - source for source in sources]
-    return torch.cat([length(e, spent=not e.requires_grad).square() / count for e in errors], 1)
 
 
 def peak_signal_to_noise_ratio(
@@ -36,7 +28,7 @@ def peak_signal_to_noise_ratio(
     peak: Literal["range", "fused"] = "range",
     error: PsnrError = "mse",
     pooled: bool = True,
-    once: Once = direct,
+    cache: Cache = no_cache,
 ) -> Tensor:
     """Peak signal-to-noise ratio in decibels.
 
@@ -48,7 +40,7 @@ def peak_signal_to_noise_ratio(
         peak: 255 (``"range"``) or the largest value of the fused image.
         error: what stands for the squared error, see :data:`PsnrError`.
         pooled: average the errors over the sources first; otherwise the decibels.
-        once: see :mod:`fusionkit.metrics.scene`.
+        cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
         ``(B,)``; ``inf`` where the fused image equals every source.
@@ -56,7 +48,7 @@ def peak_signal_to_noise_ratio(
     Raises:
         UsageError: an unknown error or peak.
     """
-    errors = once(mean_squared_errors, fused, *sources)
+    errors = cache(mean_squared_errors, fused, *sources)
     if error == "unit_mse":
         errors = errors / PEAK**2
     elif error == "root_sse":
@@ -76,61 +68,7 @@ def peak_signal_to_noise_ratio(
 
 
 @dataclass(frozen=True, kw_only=True)
-class MSE(SceneMetric):
-    """:func:`mean_squared_errors`, averaged over the sources; ``peak`` 1 for images scaled to [0, 1]."""
-
-    info: ClassVar[MetricInfo] = MetricInfo(
-        name="MSE",
-        title="mean squared error",
-        measures="mean squared difference of the fused image from the sources; the plain average minimises it",
-        higher_is_better=False,
-        range=(0.0, 65025.0),
-        unit="squared grey levels",
-        paper="Jagalingam, Hegde, A review of quality metrics for fused image, Aquatic Procedia 4, 2015",
-        equation="mean over S of mean((F - S)^2)",
-        needs="sources",
-        differentiable=True,
-    )
-    peak: float = PEAK
-
-    @property
-    def unit(self) -> str:
-        return self.info.unit if self.peak == PEAK else f"squared, of images in 0..{self.peak:g}"
-
-    def measure(self, scene: Scene) -> Tensor:
-        errors = scene.once(mean_squared_errors, scene.fused, *scene.sources).mean(1)
-        return errors if self.peak == PEAK else errors * (self.peak / PEAK) ** 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class RMSE(SceneMetric):
-    """Root of :data:`MSE` averaged over the sources; ``per_size`` divides by the root of the pixel count once more."""
-
-    info: ClassVar[MetricInfo] = MetricInfo(
-        name="RMSE",
-        title="root mean squared error",
-        measures="root mean squared difference of the fused image from the sources",
-        higher_is_better=False,
-        range=(0.0, 255.0),
-        unit="grey levels",
-        paper="Jagalingam, Hegde, A review of quality metrics for fused image, Aquatic Procedia 4, 2015",
-        equation="mean over S of sqrt(mean((F - S)^2))",
-        needs="sources",
-        differentiable=True,
-    )
-    per_size: bool = False
-
-    @property
-    def unit(self) -> str:
-        return "grey levels / sqrt(H W)" if self.per_size else self.info.unit
-
-    def measure(self, scene: Scene) -> Tensor:
-        errors = scene.once(mean_squared_errors, scene.fused, *scene.sources)
-        return root(errors / scene.fused[0].numel() if self.per_size else errors).mean(1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PSNR(SceneMetric):
+class PSNR(CachingMetric):
     """:func:`peak_signal_to_noise_ratio` against the sources."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -150,14 +88,14 @@ class PSNR(SceneMetric):
     error: PsnrError = "mse"
     pooled: bool = True
 
-    def measure(self, scene: Scene) -> Tensor:
+    def measure(self, inputs: MetricInputs) -> Tensor:
         return peak_signal_to_noise_ratio(
-            scene.fused, *scene.sources, peak=self.peak, error=self.error, pooled=self.pooled, once=scene.once
+            inputs.fused, *inputs.sources, peak=self.peak, error=self.error, pooled=self.pooled, cache=inputs.cache
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class TruthPSNR(SceneMetric):
+class TruthPSNR(CachingMetric):
     """:func:`peak_signal_to_noise_ratio` against the truth."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -174,6 +112,6 @@ class TruthPSNR(SceneMetric):
         differentiable=True,
     )
 
-    def measure(self, scene: Scene) -> Tensor:
-        assert scene.truth is not None  # check() saw to it
-        return peak_signal_to_noise_ratio(scene.fused, scene.truth)
+    def measure(self, inputs: MetricInputs) -> Tensor:
+        assert inputs.truth is not None  # check() saw to it
+        return peak_signal_to_noise_ratio(inputs.fused, inputs.truth)

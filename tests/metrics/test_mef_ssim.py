@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionkit.errors import DataError, UsageError
-from fusionkit.metrics.exposure import MEFSSIM, mef_ssim
+from fusionkit.metrics.mef_ssim import MEFSSIM, mef_ssim
 from tests.support.metric_scenes import arrays, scene
 from tests.support.published_values import disagreements, published
 

@@ -1,4 +1,4 @@
-"""Edges kept at several scales of a wavelet transform: QM."""
+"""Wang and Liu's multi-scale quality (QM): wavelet detail that is kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusionkit.contracts import MetricInfo
 from fusionkit.metrics.arithmetic import ratio
-from fusionkit.metrics.scene import Scene, SceneMetric
+from fusionkit.metrics.inputs import CachingMetric, MetricInputs
 
 __all__ = ["QM", "wang_liu"]
 
@@ -62,7 +62,7 @@ def _haar(planes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QM(SceneMetric):
+class QM(CachingMetric):
     """:func:`wang_liu` under one convention."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
@@ -85,5 +85,5 @@ class QM(SceneMetric):
     )
     normalised: bool = False
 
-    def measure(self, scene: Scene) -> Tensor:
-        return wang_liu(scene.fused, *scene.sources, normalised=self.normalised)
+    def measure(self, inputs: MetricInputs) -> Tensor:
+        return wang_liu(inputs.fused, *inputs.sources, normalised=self.normalised)
