@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.io.text import shortened
 
 T = TypeVar("T")
+
+_LARGEST_FILE = 1_000_000
+_LONGEST_LINE = 10_000
+_DEEPEST_NAME = 32
 
 
 def resolve(kind: type[T], *layers: tuple[str, Mapping[str, Any]]) -> T:
@@ -27,17 +33,36 @@ def resolve(kind: type[T], *layers: tuple[str, Mapping[str, Any]]) -> T:
         The options; what no layer names keeps its default.
 
     Raises:
-        UsageError: an unknown key (with the nearest one) or a value of the wrong type, naming where it came from.
+        UsageError: an unknown key (with the nearest one), a value of the wrong type or a number that is not finite,
+            naming where it came from.
     """
     for origin, values in layers:
         _check_keys(kind, values, origin, "")
+    values = merged(*(values for _, values in layers))
     try:
-        return TypeAdapter(kind).validate_python(merged(*(values for _, values in layers)), strict=False)
+        options = TypeAdapter(kind).validate_python(values, strict=False)
     except ValidationError as error:
         first = error.errors()[0]
-        option = ".".join(str(part) for part in first["loc"])
-        origin = next((o for o, values in reversed(layers) if _holds(values, first["loc"])), layers[-1][0])
-        raise UsageError(f"{origin}: {option}={first['input']!r} is not valid: {first['msg']}") from None
+        raise UsageError(_invalid(layers, first["loc"], first["input"], first["msg"])) from None
+    for path, number in _numbers(values):
+        if not math.isfinite(number):
+            raise UsageError(_invalid(layers, path, number, "it must be a finite number"))
+    return options
+
+
+def _invalid(layers: Sequence[tuple[str, Mapping[str, Any]]], path: tuple[int | str, ...], value: Any, why: str) -> str:
+    origin = next((o for o, values in reversed(layers) if _holds(values, path)), layers[-1][0])
+    option = ".".join(str(part) for part in path)
+    return f"{origin}: {option}={shortened(repr(value))} is not valid: {why}"
+
+
+def _numbers(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], float]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, (*path, name))
+        elif isinstance(value, int | float):
+            # An integer that no float holds is as useless as infinity.
+            yield (*path, name), value if abs(value) < 1e38 else math.inf
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +104,9 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"--set {assignment!r}: write it as name=value, for example trainer.lr=1e-4")
+            raise UsageError(f"--set {shortened(assignment)!r}: write it as name=value, for example trainer.lr=1e-4")
+        if name.count(".") >= _DEEPEST_NAME:
+            raise UsageError(f"--set {shortened(assignment)!r}: no option is nested that deep")
         value: Any = _value(text.strip())
         for part in reversed(name.strip().split(".")):
             value = {part: value}
@@ -94,17 +121,25 @@ def read_toml(path: Path) -> dict[str, Any]:
         DataError: it cannot be read or is not TOML; the message names the file and the place.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8-sig") as stream:
+            text = stream.read(_LARGEST_FILE + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}): give a TOML file of options") from None
+    # Such files make the parser slow, or exceed its depth.
+    if len(text) > _LARGEST_FILE or any(len(line) > _LONGEST_LINE for line in text.splitlines()):
+        raise DataError(f"{path}: is too long for a TOML file of options, or has a line that is: check the file")
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{path}: is not TOML: {error}") from None
+        raise DataError(f"{path}: is not TOML: {shortened(str(error))}") from None
+    except (RecursionError, ValueError):
+        raise DataError(f"{path}: is nested too deeply, or holds a number that is too long: check the file") from None
 
 
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
         return text
 
 
@@ -114,7 +149,9 @@ def _check_keys(kind: Any, values: Mapping[str, Any], origin: str, prefix: str) 
     for key, value in values.items():
         if key not in names:
             known = [prefix + name for name in names]
-            raise UsageError(f"{origin}: unknown option {prefix + key!r}: {did_you_mean(prefix + key, known)}")
+            raise UsageError(
+                f"{origin}: unknown option {shortened(prefix + key)!r}: {did_you_mean(prefix + key, known)}"
+            )
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, Mapping):
                 raise UsageError(f"{origin}: {prefix + key} is a group of options: set one of its members")

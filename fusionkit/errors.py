@@ -48,6 +48,17 @@ class LostProcessError(FusionkitError):
     exit_code = 6
 
 
+def missing_system_library(error: BaseException) -> str:
+    """What to do about an import of OpenCV that fails because the system's display libraries are missing; else "".
+
+    ``opencv-python`` links ``libGL`` and ``libgthread``, which servers and containers often lack;
+    ``opencv-python-headless`` is the same without windows, and fusionkit opens none.
+    """
+    if not isinstance(error, ImportError) or not any(name in str(error) for name in ("libGL", "libgthread", "libglib")):
+        return ""
+    return "run 'pip uninstall opencv-python' and 'pip install --force-reinstall opencv-python-headless'"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error message about an unknown name: the nearest known one, then all of them.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import traceback
@@ -13,7 +14,8 @@ from typing import Any, NoReturn
 
 import click
 
-from fusionkit.errors import DataError, FusionkitError, UsageError, did_you_mean
+from fusionkit.errors import DataError, FusionkitError, PluginError, UsageError, did_you_mean, missing_system_library
+from fusionkit.io.text import printable, shortened
 
 __all__ = ["main"]
 
@@ -36,6 +38,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _CLOSED_PIPE = 128 + 13  # what a shell reports for a process that SIGPIPE ended
 _INTERRUPTED = 130
+_LONGEST_MESSAGE = 2000
 
 
 class CommandLine(click.Group):
@@ -87,6 +90,7 @@ class CommandLine(click.Group):
         **extra: Any,
     ) -> Any:
         """Run a command line and exit with its code; ``standalone_mode=False`` lets errors through instead."""
+        _print_anywhere()
         given = list(sys.argv[1:] if args is None else args)
         if not standalone_mode:
             return super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
@@ -117,6 +121,11 @@ def report(error: Exception) -> tuple[str, int]:
         context = getattr(error, "ctx", None)
         where = f" (see '{context.command_path} --help')" if context else ""
         return f"error: {_line(error.format_message())}{where}", UsageError.exit_code
+    remedy = missing_system_library(error)
+    if remedy:
+        return f"error: OpenCV cannot be imported ({_line(error)}): {remedy}", PluginError.exit_code
+    if isinstance(error, MemoryError):
+        return "error: the memory of this machine does not suffice: use smaller images, batches or networks", 4
     if isinstance(error, OSError) and error.errno in _FULL | _FORBIDDEN:
         # A full disk is met in a write, which knows no file name.
         file = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "a file"
@@ -124,6 +133,13 @@ def report(error: Exception) -> tuple[str, int]:
         return f"error: {file}: {os.strerror(error.errno)}: {remedy} or choose another place", DataError.exit_code
     name = type(error).__name__
     return f"internal error: {name}: {_line(error)} (please report; --debug shows the traceback)", 1
+
+
+def _print_anywhere() -> None:
+    """Let a console that cannot show a character show a ``?`` in its place: results must not depend on it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _take_debug(args: list[str]) -> tuple[list[str], bool]:
@@ -153,7 +169,7 @@ def _leave_closed_pipe() -> NoReturn:
 
 
 def _line(message: object) -> str:
-    return " ".join(str(message).split())
+    return printable(shortened(" ".join(str(message).split()), _LONGEST_MESSAGE))
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

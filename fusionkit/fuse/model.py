@@ -21,7 +21,7 @@ from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.fuse.tensors import Stretch, check_stretch, fuse_tensors
 from fusionkit.io.images import Image, deepest, read_image, write_image
-from fusionkit.runtime.devices import choose_device
+from fusionkit.runtime.devices import choose_device, is_out_of_memory
 
 __all__ = ["Fused", "FusionNote", "Model", "Source", "Stretch", "fuse_tensors", "load"]
 
@@ -172,8 +172,8 @@ class Model:
             with torch.inference_mode():
                 moved = [tensor.to(self.device) for tensor in tensors]
                 fused = fuse_tensors(self.fuser, *moved, stretch=self.stretch).float().cpu()
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not _is_out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
             size = f"{tensors[0].shape[3]}x{tensors[0].shape[2]}"
             raise DataError(
@@ -246,10 +246,6 @@ def _common_orientation(images: Sequence[Image]) -> int:
         stacklevel=3,
     )
     return 1
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def load(

@@ -7,24 +7,31 @@ import json
 import pickle
 import struct
 import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from fusionkit.config import as_dict, resolve
 from fusionkit.contracts import Companion, Critic, Downstream, Fuser
-from fusionkit.errors import DataError, UsageError
+from fusionkit.errors import DataError, FusionkitError, UsageError
 from fusionkit.io.atomic import written_aside
+from fusionkit.io.text import shortened
 
 FORMAT = 1
 _KEY = "fusionkit"
 _COMPANION = "fusionkit-companion"
+_WRAPPERS = ("state_dict", "model", "net", "params_ema", "params", "generator")
+"""Keys under which published files hold their tensors."""
+_MOST_WRAPPERS = 4
 
 
 @dataclass(frozen=True)
@@ -90,11 +97,11 @@ def load_critic(path: Path) -> Critic:
         raise DataError(f"{path}: does not say which critic it belongs to: give one that a training wrote")
     kind = catalogue.critics.get(facts["critic"])
     options: Any = resolve(kind.Config, (str(path), facts["config"]))
-    critic: Critic = kind(options, classes=facts["classes"]) if issubclass(kind, Downstream) else kind(options)
-    problem = misfit(tensors, critic.state_dict())
-    if problem:
-        raise DataError(f"{path}: these weights do not fit critic {facts['critic']!r}: {problem}")
-    critic.load_state_dict(tensors)
+
+    def build() -> Critic:
+        return kind(options, classes=facts["classes"]) if issubclass(kind, Downstream) else kind(options)
+
+    critic: Critic = build_to_fit(build, tensors, f"{path}: these weights do not fit critic {facts['critic']!r}")
     return critic.eval()
 
 
@@ -121,13 +128,66 @@ def load_fuser(path: Path) -> tuple[Fuser, WeightsInfo]:
         kind = catalogue.fusers.get(info.fuser)
     except UsageError as error:
         raise UsageError(f"{path}: was trained for fuser {info.fuser!r}, which is not installed: {error}") from None
-    fuser: Fuser = kind(resolve(kind.Config, (str(path), info.config)))
+    options = resolve(kind.Config, (str(path), info.config))
     tensors = load_file(path)
-    problem = misfit(tensors, fuser.state_dict())
-    if problem:
-        raise DataError(f"{path}: these weights do not fit fuser {info.fuser!r}: {problem}")
-    fuser.load_state_dict(tensors)
+    fuser: Fuser = build_to_fit(
+        lambda: kind(options), tensors, f"{path}: these weights do not fit fuser {info.fuser!r}"
+    )
     return fuser.eval(), info
+
+
+def build_to_fit(build: Callable[[], nn.Module], tensors: Mapping[str, Tensor], complaint: str) -> Any:
+    """Build a network and load weights into it, if they fit; what does not fit costs neither memory nor time.
+
+    A file describes the network that its weights belong to, and a damaged description can ask for any size. So the
+    network is first built without memory (PyTorch's ``meta`` device), no larger than the weights at hand, and compared
+    with them by names, shapes and kinds.
+
+    Args:
+        build: makes the network.
+        tensors: its weights by name.
+        complaint: begins the message if they do not fit.
+
+    Raises:
+        DataError: the weights do not fit.
+    """
+    with _no_more_parameters_than(len(tensors), complaint):
+        try:
+            with torch.device("meta"):
+                problem = misfit(tensors, build().state_dict())
+        except NotImplementedError:  # a network that computes something while it is built
+            problem = ""
+        except FusionkitError:
+            raise
+        except Exception as error:  # a plugin's code, given options that it may not expect
+            why = shortened(" ".join(str(error).partition("Exception raised from")[0].split()))
+            raise DataError(f"{complaint}: no network can be built as the file describes it ({why})") from None
+        if problem:
+            raise DataError(f"{complaint}: {problem}")
+        network = build()
+    problem = misfit(tensors, network.state_dict())
+    if problem:
+        raise DataError(f"{complaint}: {problem}")
+    network.load_state_dict(tensors)
+    return network
+
+
+@contextmanager
+def _no_more_parameters_than(count: int, complaint: str) -> Iterator[None]:
+    made = 0
+
+    def tally(_module: nn.Module, _name: str, _parameter: nn.Parameter | None) -> None:
+        nonlocal made
+        made += 1
+        # Some networks make a parameter twice, to share or to replace it.
+        if made > 4 * count + 64:
+            raise DataError(f"{complaint}: the network that the file describes has more than its {count} tensors")
+
+    handle = register_module_parameter_registration_hook(tally)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
@@ -137,6 +197,10 @@ def misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str
         ("lacks", sorted(set(expected) - set(tensors))),
         ("has no place for", sorted(set(tensors) - set(expected))),
         ("wrong shape", [n for n in expected if n in tensors and tensors[n].shape != expected[n].shape]),
+        (
+            "not floating point",
+            [n for n in expected if n in tensors and expected[n].is_floating_point() > tensors[n].is_floating_point()],
+        ),
     ):
         if names:
             faults.append(f"{label} {len(names)}: {', '.join(names[:3])}{'...' if len(names) > 3 else ''}")
@@ -146,13 +210,16 @@ def misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a foreign weights file: safetensors, or a PyTorch file read without running code in it.
 
-    A PyTorch file may hold them flat or under one of the usual keys (``state_dict``, ``model``, ``params``).
+    A PyTorch file may hold them flat or under one of the usual keys (``state_dict``, ``model``, ``params_ema``, ...);
+    ``module.`` before every name, which ``DataParallel`` adds, is taken off.
 
     Raises:
         DataError: it is missing, damaged, holds more than tensors (code, whole modules), or no tensors.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file: give a .safetensors, .pth or .pt file")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: is empty: copy it again")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -168,16 +235,27 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             f"{path}: holds more than tensors and was not opened, since that could run code in it: "
             "save its state_dict alone, or as safetensors"
         ) from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: is not a readable PyTorch file ({str(error).splitlines()[0]})") from None
-    while isinstance(loaded, Mapping) and not all(isinstance(v, Tensor) for v in loaded.values()):
-        inner = next((loaded[k] for k in ("state_dict", "model", "params", "net") if k in loaded), None)
-        if inner is None:
+    except Exception as error:  # a damaged file makes PyTorch's reader fail in any way
+        why = shortened((str(error).splitlines() or [type(error).__name__])[0])
+        raise DataError(f"{path}: is not a readable PyTorch file ({why})") from None
+    return _state_dict(loaded, path)
+
+
+def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
+    """The named tensors in what a PyTorch file holds, without the wrappers around them and their names."""
+    for _ in range(_MOST_WRAPPERS):
+        if not isinstance(loaded, Mapping) or all(isinstance(v, Tensor) for v in loaded.values()):
             break
-        loaded = inner
-    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise DataError(f"{path}: holds no state_dict: expected named tensors")
-    return dict(loaded)
+        loaded = next((loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), None)
+    named = isinstance(loaded, Mapping) and loaded and all(isinstance(v, Tensor) for v in loaded.values())
+    if not named or not all(isinstance(name, str) for name in loaded):
+        raise DataError(
+            f"{path}: holds no state_dict: named tensors were expected, at most under {', '.join(_WRAPPERS)}"
+        )
+    tensors = dict(loaded)
+    while all(name.startswith("module.") for name in tensors):
+        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def import_weights(name: str, path: Path, *, task: str = "") -> tuple[Fuser, WeightsInfo]:
@@ -218,6 +296,11 @@ def _info(path: Path) -> tuple[WeightsInfo, list[str]]:
         with safe_open(path, framework="pt") as stream:
             metadata, names = stream.metadata() or {}, list(stream.keys())
     except (SafetensorError, OSError) as error:
+        if path.suffix != ".safetensors":
+            raise DataError(
+                f"{path}: is not a weights file of fusionkit's: if it is a method's published weights, convert it with "
+                "'fusionkit weights import'"
+            ) from None
         raise DataError(f"{path}: is not a readable safetensors file ({error})") from None
     if _KEY not in metadata:
         raise DataError(
@@ -225,10 +308,20 @@ def _info(path: Path) -> tuple[WeightsInfo, list[str]]:
             "convert it with 'fusionkit weights import'"
         )
     try:
-        described = json.loads(metadata[_KEY])
-        version = described.pop("format")
+        described = TypeAdapter(dict[str, Any]).validate_json(metadata[_KEY])
+        version = TypeAdapter(int).validate_python(described.pop("format"), strict=True)
         if version > FORMAT:
             raise DataError(f"{path}: is of format {version}, newer than this fusionkit reads ({FORMAT}): upgrade it")
-        return WeightsInfo(**described, digest=digest(path)), names
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path}: its description is damaged ({error})") from None
+        unknown = sorted(described.keys() - {field.name for field in fields(WeightsInfo)})
+        if unknown:
+            raise DataError(f"{path}: its description is damaged (unknown entry {shortened(unknown[0])!r})")
+        # As JSON, since a strict check of Python values asks for a WeightsInfo.
+        checked = json.dumps({**described, "digest": digest(path)})
+        info = TypeAdapter(WeightsInfo).validate_json(checked, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path}: its description is damaged ({f'{where}: ' if where else ''}{first['msg']})") from None
+    except KeyError as error:
+        raise DataError(f"{path}: its description is damaged (it lacks {error})") from None
+    return info, names

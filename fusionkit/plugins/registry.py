@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from packaging.utils import canonicalize_name
 
-from fusionkit.errors import PluginError, UsageError, did_you_mean
+from fusionkit.errors import PluginError, UsageError, did_you_mean, missing_system_library
 from fusionkit.plugins.discovery import discover
 from fusionkit.plugins.entries import HOST, IN_PROCESS, Discovery, Entry, Fault, Problem
 
@@ -171,7 +171,10 @@ class Registry(Generic[T]):
             fault = self._contract_fault(entry.name, plugin, base)
         except (Exception, SystemExit) as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
-            if missing and missing.partition(".")[0] == "fusionkit":
+            system = missing_system_library(error)
+            if system:
+                remedy = system
+            elif missing and missing.partition(".")[0] == "fusionkit":
                 remedy = f"install a version of {entry.distribution} that was made for this {HOST}"
             elif missing and missing.partition(".")[0] != module.partition(".")[0]:
                 remedy = f"install the package that has the module {missing!r}, which {entry.distribution} needs"

@@ -38,18 +38,31 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda", number)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory does not suffice, of a GPU's or of this machine's.
+
+    PyTorch raises a plain RuntimeError where the CPU's allocator fails or a size does not fit into 64 bits.
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = ("can't allocate memory", "Storage size calculation overflowed", "Overflow when unpacking long")
+    return isinstance(error, RuntimeError | TypeError) and any(word in str(error) for word in words)
+
+
 @contextmanager
 def memory_checked(advice: str) -> Iterator[None]:
-    """Turn the device's lack of memory into a line that says what to lower.
+    """Turn a lack of memory, the device's or the machine's, into a line that says what to lower.
 
     Args:
         advice: the options to lower.
 
     Raises:
-        UsageError: the device's memory is used up.
+        UsageError: the memory is used up.
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, TypeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         said = " ".join(str(error).split()).partition(". ")[0]
-        raise UsageError(f"the device's memory does not suffice ({said}): {advice}") from None
+        raise UsageError(f"the memory does not suffice ({said or 'MemoryError'}): {advice}") from None
