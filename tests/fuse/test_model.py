@@ -340,7 +340,7 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 
 def test_the_record_of_a_model_says_what_decides_its_results(tmp_path: Path) -> None:
     described = load(trained_file(tmp_path / "m.safetensors"), device="cpu").describe()
-    assert described["fuser"] == "toyfusers:ToyTrained"
+    assert described["fuser"] == "tests.support.toyfusers:ToyTrained"
     assert (described["task"], described["stretch"], described["device"]) == ("mif", "none", "cpu")
     assert len(described["weights_sha256"]) == 64
     assert set(described["versions"]) == {"image-fusionkit", "torch", "numpy"}
