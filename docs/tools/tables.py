@@ -1,4 +1,4 @@
-"""The tables of the pages, made from what is registered: ``python docs/tools/tables.py`` writes them anew.
+"""Generate the tables of the pages from what is registered: ``python docs/tools/tables.py`` rewrites them.
 
 A table stands in a page between ``<!-- table: NAME -->`` and ``<!-- end of table -->``. A test compares them.
 """
@@ -6,6 +6,7 @@ A table stands in a page between ``<!-- table: NAME -->`` and ``<!-- end of tabl
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -156,6 +157,36 @@ def models() -> str:
     return table(("model", "trained on, pairs", "training", "measured"), rows)
 
 
+def headline(dataset: str) -> str:
+    """SCD and Qabf of a shipped model and others on one test set; on how many sets it leads the authors' weights."""
+    from fusionkit.models.listing import list_models
+
+    shown = ("SCD", "Qabf")
+    cards = [entry.card for entry in list_models()[0] if entry.card is not None]
+    sets: dict[str, dict[str, tuple[float, ...]]] = {}
+    images: dict[str, int] = {}
+    for card in cards:
+        for score in card.scores:
+            if score.method.startswith("copy-"):
+                continue  # SCD is not defined on every copy
+            values = sets.setdefault(score.dataset, {})
+            values["**shipped model**" if score.this else score.method] = tuple(score.means[name] for name in shown)
+            images[score.dataset] = score.images
+    row = sets[dataset]
+    names = {"authors": "the authors' weights"}
+    made = table(
+        (f"{' / '.join(shown)}, higher is better", *(names.get(name, name) for name in row)),
+        [(f"{dataset}, {images[dataset]} test pairs", *(" / ".join(f"{v:.3f}" for v in pair) for pair in row.values()))],
+    )
+    rivals = {name: (values["**shipped model**"], values["authors"]) for name, values in sets.items()}
+    ahead = [name for name, (ours, theirs) in rivals.items() if all(map(operator.gt, ours, theirs))]
+    behind = [name for name, (ours, theirs) in rivals.items() if all(map(operator.lt, ours, theirs))]
+    return (
+        f"{made}\nThe shipped models lead the authors' weights in both metrics on {len(ahead)} of {len(rivals)} test "
+        + (f"sets and trail them in both on {' and '.join(behind)}.\n" if behind else "sets.\n")
+    )
+
+
 def profiles() -> str:
     """Every metric profile."""
     from fusionkit.metrics.profiles import PROFILES
@@ -204,6 +235,7 @@ TABLES: dict[str, Callable[..., str]] = {
     "datasets": datasets,
     "exit codes": exit_codes,
     "groups": groups,
+    "headline": headline,
     "labels": labels,
     "measured": measured,
     "metrics": metrics,
@@ -254,8 +286,8 @@ def _flat(values: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def main() -> None:
-    """Write every page's tables anew."""
-    for page in sorted(DOCS.glob("*.md")):
+    """Rewrite the tables of every page and of the README."""
+    for page in (DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))):
         text = page.read_text(encoding="utf-8")
         if (made := renewed(text)) != text:
             page.write_text(made, encoding="utf-8")

@@ -1,9 +1,10 @@
-"""The Python of the pages runs, each page's blocks in order in one namespace, on the built-in sample."""
+"""Run the Python of the pages on the built-in sample, the blocks of a page in order in one namespace."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import pytest
 
 from fusionkit.data.sample import sample_pairs
@@ -31,7 +32,13 @@ def test_the_python_of_a_page_runs(page: Path, workplace: Path) -> None:
         catalogue.fusers._registered.pop("midrange", None)
 
 
-def test_the_readme_shows_the_call_of_the_quickstart() -> None:
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (shown,) = blocks(ROOT / "README.md", "python")
-    for line in ("import fusionkit", 'fusionkit.load("laplacian")', '.save("fused.png")'):
-        assert line in shown.text
+    pair = sample_pairs(catalogue.tasks.get("ivif"), tmp_path / "pairs").split("test")[0]
+    for file, name in zip(pair.files, ("ir.png", "visible.png"), strict=True):
+        (tmp_path / name).symlink_to(file)
+    monkeypatch.chdir(tmp_path)
+    exec(shown.text, {})
+    fused, visible = (cv2.imread(str(tmp_path / name)) for name in ("fused.png", "visible.png"))
+    assert fused.shape == visible.shape
+    assert not (fused == visible).all()

@@ -11,13 +11,13 @@ import pytest
 
 from fusionkit.plugins import catalogue
 from fusionkit.train.bilevel import BilevelOptions
-from tests.support.pages import DOCS, PAGES
+from tests.support.pages import DOCS, PAGES, ROOT
 
 sys.path.insert(0, str(DOCS / "tools"))
 tables = pytest.importorskip("tables")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
 def test_the_tables_of_a_page_are_fresh(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert tables.renewed(text) == text, "run: python docs/tools/tables.py"
