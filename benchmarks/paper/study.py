@@ -18,7 +18,7 @@ from fusionkit.config import merged
 from fusionkit.data.pairs import find_pairs
 from fusionkit.data.pairset import PairSet
 from fusionkit.errors import DivergedError, UsageError
-from fusionkit.io.locks import claimed
+from fusionkit.io.locks import file_lock
 from fusionkit.plugins import catalogue
 from fusionkit.train.run import Report, TrainRequest, resume, start
 from fusionkit.train.run_folder import RunFolder
@@ -110,9 +110,9 @@ class Study:
             for k, (variant, seed) in enumerate(asked):
                 if k in cells:
                     continue
-                claim = self.out / "claims" / f"{self._path(variant, seed).parent.name}-{variant.key}-{seed}"
-                with claimed(claim, wait=wait) as ours:
-                    if ours:
+                lock = self.out / "locks" / f"{self._path(variant, seed).parent.name}-{variant.key}-{seed}.lock"
+                with file_lock(lock, wait=wait) as held:
+                    if held:
                         cells[k] = self._cell(variant, seed, f"{k + 1} of {len(asked)}")
         return [cells[k] for k in range(len(asked))]
 

@@ -176,7 +176,12 @@ def headline(dataset: str) -> str:
     names = {"authors": "the authors' weights"}
     made = table(
         (f"{' / '.join(shown)}, higher is better", *(names.get(name, name) for name in row)),
-        [(f"{dataset}, {images[dataset]} test pairs", *(" / ".join(f"{v:.3f}" for v in pair) for pair in row.values()))],
+        [
+            (
+                f"{dataset}, {images[dataset]} test pairs",
+                *(" / ".join(f"{v:.3f}" for v in pair) for pair in row.values()),
+            )
+        ],
     )
     rivals = {name: (values["**shipped model**"], values["authors"]) for name, values in sets.items()}
     ahead = [name for name, (ours, theirs) in rivals.items() if all(map(operator.gt, ours, theirs))]

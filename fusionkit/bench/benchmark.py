@@ -9,25 +9,25 @@ from typing import Any
 
 import torch
 
-from fusionkit.bench.contest import Contest
 from fusionkit.bench.datasets import Dataset, find_datasets
+from fusionkit.bench.image_scores import INFINITE, UNDEFINED, choose_metrics, score_image
 from fusionkit.bench.methods import (
-    Contender,
+    BenchMethod,
     FuserSpec,
     ResultsSpec,
     check_names,
-    contend,
+    load_methods,
     parse_fuser,
     parse_results,
     usable,
 )
+from fusionkit.bench.quality_job import QualityJob
 from fusionkit.bench.records import Record
-from fusionkit.bench.scoring import INFINITE, UNDEFINED, choose_metrics, score_image
 from fusionkit.bench.shards import Shard, shard_from
 from fusionkit.bench.weight_maps import MapDrawer, drawer
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.tensors import Stretch
-from fusionkit.plugins.guard import Failed
+from fusionkit.plugins.guard import PluginCallFailed
 from fusionkit.runtime.devices import choose_device
 from fusionkit.train.run_folder import environment
 
@@ -106,7 +106,7 @@ def run_bench(request: BenchRequest, out: Path, *, report: Report | None = None,
         KeyboardInterrupt: interrupted; what was done is kept.
     """
     shard = shard_from()
-    device = choose_device(shard.device(request.device))
+    device = choose_device(request.device)
     results = [parse_results(text) for text in request.results]
     fusers = _fusers(request)
     check_names([*(fusers or ()), *results])
@@ -157,38 +157,38 @@ def _contests(
     specs: Sequence[FuserSpec | ResultsSpec],
     device: torch.device,
     say: Say,
-) -> list[Contest]:
+) -> list[QualityJob]:
     task = dataset.task
     profile = request.profile or task.profile
     metrics = choose_metrics(task, request.metrics, profile)
     found = []
-    for contender in contend(specs, task.name, device, stretch=request.stretch):
-        if contender.folder is not None:
-            place = ResultsSpec(contender.method.name, contender.folder).place(task.name, dataset.name, dataset.label)
-            contender = replace(contender, folder=place)
+    for method in load_methods(specs, task.name, device, stretch=request.stretch):
+        if method.folder is not None:
+            place = ResultsSpec(method.about.name, method.folder).place(task.name, dataset.name, dataset.label)
+            method = replace(method, folder=place)
         found.append(
-            Contest(
+            QualityJob(
                 out,
                 dataset,
-                contender,
+                method,
                 metrics,
                 profile,
                 lambda file, pair, some: score_image(
                     file, pair.files, some, truth=pair.truth, profile=profile, device=device
                 ),
-                _drawer(contender, say) if request.maps else None,
+                _drawer(method, say) if request.maps else None,
             )
         )
     return found
 
 
-def _drawer(contender: Contender, say: Say) -> MapDrawer | None:
-    if contender.model is None:
+def _drawer(method: BenchMethod, say: Say) -> MapDrawer | None:
+    if method.model is None:
         return None
     try:
-        return drawer(contender.model, contender.method.origin)
-    except Failed as error:
-        say(f"note: no weight maps of {contender.method.name}: {error}")
+        return drawer(method.model, method.about.origin)
+    except PluginCallFailed as error:
+        say(f"note: no weight maps of {method.about.name}: {error}")
         return None
 
 
@@ -208,7 +208,7 @@ def _silent(line: str) -> None:
     """The first of several processes speaks for all."""
 
 
-def _answering(contests: Sequence[Contest], say: Say) -> list[Contest]:
+def _answering(contests: Sequence[QualityJob], say: Say) -> list[QualityJob]:
     """The contests without those in which a folder of results has no image of the data set.
 
     Raises:
@@ -219,7 +219,7 @@ def _answering(contests: Sequence[Contest], say: Say) -> list[Contest]:
         if contest.answers():
             continue
         pair = contest.dataset.selected[0].name
-        line = f"{contest.contender.folder}: has no image of {contest.dataset.title} (called {pair}, ...)"
+        line = f"{contest.method.folder}: has no image of {contest.dataset.title} (called {pair}, ...)"
         if contest.name not in names:
             raise DataError(f"--results {contest.name}: {line}")
         say(f"note: {contest.name} is left out: {line}")
@@ -235,7 +235,7 @@ def _check_tasks(specs: Sequence[FuserSpec], datasets: Sequence[Dataset]) -> Non
             raise UsageError(f"--fuser {spec.name}: is for {', '.join(tasks)}, and the data is for {', '.join(asked)}")
 
 
-def _run(contest: Contest, shard: Shard, about: dict[str, Any], report: Report | None) -> None:
+def _run(contest: QualityJob, shard: Shard, about: dict[str, Any], report: Report | None) -> None:
     """Do this process's share of a contest and write its record."""
     what = f"{contest.name} on {contest.dataset.title}"
     pairs = shard.of(contest.dataset.selected)
@@ -253,7 +253,7 @@ def _run(contest: Contest, shard: Shard, about: dict[str, Any], report: Report |
     contest.save(about)
 
 
-def _outcome(contests: Sequence[Contest], about: dict[str, Any], shard: Shard, say: Say) -> Outcome:
+def _outcome(contests: Sequence[QualityJob], about: dict[str, Any], shard: Shard, say: Say) -> Outcome:
     """Gather the records, and say what is missing in them."""
     if shard.rank:
         return Outcome((), 0, leads=False)
@@ -270,7 +270,7 @@ def _outcome(contests: Sequence[Contest], about: dict[str, Any], shard: Shard, s
     return Outcome(tuple(tuple(records) for records in tables.values()), failures, leads=True)
 
 
-def _asked_for(record: Record, contest: Contest) -> Record:
+def _asked_for(record: Record, contest: QualityJob) -> Record:
     names = {pair.name for pair in contest.dataset.selected}
     images = tuple(image for image in record.images if image.name in names)
     failures = {
@@ -286,7 +286,7 @@ def _asked_for(record: Record, contest: Contest) -> Record:
     )
 
 
-def _missing(record: Record, contest: Contest) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _missing(record: Record, contest: QualityJob) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """The images of each cause for which something is missing, and of each for which a formula has no value."""
     failed: dict[str, list[str]] = {}
     undefined: dict[str, list[str]] = {}

@@ -18,9 +18,18 @@ from fusionkit.fuse.tensors import Stretch
 from fusionkit.models import MODEL_FILE
 from fusionkit.models.weights import WeightsInfo, import_weights, read_info
 from fusionkit.plugins import catalogue
-from fusionkit.plugins.guard import Failed, attempt
+from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 
-__all__ = ["Contender", "FuserSpec", "ResultsSpec", "check_names", "contend", "parse_fuser", "parse_results", "usable"]
+__all__ = [
+    "BenchMethod",
+    "FuserSpec",
+    "ResultsSpec",
+    "check_names",
+    "load_methods",
+    "parse_fuser",
+    "parse_results",
+    "usable",
+]
 
 
 @dataclass(frozen=True)
@@ -113,16 +122,16 @@ class ResultsSpec:
 
 
 @dataclass(frozen=True)
-class Contender:
+class BenchMethod:
     """A method that is ready to be compared on one task.
 
     Attributes:
-        method: what the record says of it.
+        about: its description in records.
         model: what to fuse with; None for results.
         folder: the results; None for a model.
     """
 
-    method: Method
+    about: Method
     model: Model | None = None
     folder: Path | None = None
 
@@ -131,7 +140,7 @@ class Contender:
         """A digest of all that decides the fused images beside the sources; images of results speak for themselves."""
         if self.model is None:
             return "results"
-        decisive = self.method.model_dump_json(include={"fuser", "version", "config", "weights_sha256", "stretch"})
+        decisive = self.about.model_dump_json(include={"fuser", "version", "config", "weights_sha256", "stretch"})
         return hashlib.sha256(decisive.encode()).hexdigest()
 
 
@@ -211,9 +220,9 @@ def usable(task: str) -> tuple[list[FuserSpec], list[str]]:
     problems: list[str] = []
     for name in catalogue.fusers.names():
         try:
-            if attempt(lambda name=name: _is_ready(catalogue.fusers.get(name), task)):  # type: ignore[misc]
+            if run_guarded(lambda name=name: _is_ready(catalogue.fusers.get(name), task)):  # type: ignore[misc]
                 found.append(FuserSpec(name, name))
-        except Failed as error:
+        except PluginCallFailed as error:
             problems.append(f"{name} is left out: {error}")
     return found, problems
 
@@ -224,9 +233,9 @@ def _is_ready(kind: type[Fuser], task: str) -> bool:
     return task in kind.pretrained() or not any(True for _ in kind().parameters())
 
 
-def contend(
+def load_methods(
     specs: Sequence[FuserSpec | ResultsSpec], task: str, device: torch.device, *, stretch: Stretch | None = None
-) -> list[Contender]:
+) -> list[BenchMethod]:
     """Make methods ready for a task; those that are for other tasks are left out.
 
     Args:
@@ -241,13 +250,15 @@ def contend(
     ready = []
     for spec in specs:
         if isinstance(spec, ResultsSpec):
-            ready.append(Contender(Method(name=spec.name, kind="results", origin=str(spec.folder)), folder=spec.folder))
+            ready.append(
+                BenchMethod(Method(name=spec.name, kind="results", origin=str(spec.folder)), folder=spec.folder)
+            )
         elif (tasks := spec.tasks()) is None or task in tasks:
             ready.append(_loaded(spec, task, device, stretch))
     return ready
 
 
-def _loaded(spec: FuserSpec, task: str, device: torch.device, stretch: Stretch | None) -> Contender:
+def _loaded(spec: FuserSpec, task: str, device: torch.device, stretch: Stretch | None) -> BenchMethod:
     model, info = spec.load(task, device, stretch=stretch)
     registered = info.fuser if info else spec.model
     given = Path(spec.model).expanduser()
@@ -266,4 +277,4 @@ def _loaded(spec: FuserSpec, task: str, device: torch.device, stretch: Stretch |
         training=info.training if info else {},
         reference=kind.reference,
     )
-    return Contender(method, model=model)
+    return BenchMethod(method, model=model)

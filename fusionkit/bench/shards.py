@@ -38,14 +38,6 @@ class Shard:
         """Every ``world``-th item, from the ``rank``-th."""
         return list(items[self.rank :: self.world])
 
-    def device(self, name: str) -> str:
-        """The device to use where ``name`` (auto, cpu, cuda, cuda:1) is asked for: each process its own GPU."""
-        import torch
-
-        if self.world > 1 and name in ("auto", "cuda") and torch.cuda.is_available():
-            return f"cuda:{self.local_rank % torch.cuda.device_count()}"
-        return name
-
     def wait(self) -> None:
         """Wait for the other processes."""
         if self.world == 1 or not self.rendezvous:

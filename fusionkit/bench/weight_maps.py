@@ -16,7 +16,7 @@ from fusionkit.fuse.model import Model
 from fusionkit.io.color import luminance
 from fusionkit.io.images import Image, read_image, write_image
 from fusionkit.plugins import catalogue
-from fusionkit.plugins.guard import attempt
+from fusionkit.plugins.guard import run_guarded
 from fusionkit.train.run_folder import OPTIONS, RECORD, RunFolder
 
 __all__ = ["MapDrawer", "drawer", "learned_proposer"]
@@ -40,13 +40,13 @@ class MapDrawer:
         """Write the maps of a pair and give their names; none where it has more sources than one call takes.
 
         Raises:
-            fusionkit.plugins.guard.Failed: the pair cannot be read, or the plugin fails on it.
+            fusionkit.plugins.guard.PluginCallFailed: the pair cannot be read, or the plugin fails on it.
             fusionkit.errors.DataError: a map cannot be written.
         """
         most = self.model.fuser.max_sources
         if most is not None and len(pair.files) > most:
             return ()
-        maps = attempt(lambda: self._maps(pair))
+        maps = run_guarded(lambda: self._maps(pair))
         for name, image in maps.items():
             write_image(map_file(folder, pair.name, name), Image.from_tensor(image, bits=_BITS))
         return tuple(maps)
@@ -82,10 +82,10 @@ def drawer(model: Model, origin: str) -> MapDrawer | None:
         origin: as it was given: a fuser's name, a run folder, a weights file.
 
     Raises:
-        fusionkit.plugins.guard.Failed: the run's loss proposer cannot be loaded.
+        fusionkit.plugins.guard.PluginCallFailed: the run's loss proposer cannot be loaded.
     """
     folder = Path(origin).expanduser()
-    proposer = attempt(lambda: learned_proposer(folder)) if origin not in catalogue.fusers.names() else None
+    proposer = run_guarded(lambda: learned_proposer(folder)) if origin not in catalogue.fusers.names() else None
     if proposer is None and type(model.fuser).maps is Fuser.maps:
         return None
     return MapDrawer(model, proposer)

@@ -126,9 +126,9 @@ def command(
             )
         return
     from fusionkit.bench.benchmark import BenchRequest, run_bench
-    from fusionkit.bench.report import write_board
-    from fusionkit.bench.report_tables import leaderboards
-    from fusionkit.bench.report_terminal import print_boards
+    from fusionkit.bench.report.board import write_board
+    from fusionkit.bench.report.quality_tables import leaderboards
+    from fusionkit.bench.report.terminal import print_boards
     from fusionkit.errors import DataError, UsageError
 
     if settings or size is not None:

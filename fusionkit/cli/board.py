@@ -21,8 +21,8 @@ def command(folder: Path, task: str | None, quiet: bool) -> None:
     \b
     fusionkit board bench
     """
-    from fusionkit.bench.report import load_results, write_board
-    from fusionkit.bench.report_terminal import print_boards
+    from fusionkit.bench.report.board import load_results, write_board
+    from fusionkit.bench.report.terminal import print_boards
 
     boards = load_results(folder)
     if not quiet:

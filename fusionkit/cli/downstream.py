@@ -42,10 +42,10 @@ def bench_downstream(
     """
     from rich.console import Console
 
-    from fusionkit.bench.downstream.campaign import DownstreamRequest, run_downstream
-    from fusionkit.bench.downstream.formats import as_terminal
-    from fusionkit.bench.downstream.tables import downstream_tables
-    from fusionkit.bench.report import write_board
+    from fusionkit.bench.downstream.experiments import DownstreamRequest, run_downstream
+    from fusionkit.bench.report.board import write_board
+    from fusionkit.bench.report.downstream_formats import as_terminal
+    from fusionkit.bench.report.downstream_tables import downstream_tables
     from fusionkit.errors import DataError, UsageError
 
     if metrics:

@@ -1,53 +1,51 @@
-"""Who does what, where several processes work in one folder: a locked file a piece of work.
+"""File locks, so that several processes can share an output folder: one lock file per piece of work.
 
 The system gives a lock back when its holder ends, however it ends: a killed process leaves nothing to clean up.
 """
 
 from __future__ import annotations
 
-import sys
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from fusionkit.errors import DataError
 
-__all__ = ["claimed"]
+__all__ = ["file_lock"]
+
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextmanager
-def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold a piece of work while the block runs.
+def file_lock(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock while the block runs.
 
     Args:
-        path: the file that stands for it; made where it is missing, and left.
-        wait: until another process is done with it.
+        path: the lock file, which holds nothing else; it is made where it is missing, and stays.
+        wait: wait until other processes have released the lock.
 
-    Returns:
-        Whether it is ours; always, with ``wait``, and where the system knows no such locks.
+    Yields:
+        Whether this process may go on: always with ``wait`` and on a file system without locks, else False where
+        another process holds the lock.
 
     Raises:
-        fusionkit.errors.DataError: the file cannot be made.
+        fusionkit.errors.DataError: the lock file cannot be made.
     """
+    lock = FileLock(path, thread_local=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a")
+        lock.acquire(blocking=wait)
+    except Timeout:
+        yield False
+        return
     except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror}): choose another --out") from None
-    with stream:
-        yield _lock(stream.fileno(), wait)
-
-
-def _lock(handle: int, wait: bool) -> bool:
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
+        if error.errno not in _NO_LOCKS:
+            raise DataError(f"{path}: cannot be written ({error.strerror}): choose another --out") from None
+        # A file system without locks: two processes may do the same work twice, with equal results.
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        # A file system without locks: two processes may then do the same work twice, with equal results.
-        return True
-    return True
+        yield True
+    finally:
+        lock.release()

@@ -10,7 +10,7 @@ from fusionkit.errors import FusionkitError, UsageError, did_you_mean
 from fusionkit.models.card import ModelCard, read_card
 from fusionkit.models.weights import read_info
 from fusionkit.plugins import catalogue
-from fusionkit.plugins.guard import Failed, attempt
+from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 
 __all__ = ["DEFAULT_FUSER", "ModelEntry", "default_fuser", "find_model", "list_models"]
 
@@ -58,8 +58,8 @@ def list_models() -> tuple[list[ModelEntry], list[str]]:
     problems: list[str] = []
     for name in catalogue.fusers.names():
         try:
-            entries += attempt(lambda name=name: _of(name, problems))  # type: ignore[misc]
-        except Failed as error:
+            entries += run_guarded(lambda name=name: _of(name, problems))  # type: ignore[misc]
+        except PluginCallFailed as error:
             problems.append(f"{name}: {error}")
     return entries, problems
 
@@ -88,9 +88,9 @@ def default_fuser(task: str) -> str:
     shipping = []
     for name in catalogue.fusers.names():
         try:
-            if task in attempt(lambda name=name: catalogue.fusers.get(name).pretrained()):  # type: ignore[misc]
+            if task in run_guarded(lambda name=name: catalogue.fusers.get(name).pretrained()):  # type: ignore[misc]
                 shipping.append(name)
-        except Failed:  # said by list_models; a broken plugin must not keep the others from fusing
+        except PluginCallFailed:  # said by list_models; a broken plugin must not keep the others from fusing
             continue
     if DEFAULT_FUSER in shipping or len(shipping) == 1:
         return DEFAULT_FUSER if DEFAULT_FUSER in shipping else shipping[0]

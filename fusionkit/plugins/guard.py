@@ -1,4 +1,4 @@
-"""The door to third-party code in a bench: one image that a method fails on must not end the others."""
+"""Runs plugin code on one image and turns any exception into PluginCallFailed, so that other images continue."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from typing import TypeVar
 
 from fusionkit.errors import FusionkitError
 
-__all__ = ["Failed", "attempt"]
+__all__ = ["PluginCallFailed", "run_guarded"]
 
 T = TypeVar("T")
 
 
-class Failed(Exception):
-    """A piece of work that failed; its text says why, in one line."""
+class PluginCallFailed(Exception):
+    """A call that failed; its text says why, in one line."""
 
 
-def attempt(work: Callable[[], T]) -> T:
-    """Do a piece of work on one image: reading it, or calling a plugin with it.
+def run_guarded(work: Callable[[], T]) -> T:
+    """Call ``work``: reading an image, or a plugin's code on it.
 
     Raises:
-        Failed: whatever the work raised, but for an interruption.
+        PluginCallFailed: ``work`` raised anything but an interruption.
     """
     try:
         return work()
     except FusionkitError as error:
-        raise Failed(_line(error)) from error
-    except Exception as error:  # the plugin door: fusers and metrics raise what they like
-        raise Failed(f"{type(error).__name__}: {_line(error)}" if str(error) else type(error).__name__) from error
+        raise PluginCallFailed(_line(error)) from error
+    except Exception as error:  # fusers and metrics of plugins raise what they like
+        name = type(error).__name__
+        raise PluginCallFailed(f"{name}: {_line(error)}" if str(error) else name) from error
 
 
 def _line(error: BaseException) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from fusionkit.errors import UsageError, did_you_mean
+from fusionkit.runtime.processes import local_rank
 
 
 def choose_device(name: str) -> torch.device:
     """``"auto"`` is a CUDA device where there is one, else the CPU.
 
-    Without a number it is the first one, or under ``torchrun`` the one of this process's number on its machine.
+    Without a number it is the first one, or under ``torchrun`` the one of this process's number on its machine; where
+    there are fewer devices than processes, several share one.
 
     Raises:
         UsageError: an unknown name, or CUDA where there is none.
@@ -31,8 +32,8 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"--device {name}: is no device: use cuda or cuda:0, cuda:1...") from None
     if device.type != "cuda":
         return device
-    number = int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index
     found = torch.cuda.device_count()
+    number = local_rank() % found if device.index is None else device.index
     if number >= found:
         raise UsageError(f"--device {name}: device {number} was asked for, and there are {found} (from 0): use fewer")
     return torch.device("cuda", number)

@@ -124,6 +124,35 @@ ALONE = Processes()
 """One process, the whole batch."""
 
 
+def launched_processes(environment: Mapping[str, str] = os.environ) -> Processes:
+    """This process's place by ``RANK`` and ``WORLD_SIZE``, as ``torchrun`` sets them; :data:`ALONE` without ``RANK``.
+
+    Raises:
+        UsageError: they are no numbers or do not fit together.
+    """
+    rank, count = (_number(environment, name, default) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1")))
+    if not 0 <= rank < count:
+        raise UsageError(f"RANK={rank}, WORLD_SIZE={count}: RANK must be a number from 0 to WORLD_SIZE - 1")
+    return Processes(rank, count) if "RANK" in environment else ALONE
+
+
+def local_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Number of this process on its machine: ``LOCAL_RANK``, else ``RANK``, else 0.
+
+    Raises:
+        UsageError: it is no number from 0.
+    """
+    name = "LOCAL_RANK" if "LOCAL_RANK" in environment else "RANK"
+    return _number(environment, name, "0")
+
+
+def _number(environment: Mapping[str, str], name: str, default: str) -> int:
+    text = environment.get(name, default)
+    if not text.isdecimal():
+        raise UsageError(f"{name}={text}: {name} in the environment must be a number, 0 or more")
+    return int(text)
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
     """Join the processes that ``torchrun`` started: by NCCL on CUDA, by Gloo on the CPU; :data:`ALONE` without it.
@@ -132,12 +161,16 @@ def joined(device: torch.device) -> Iterator[Processes]:
         device: where this process trains.
 
     Raises:
+        UsageError: there are fewer CUDA devices than processes on this machine.
         LostProcessError: not all of them came.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
+    place = launched_processes()
+    if place.count == 1:
         yield ALONE
         return
     backend = "nccl" if device.type == "cuda" else "gloo"
+    if backend == "nccl" and local_rank() >= (found := torch.cuda.device_count()):
+        raise UsageError(f"process {local_rank()} of this machine has no CUDA device: start at most {found} processes")
     with _partners():
         dist.init_process_group(backend, timeout=timedelta(seconds=TIMEOUT_SECONDS))
     try:

@@ -21,10 +21,11 @@ from torch import Tensor
 
 from fusionkit.errors import DataError, UsageError
 from fusionkit.io.atomic import write_text, written_aside
-from fusionkit.io.locks import claimed
+from fusionkit.io.locks import file_lock
 from fusionkit.models import MODEL_FILE
 
 RECORD = "run.json"
+LOCK = "run.lock"
 OPTIONS = "config.toml"
 METRICS = "metrics.jsonl"
 _LATEST = "latest.json"
@@ -110,8 +111,8 @@ class RunFolder:
         Raises:
             UsageError: another process is training it.
         """
-        with claimed(self.path / RECORD, wait=False) as ours:
-            if not ours:
+        with file_lock(self.path / LOCK, wait=False) as held:
+            if not held:
                 raise UsageError(f"{self.path}: another process is training it: wait for it, or choose another --out")
             yield
 

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 
 from fusionkit.bench import contest, scoring
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
-from fusionkit.bench.notes import NoteBook, notes_folder, read_notes
 from fusionkit.bench.records import Record, read_record, read_records, record_path, write_record
+from fusionkit.bench.results_log import ResultsLog, notes_folder, read_notes
 from fusionkit.data import find_pairs
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.model import load
@@ -183,7 +183,7 @@ def test_a_note_that_another_process_takes_while_a_record_is_written_is_in_the_r
 
     def write(out: Path, record: Record) -> Path:
         if not written:
-            NoteBook(notes_folder(out, "ivif", "scenes", "bench-mean")).add(other)
+            ResultsLog(notes_folder(out, "ivif", "scenes", "bench-mean")).add(other)
         written.append(record)
         return write_record(out, record)
 

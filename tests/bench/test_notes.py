@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionkit.bench.notes import Note, NoteBook, merge, read_notes, signature
 from fusionkit.bench.records import ImageResult
+from fusionkit.bench.results_log import Note, ResultsLog, merge, read_notes, signature
 from fusionkit.errors import DataError
 
 
@@ -75,7 +75,7 @@ def test_who_wrote_what_does_not_matter(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], writers: int
 ) -> None:
     folder = tmp_path_factory.mktemp("notes")
-    books = [NoteBook(folder) for _ in range(writers)]
+    books = [ResultsLog(folder) for _ in range(writers)]
     notes = [note(at, **{name: float(at)}) for at, name in enumerate(names)]
     for place, own in enumerate(notes):
         books[place % writers].add(own)
@@ -84,7 +84,7 @@ def test_who_wrote_what_does_not_matter(
 
 
 def test_a_line_that_a_kill_cut_short_is_passed_over(tmp_path: Path) -> None:
-    book = NoteBook(tmp_path)
+    book = ResultsLog(tmp_path)
     book.add(note(1, EN=1.0))
     book.add(note(2, SD=2.0))
     whole = book.path.read_bytes()
@@ -97,7 +97,7 @@ def test_a_line_that_a_kill_cut_short_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_every_note_changes_the_signature(tmp_path: Path) -> None:
-    book, other = NoteBook(tmp_path), NoteBook(tmp_path)
+    book, other = ResultsLog(tmp_path), ResultsLog(tmp_path)
     seen = [signature(tmp_path)]
     for at, own in enumerate((book, other, book)):
         own.add(note(at, EN=1.0))
@@ -109,4 +109,4 @@ def test_every_note_changes_the_signature(tmp_path: Path) -> None:
 def test_notes_that_cannot_be_written_are_an_error_that_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"file.*free space or choose another place"):
-        NoteBook(tmp_path / "file" / "notes").add(note(1, EN=1.0))
+        ResultsLog(tmp_path / "file" / "notes").add(note(1, EN=1.0))

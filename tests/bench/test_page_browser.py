@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from fusionkit.bench.records import write_record
-from fusionkit.bench.report import write_board
+from fusionkit.bench.report.board import write_board
 from tests.support.boardrecords import EVIL, IVIF_METRICS, bench_folder, record
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser", "chrome"))), None)

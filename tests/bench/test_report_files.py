@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from fusionkit.bench.records import write_record
-from fusionkit.bench.report import load_results, write_board
-from fusionkit.bench.report_previews import Previews
+from fusionkit.bench.report.board import load_results, write_board
+from fusionkit.bench.report.previews import Previews
 from fusionkit.errors import DataError, UsageError
 from tests.support.boardrecords import EVIL, bench_folder, record
 

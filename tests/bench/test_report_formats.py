@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from fusionkit.bench.report_formats import as_csv, as_json, as_markdown, memory, parameters, seconds
-from fusionkit.bench.report_tables import Leaderboard, leaderboards
+from fusionkit.bench.report.formats import as_csv, as_json, as_markdown, memory, parameters, seconds
+from fusionkit.bench.report.quality_tables import Leaderboard, leaderboards
 from tests.support.boardrecords import EVIL, IVIF_METRICS, record
 
 NASTY = "a|b_*c*`\x1b[31m\n<b>"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fusionkit.bench.records import Record
-from fusionkit.bench.report_tables import Leaderboard, Row, leaderboards
+from fusionkit.bench.report.quality_tables import Leaderboard, Row, leaderboards
 from tests.support.boardrecords import IVIF_METRICS, record
 
 

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from fusionkit.bench.report_tables import Leaderboard, leaderboards
-from fusionkit.bench.report_terminal import as_terminal, print_boards
+from fusionkit.bench.report.quality_tables import Leaderboard, leaderboards
+from fusionkit.bench.report.terminal import as_terminal, print_boards
 from tests.support.boardrecords import IVIF_METRICS, record
 
 NASTY = "a|b_*c*`\x1b[31m\n<b>"

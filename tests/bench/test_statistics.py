@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from fusionkit.bench.statistics import bootstrap_means, holm, mean_ranks, metric_ranks, win_rates
+from fusionkit.bench.report.significance import bootstrap_means, holm, mean_ranks, metric_ranks, win_rates
 
 NAN = np.nan
 
@@ -45,7 +45,7 @@ def test_bootstrap_is_the_same_for_the_same_seed_and_not_for_another() -> None:
 def test_bootstrap_does_not_depend_on_how_the_draws_are_cut_into_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(0).normal(size=(30, 2))
     whole = bootstrap_means(values, resamples=500)
-    monkeypatch.setattr("fusionkit.bench.statistics._CHUNK", 900)
+    monkeypatch.setattr("fusionkit.bench.report.significance._CHUNK", 900)
     assert np.array_equal(bootstrap_means(values, resamples=500).high, whole.high)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fusionkit.bench.downstream.records import read_downstreams
+from fusionkit.bench.downstream.downstream_records import read_downstreams
 from fusionkit.cli import main
 from tests.support.downstreamtoys import make_labelled, register_for_a_test
 

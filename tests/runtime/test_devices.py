@@ -9,6 +9,7 @@ import torch
 
 from fusionkit.errors import DivergedError, UsageError
 from fusionkit.runtime.devices import choose_device, memory_checked
+from fusionkit.runtime.processes import joined
 from fusionkit.train.bilevel import BilevelTrainer
 from fusionkit.train.run import TrainRequest, start
 
@@ -39,9 +40,17 @@ def test_each_process_of_a_machine_gets_a_device_of_its_own(monkeypatch: pytest.
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 1)
     assert choose_device("cuda:0") == torch.device("cuda", 0)
-    monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(UsageError, match="device 2 was asked for, and there are 2"):
-        choose_device("cuda")
+        choose_device("cuda:2")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert choose_device("cuda") == torch.device("cuda", 0)
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with (
+        pytest.raises(UsageError, match="process 2 of this machine has no CUDA device: start at most 2"),
+        joined(torch.device("cuda", 0)),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("name", ["cuda:x", "cpu:y", "tpu"])

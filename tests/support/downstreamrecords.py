@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fusionkit.bench.downstream.records import (
+from fusionkit.bench.downstream.downstream_records import (
     COLUMNS,
     PER_CLASS,
     DownstreamRecord,

@@ -18,7 +18,7 @@ from fusionkit.bench.downstream.protocol import Protocol
 from fusionkit.bench.downstream.samples import Samples
 from fusionkit.contracts import Downstream
 from fusionkit.io.atomic import written_aside
-from fusionkit.plugins.guard import Failed
+from fusionkit.plugins.guard import PluginCallFailed
 from fusionkit.train.bilevel.optimisers import GradientRule
 
 __all__ = ["Checkpoint", "Trained", "draw_plan", "train", "weights_digest"]
@@ -99,7 +99,7 @@ def train(
         told: called with the number of updates done and of all.
 
     Raises:
-        fusionkit.plugins.guard.Failed: the loss is not finite.
+        fusionkit.plugins.guard.PluginCallFailed: the loss is not finite.
     """
     rule = GradientRule(network, _optimiser(network, protocol))
     first, losses, before = _take_up(network, rule, checkpoint)
@@ -164,7 +164,7 @@ def _mixed(seed: int, step: int) -> int:
 def _mean(pending: list[Tensor], done: int) -> float:
     mean = float(torch.stack(pending).double().mean())
     if mean != mean or mean in (float("inf"), float("-inf")):
-        raise Failed(f"the loss is not finite by update {done}: lower the learning rate, --set lr=...")
+        raise PluginCallFailed(f"the loss is not finite by update {done}: lower the learning rate, --set lr=...")
     return mean
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-from fusionkit.bench.downstream.campaign import DownstreamOutcome, DownstreamRequest, run_downstream
-from fusionkit.bench.downstream.records import DownstreamRecord, read_downstreams
+from fusionkit.bench.downstream.downstream_records import DownstreamRecord, read_downstreams
+from fusionkit.bench.downstream.experiments import DownstreamOutcome, DownstreamRequest, run_downstream
 from fusionkit.errors import DataError, UsageError
 from tests.support.downstreamtoys import SQUARE, ToySegmenter, make_labelled, register_for_a_test
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fusionkit.bench.downstream.evaluation import confusion, detection_scores, segmentation_scores
+from fusionkit.bench.downstream.label_scores import confusion, detection_scores, segmentation_scores
 from fusionkit.label_types import IGNORE, Boxes
 from fusionkit.runtime.torchvision import load_torchvision
 

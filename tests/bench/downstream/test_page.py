@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fusionkit.bench.downstream.pictures import Pictures, matched
-from fusionkit.bench.downstream.records import PredictedBox, Prediction
+from fusionkit.bench.downstream.downstream_records import PredictedBox, Prediction
 from fusionkit.bench.records import write_record
-from fusionkit.bench.report import load_results, write_board
+from fusionkit.bench.report.board import load_results, write_board
+from fusionkit.bench.report.prediction_pictures import Pictures, matched
 from tests.support.boardrecords import record as quality
 from tests.support.downstreamrecords import keep, record, street
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fusionkit.bench.downstream.formats import as_csv, as_json, as_markdown, as_terminal, percent
-from fusionkit.bench.downstream.records import DownstreamRecord, read_downstream, read_downstreams
-from fusionkit.bench.downstream.tables import DownstreamTable, Spread, downstream_tables
+from fusionkit.bench.downstream.downstream_records import DownstreamRecord, read_downstream, read_downstreams
+from fusionkit.bench.report.downstream_formats import as_csv, as_json, as_markdown, as_terminal, percent
+from fusionkit.bench.report.downstream_tables import DownstreamTable, Spread, downstream_tables
 from fusionkit.errors import DataError
 from tests.support.downstreamrecords import ONE, TWO, keep, record
 

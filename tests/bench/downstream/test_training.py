@@ -15,7 +15,7 @@ from fusionkit.bench.downstream.protocol import Protocol
 from fusionkit.bench.downstream.samples import Samples
 from fusionkit.bench.downstream.training import Checkpoint, draw_plan, train, weights_digest
 from fusionkit.contracts import Batch, Terms
-from fusionkit.plugins.guard import Failed
+from fusionkit.plugins.guard import PluginCallFailed
 from tests.support.downstreamtoys import ToyDiverging, ToyOptions, ToySegmenter
 
 CPU = torch.device("cpu")
@@ -124,7 +124,7 @@ def test_the_updates_are_adams_under_the_schedule(samples: Samples, tmp_path: Pa
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(samples: Samples, tmp_path: Path) -> None:
-    with pytest.raises(Failed, match=r"not finite by update 1: lower the learning rate"):
+    with pytest.raises(PluginCallFailed, match=r"not finite by update 1: lower the learning rate"):
         train(
             _network(ToyDiverging),
             samples,

@@ -16,7 +16,7 @@ from benchmarks.paper.schedules import parse_schedule, trainer_options
 from benchmarks.paper.study import Study
 from fusionkit.bench.records import read_records
 from fusionkit.config import merged, parse_assignments, resolve
-from fusionkit.io.locks import claimed
+from fusionkit.io.locks import file_lock
 from fusionkit.plugins import catalogue
 from fusionkit.train.bilevel.options import check_options
 
@@ -84,7 +84,7 @@ def test_rows_are_means_and_spreads_over_seeds_beside_fusers_that_cost_nothing(
 
 def test_a_cell_that_another_command_is_at_comes_last(out: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    held = claimed(tmp_path / "claims" / f"mif-{parse_schedule(SCHEDULE).name}-full-0", wait=False)
+    held = file_lock(tmp_path / "locks" / f"mif-{parse_schedule(SCHEDULE).name}-full-0.lock", wait=False)
 
     def say(line: str) -> None:
         said.append(line)

@@ -1,0 +1,303 @@
+"""One method on one data set: which pairs are left to do, doing them, and the record of what is known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fusionkit.bench.datasets import Dataset
+from fusionkit.bench.image_scores import ImageScores, metric_use, present_use, use_key
+from fusionkit.bench.methods import BenchMethod
+from fusionkit.bench.pair_fuser import PairFuser
+from fusionkit.bench.records import (
+    DataNote,
+    ImageResult,
+    MetricUse,
+    Record,
+    fused_folder,
+    map_file,
+    maps_folder,
+    read_record,
+    record_path,
+    write_record,
+)
+from fusionkit.bench.results_log import Note, ResultsLog, merge, notes_folder, now, read_notes, signature
+from fusionkit.contracts import Metric
+from fusionkit.data.folders import image_files
+from fusionkit.data.pairset import Pair, file_digest
+from fusionkit.errors import DataError
+from fusionkit.plugins.guard import PluginCallFailed, run_guarded
+
+__all__ = ["QualityJob"]
+
+Draw = Callable[[Pair, Path], tuple[str, ...]]
+Score = Callable[[Path, Pair, Mapping[str, Metric]], ImageScores]
+
+
+@dataclass
+class QualityJob:
+    """One method on one data set.
+
+    Attributes:
+        out: the bench's folder.
+        dataset: what is fused.
+        method: what it is fused with.
+        metrics: what it is scored by.
+        profile: the metrics' convention.
+        score: scores a fused file of a pair by some of the metrics.
+        draw: writes the weight maps of a pair into a folder; None where there are none.
+    """
+
+    out: Path
+    dataset: Dataset
+    method: BenchMethod
+    metrics: Mapping[str, Metric]
+    profile: str
+    score: Score
+    draw: Draw | None = None
+    _book: ResultsLog = field(init=False, repr=False)
+    _known: dict[str, ImageResult | str] = field(init=False, repr=False)
+    _fuse: PairFuser | None = field(init=False, repr=False)
+    _given: Mapping[str, list[Path]] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._fuse = PairFuser(self.method.model) if self.method.model else None
+        self._book = ResultsLog(self._notes)
+        self.look()
+        if self.method.folder is not None:
+            self._given = image_files(self.method.folder)
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return self.method.about.name
+
+    @property
+    def _notes(self) -> Path:
+        return notes_folder(self.out, self.dataset.task.name, self.dataset.label, self.name)
+
+    @property
+    def _maps(self) -> Path:
+        return maps_folder(self.out, self.dataset.task.name, self.dataset.label, self.name)
+
+    def answers(self) -> bool:
+        """Whether a folder of results has an image of any of the pairs; True for what fuses by itself."""
+        return self._fuse is not None or any(pair.name in self._given for pair in self.dataset.selected)
+
+    def look(self) -> None:
+        """Take up what is known by now.
+
+        Raises:
+            fusionkit.errors.DataError: a record or notes are there that cannot be read.
+        """
+        self._known = self._merged()
+
+    def do(self, pair: Pair) -> str:
+        """Bring one pair up to date: fuse it, score it by the metrics that are missing, draw its maps, take a note.
+
+        What is there already is not done again.
+
+        Returns:
+            Why there is no result; "" if there is one, or nothing was left to do.
+
+        Raises:
+            fusionkit.errors.DataError: a result or note cannot be written.
+        """
+        try:
+            image = self._present(pair)
+            missing = {name: metric for name, metric in self.metrics.items() if image.scores.get(name) is None}
+            undrawn = self.draw is not None and not self._is_drawn(image)
+            if not missing and not undrawn:
+                return ""
+            found = (
+                self.score(self._target(pair), pair, missing)
+                if missing
+                else ImageScores(image.height, image.width, {}, {})
+            )
+            if undrawn:
+                image = image.model_copy(update=self._drawn(pair))
+        except PluginCallFailed as error:
+            self._note(pair, failure=str(error))
+            return str(error)
+        self._note(pair, image=image, found=found)
+        return ""
+
+    def _present(self, pair: Pair) -> ImageResult:
+        """The fused image as it is on the disk now, with the scores that hold for it."""
+        sums, truth_sum = run_guarded(lambda: self.dataset.digests(pair))
+        target = self._target(pair)
+        known = self._known.get(pair.name)
+        same = isinstance(known, ImageResult) and (known.sources_sha256, known.truth_sha256) == (sums, truth_sum)
+        before = known if same and isinstance(known, ImageResult) else None
+        if before and target.is_file() and run_guarded(lambda: file_digest(target)) == before.fused_sha256:
+            return before
+        cost = self._fuse(pair, target) if self._fuse else None
+        fused_sum = run_guarded(lambda: file_digest(target))
+        if before and before.fused_sha256 == fused_sum:
+            # The file was lost or spoilt; the image is the one that was scored.
+            return before.model_copy(update={"cost": cost})
+        return ImageResult.model_construct(
+            name=pair.name,
+            sources_sha256=sums,
+            truth_sha256=truth_sum,
+            fused_sha256=fused_sum,
+            scores={},
+            reasons={},
+            cost=cost,
+        )
+
+    def _is_drawn(self, image: ImageResult) -> bool:
+        return image.maps is not None and all(map_file(self._maps, image.name, m).is_file() for m in image.maps)
+
+    def _drawn(self, pair: Pair) -> dict[str, Any]:
+        """Draw the maps of a pair; a method that fails in that keeps its result."""
+        assert self.draw is not None
+        try:
+            return {"maps": self.draw(pair, self._maps), "unmapped": ""}
+        except PluginCallFailed as error:
+            return {"maps": None, "unmapped": str(error)}
+
+    def _target(self, pair: Pair) -> Path:
+        if self._fuse is not None:
+            return fused_folder(self.out, self.dataset.task.name, self.dataset.label, self.name) / f"{pair.name}.png"
+        files = self._given.get(pair.name, [])
+        if len(files) != 1:
+            listed = (
+                f"two images of that name ({', '.join(file.name for file in files)})" if files else "no image of it"
+            )
+            raise PluginCallFailed(f"{self.method.folder}: {listed}")
+        return files[0]
+
+    def _paths(self, pair: Pair) -> dict[str, Any]:
+        return {
+            "sources": tuple(self._relative(file) for file in pair.files),
+            "fused": self._relative(self._target(pair)),
+            "truth": self._relative(pair.truth) if pair.truth else "",
+        }
+
+    def _relative(self, file: Path) -> str:
+        return Path(os.path.relpath(file.absolute(), self.out.absolute())).as_posix()
+
+    def _note(
+        self, pair: Pair, *, image: ImageResult | None = None, found: ImageScores | None = None, failure: str = ""
+    ) -> None:
+        uses: dict[str, str] = {}
+        if image is not None and found is not None:
+            # Validated here, since what comes from a plugin's metric goes into a file that is read strictly.
+            image = ImageResult(
+                **{
+                    **dict(image),
+                    **self._paths(pair),
+                    "height": found.height,
+                    "width": found.width,
+                    "scores": dict(found.scores),
+                    "reasons": dict(found.reasons),
+                }
+            )
+            uses = {name: use_key(metric_use(name, self.profile)) for name in found.scores}
+        self._book.add(
+            Note(
+                at=now(),
+                method=self.method.identity,
+                profile=self.profile,
+                name=pair.name,
+                image=image,
+                uses=uses,
+                failure=failure,
+            )
+        )
+
+    def _merged(self) -> dict[str, ImageResult | str]:
+        def use(name: str) -> str | None:
+            found = present_use(name, self.profile)
+            return use_key(found) if found else None
+
+        notes = [*self._recorded(), *read_notes(self._notes)]
+        return merge(notes, method=self.method.identity, profile=self.profile, use=use)
+
+    def _recorded(self) -> list[Note]:
+        """The record on the disk as notes older than all others: it may have come here without the notes."""
+        path = record_path(self.out, self.dataset.task.name, self.dataset.label, self.profile, self.name)
+        if not path.is_file():
+            return []
+        record = read_record(path)
+        identity = BenchMethod(record.method, self.method.model, self.method.folder).identity
+        uses = {name: use_key(use) for name, use in record.metrics.items()}
+        return [
+            Note(at=0, method=identity, profile=record.profile, name=image.name, image=image, uses=uses)
+            for image in record.images
+        ]
+
+    def record(self, environment: Mapping[str, Any]) -> Record:
+        """Everything that is known of this method on this data set, from the notes of every process."""
+        return self._assembled(self._merged(), environment)
+
+    def save(self, environment: Mapping[str, Any]) -> Record:
+        """Write the record.
+
+        Whoever writes looks again: if another process took a note meanwhile, the record is written once more. So the
+        last of several processes leaves the whole of it, and none waits for a lock.
+
+        Raises:
+            fusionkit.errors.DataError: it cannot be written.
+        """
+        seen = None
+        while seen != (seen := signature(self._notes)):
+            record = self.record(environment)
+            write_record(self.out, record)
+        return record
+
+    def _placed(self, image: ImageResult, pair: Pair) -> ImageResult:
+        """The result with the paths of today: data and results may have moved since."""
+        try:
+            return image.model_copy(update=self._paths(pair))
+        except PluginCallFailed:
+            return image
+
+    def _assembled(self, state: Mapping[str, ImageResult | str], environment: Mapping[str, Any]) -> Record:
+        selected = {pair.name for pair in self.dataset.selected}
+        images: list[ImageResult] = []
+        failures = dict(self.dataset.incomplete)
+        readable = []
+        for pair in self.dataset.pairs:
+            known = state.get(pair.name)
+            if known is None and pair.name not in selected:
+                continue
+            try:
+                sums = self.dataset.digests(pair)
+            except DataError as error:
+                failures[pair.name] = str(error)
+                continue
+            readable.append(pair.name)
+            if isinstance(known, str):
+                failures[pair.name] = known
+            elif known is not None and (known.sources_sha256, known.truth_sha256) == sums:
+                images.append(self._placed(known, pair))
+        named = {metric: None for image in images for metric in image.scores}
+        metrics: dict[str, MetricUse] = {name: metric_use(name, self.profile) for name in (*self.metrics, *named)}
+        return Record(
+            task=self.dataset.task.name,
+            dataset=self.dataset.name,
+            split=self.dataset.split,
+            profile=self.profile,
+            method=self.method.about,
+            data=DataNote(
+                origin=self.dataset.spec,
+                fingerprint=self.dataset.fingerprint(readable),
+                pairs=len(set(readable) | set(failures)),
+                licence=self.dataset.pairs.licence,
+                citation=self.dataset.pairs.citation,
+            ),
+            metrics=metrics,
+            images=tuple(_in_order(image, metrics) for image in images),
+            failures=failures,
+            environment=dict(environment),
+        )
+
+
+def _in_order(image: ImageResult, metrics: Mapping[str, MetricUse]) -> ImageResult:
+    """The scores in one order, whoever computed which first."""
+    return image.model_copy(update={"scores": {name: image.scores[name] for name in metrics if name in image.scores}})

@@ -1,0 +1,87 @@
+"""The board of a bench: its leaderboards on a page, in Markdown, CSV and JSON, written beside its records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusionkit.bench.records import RESULTS, read_records
+from fusionkit.bench.report.downstream_formats import write_tables
+from fusionkit.bench.report.downstream_tables import downstream_tables
+from fusionkit.bench.report.formats import as_csv, as_json, as_markdown
+from fusionkit.bench.report.page import page_text
+from fusionkit.bench.report.quality_tables import Leaderboard, leaderboards
+from fusionkit.errors import DataError
+from fusionkit.io.atomic import write_text
+
+__all__ = ["BoardFiles", "load_results", "write_board"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardFiles:
+    """Where a board was written.
+
+    Attributes:
+        page: the page, to be opened in a browser.
+        markdown: every table.
+        csv: a line a method and metric.
+        json: everything but the values of single images, which the records have.
+    """
+
+    page: Path
+    markdown: Path
+    csv: Path
+    json: Path
+
+
+def load_results(out: Path, *, task: str | None = None) -> tuple[Leaderboard, ...]:
+    """The leaderboards of a bench, one a task, data set, split and profile; none where it has downstream tables alone.
+
+    Args:
+        out: the folder that the bench wrote to.
+        task: only those of this task.
+
+    Raises:
+        fusionkit.errors.DataError: there is no bench in the folder, no record in it, or a damaged one.
+        fusionkit.errors.UsageError: the bench has no such task.
+    """
+    if not (out / RESULTS).is_dir() and task is None and downstream_tables(out):
+        return ()
+    records = read_records(out, task=task)
+    if not records:
+        raise DataError(f"{out}: holds no results of a bench yet: run 'fusionkit bench --out {out}'")
+    return leaderboards(records)
+
+
+def write_board(
+    out: Path,
+    boards: tuple[Leaderboard, ...] | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> BoardFiles:
+    """Write a bench's board beside its records: ``index.html`` with previews, ``board.md``, ``.csv`` and ``.json``.
+
+    Where there are downstream tables, they are on the page and in ``downstream.md``, ``.csv`` and ``.json``. What is
+    there is brought up to date; previews of images that did not change stay.
+
+    Args:
+        out: the folder that the bench wrote to.
+        boards: what :func:`load_results` gave for it, if it was called already.
+        progress: called with the number of images whose previews are done, and of all.
+
+    Raises:
+        fusionkit.errors.DataError: as :func:`load_results`, or something cannot be written.
+    """
+    boards = load_results(out) if boards is None else boards
+    files = BoardFiles(
+        page=out / "index.html", markdown=out / "board.md", csv=out / "board.csv", json=out / "board.json"
+    )
+    write_text(files.markdown, as_markdown(boards))
+    write_text(files.csv, as_csv(boards))
+    write_text(files.json, as_json(boards))
+    downstream = downstream_tables(out)
+    if downstream:
+        write_tables(out, downstream)
+    write_text(files.page, page_text(out, boards, downstream, progress=progress))
+    return files

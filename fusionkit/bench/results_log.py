@@ -1,0 +1,158 @@
+"""Notes that a bench takes as it works: a line an image, appended to a file of each process's own.
+
+Notes are what a killed bench goes on from, and what several processes share without waiting for each other: nobody
+writes into another's file, nothing is ever deleted, and a line that a kill cut short is passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fusionkit.bench.records import ImageResult, file_name
+from fusionkit.errors import DataError
+
+__all__ = ["Note", "ResultsLog", "merge", "notes_folder", "read_notes"]
+
+PARTS = "parts"
+"""Sub-folder of the notes."""
+
+
+class Note(BaseModel):
+    """What became of one pair.
+
+    Attributes:
+        at: when, in seconds since 1970.
+        method: identity of what it was fused with (:attr:`fusionkit.bench.methods.BenchMethod.identity`).
+        profile: the metric profile of the scores.
+        name: the pair's name.
+        image: the result with the scores that were computed, or None.
+        uses: metric -> how it was computed, as text to compare.
+        failure: why there is no result.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    at: float
+    method: str
+    profile: str
+    name: str
+    image: ImageResult | None = None
+    uses: dict[str, str] = {}
+    failure: str = ""
+
+
+class ResultsLog:
+    """A process's own file of notes on one method and data set; it appears with the first note.
+
+    Args:
+        folder: where every process's notes on them are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"{file_name(platform.node())}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
+
+    def add(self, note: Note) -> None:
+        """Append a note.
+
+        Raises:
+            fusionkit.errors.DataError: it cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(note.model_dump_json() + "\n")
+        except OSError as error:
+            raise DataError(
+                f"{self.path}: cannot be written ({error.strerror}): free space or choose another place; "
+                "the same command goes on from here"
+            ) from None
+
+
+def notes_folder(out: Path, task: str, label: str, method: str) -> Path:
+    """Where the notes on a method and data set are."""
+    return out / PARTS / file_name(task) / file_name(label) / file_name(method)
+
+
+def read_notes(folder: Path) -> list[Note]:
+    """Every process's notes, oldest first; lines that are cut short or of another version are passed over.
+
+    Raises:
+        fusionkit.errors.DataError: a file cannot be read.
+    """
+    notes = []
+    for file in sorted(folder.glob("*.jsonl")):
+        try:
+            lines = file.read_bytes().splitlines()
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read: {error.strerror}") from None
+        for line in lines:
+            try:
+                notes.append(Note.model_validate_json(line))
+            except ValidationError:
+                continue
+    return sorted(notes, key=lambda note: note.at)
+
+
+def signature(folder: Path) -> tuple[tuple[str, int], ...]:
+    """What changes when any process adds a note."""
+    return tuple(sorted((file.name, file.stat().st_size) for file in folder.glob("*.jsonl")))
+
+
+def now() -> float:
+    """The time to note."""
+    return time.time()
+
+
+def merge(
+    notes: Iterable[Note], *, method: str, profile: str, use: Callable[[str], str | None]
+) -> dict[str, ImageResult | str]:
+    """What is known of each pair: its result with every score that still holds, or why there is none.
+
+    Scores of one image add up as long as neither sources nor fused image changed; the later of two counts.
+
+    Args:
+        notes: oldest first.
+        method: only what was fused with this.
+        profile: only scores of this profile; an image fused for another one still counts.
+        use: how a metric is computed now; scores that were computed otherwise are dropped.
+    """
+    state: dict[str, ImageResult | str] = {}
+    for note in notes:
+        if note.method != method:
+            continue
+        if note.image is None:
+            state[note.name] = note.failure
+            continue
+        holds = {
+            m for m, key in note.uses.items() if note.profile == profile and m in note.image.scores and key == use(m)
+        }
+        scores = {metric: value for metric, value in note.image.scores.items() if metric in holds}
+        reasons = {metric: why for metric, why in note.image.reasons.items() if metric in holds}
+        before = state.get(note.name)
+        if isinstance(before, ImageResult) and _same(before, note.image):
+            # A value stands against a later null: that is a plugin that failed this time.
+            scores = {
+                **before.scores,
+                **{m: v for m, v in scores.items() if v is not None or before.scores.get(m) is None},
+            }
+            reasons = {m: {**before.reasons, **reasons}[m] for m, value in scores.items() if value is None}
+        image = note.image.model_copy(update={"scores": scores, "reasons": reasons})
+        if isinstance(before, ImageResult) and _same(before, image) and image.maps is None:
+            image = image.model_copy(update={"maps": before.maps, "unmapped": before.unmapped})
+        state[note.name] = image
+    return state
+
+
+def _same(one: ImageResult, other: ImageResult) -> bool:
+    return (one.sources_sha256, one.truth_sha256, one.fused_sha256) == (
+        other.sources_sha256,
+        other.truth_sha256,
+        other.fused_sha256,
+    )
