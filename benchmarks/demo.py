@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fusionkit.data.pairs import find_pairs
+from fusionkit.data.pair_finding import find_pairs
 from fusionkit.plugins import catalogue
 
 

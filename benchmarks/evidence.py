@@ -18,8 +18,8 @@ from torch import Tensor
 
 from fusionkit.contracts import Batch
 from fusionkit.data.epoch_plan import draw_epoch
+from fusionkit.data.pair_finding import find_pairs
 from fusionkit.data.pair_store import PairStore
-from fusionkit.data.pairs import find_pairs
 from fusionkit.losses import sobel
 from fusionkit.plugins import catalogue
 from fusionkit.train.bilevel import evidence

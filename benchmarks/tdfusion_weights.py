@@ -20,8 +20,8 @@ from torch import Tensor
 import fusionkit
 from fusionkit.bench.weight_maps import learned_proposer
 from fusionkit.config import read_toml
-from fusionkit.data.pairs import find_pairs
-from fusionkit.data.pairset import PairSet
+from fusionkit.data.pair_finding import find_pairs
+from fusionkit.data.pair_set import PairSet
 from fusionkit.errors import UsageError
 from fusionkit.io.atomic import written_aside
 from fusionkit.io.color import luminance

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fusionkit.data.pairs import find_pairs
+    from fusionkit.data.pair_finding import find_pairs
     from fusionkit.fuse.model import Fused, Model, fuse_tensors, load
     from fusionkit.metrics import score
     from fusionkit.train.run import TrainRequest, resume, start
@@ -28,7 +28,7 @@ _HOMES = {
     "Fused": "fusionkit.fuse.model",
     "Model": "fusionkit.fuse.model",
     "TrainRequest": "fusionkit.train.run",
-    "find_pairs": "fusionkit.data.pairs",
+    "find_pairs": "fusionkit.data.pair_finding",
     "fuse_tensors": "fusionkit.fuse.model",
     "load": "fusionkit.fuse.model",
     "resume": "fusionkit.train.run",

@@ -15,8 +15,8 @@ from benchmarks.paper.variants import Variant
 from fusionkit.bench.benchmark import BenchRequest, run_bench
 from fusionkit.bench.records import Record
 from fusionkit.config import merged
-from fusionkit.data.pairs import find_pairs
-from fusionkit.data.pairset import PairSet
+from fusionkit.data.pair_finding import find_pairs
+from fusionkit.data.pair_set import PairSet
 from fusionkit.errors import DivergedError, UsageError
 from fusionkit.io.locks import file_lock
 from fusionkit.plugins import catalogue

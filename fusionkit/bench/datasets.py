@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fusionkit.data.pairs import SAMPLE, find_pairs, task_of
-from fusionkit.data.pairset import Pair, PairSet, file_digest
+from fusionkit.data.pair_finding import SAMPLE, find_pairs, task_of
+from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.data.sample import SAMPLE_TASKS
 from fusionkit.errors import DataError, FusionkitError, PluginError, UsageError
+from fusionkit.io.digest import file_digest
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import Task
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fusionkit.bench.records import Record, read_records
-from fusionkit.data.pairs import find_pairs
-from fusionkit.data.pairset import NONE_STATED, PairSet
+from fusionkit.data.pair_finding import find_pairs
+from fusionkit.data.pair_set import NONE_STATED, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.io.digest import file_digest
 from fusionkit.models.card import DataUse, ModelCard, Scores, Training, read_card, write_card
-from fusionkit.models.weights import WeightsInfo, digest, load_fuser, save_fuser
+from fusionkit.models.weights import WeightsInfo, load_fuser, save_fuser
 from fusionkit.plugins import catalogue
 from fusionkit.train.run_folder import RunFolder, RunRecord
 
@@ -69,7 +70,7 @@ def export_model(
         fuser=info.fuser,
         task=record.task,
         parameters=sum(p.numel() for p in fuser.parameters()),
-        weights_sha256=digest(target),
+        weights_sha256=file_digest(target),
         run_sha256=info.digest,
         training=_training(folder, record, info.training),
         data=uses,

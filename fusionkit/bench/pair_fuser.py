@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fusionkit.bench.cost import Meter, cost_of, metered
 from fusionkit.bench.records import Cost
-from fusionkit.data.pairset import Pair
+from fusionkit.data.pair_set import Pair
 from fusionkit.fuse.model import Fused, FusionNote, Model
 from fusionkit.io.images import Image, read_image
 from fusionkit.plugins.guard import run_guarded

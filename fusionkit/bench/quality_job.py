@@ -27,8 +27,9 @@ from fusionkit.bench.records import (
 from fusionkit.bench.results_log import Note, ResultsLog, merge, notes_folder, now, read_notes, signature
 from fusionkit.contracts import Metric
 from fusionkit.data.folders import image_files
-from fusionkit.data.pairset import Pair, file_digest
+from fusionkit.data.pair_set import Pair
 from fusionkit.errors import DataError
+from fusionkit.io.digest import file_digest
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 
 __all__ = ["QualityJob"]

@@ -10,7 +10,7 @@ from torch import Tensor
 from fusionkit.bench.records import map_file
 from fusionkit.config import read_toml, resolve
 from fusionkit.contracts import Fuser, LossProposer
-from fusionkit.data.pairset import Pair
+from fusionkit.data.pair_set import Pair
 from fusionkit.errors import PluginError
 from fusionkit.fuse.model import Model
 from fusionkit.io.color import luminance

@@ -13,8 +13,8 @@ import click
 from fusionkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from fusionkit.data.named import NamedDataset
-    from fusionkit.data.pairset import PairSet
+    from fusionkit.data.named_dataset import NamedDataset
+    from fusionkit.data.pair_set import PairSet
     from fusionkit.label_types import LabelKind
 
 
@@ -145,7 +145,7 @@ def unpack_command(spec: str, output: Path) -> None:
 
     SPEC is NAME:DIR, for example MFNet:ir_seg_dataset.
     """
-    from fusionkit.data.packed import unpack
+    from fusionkit.data.unpack import unpack
     from fusionkit.plugins.catalogue import datasets, tasks
 
     name, colon, place = spec.partition(":")
@@ -160,7 +160,7 @@ def _find(
     spec: str, *, task: str | None, split: str | None, dataset: str | None, folders: str | None, labels: str | None
 ) -> PairSet:
     from fusionkit.data import find_pairs
-    from fusionkit.data.pairs import task_of
+    from fusionkit.data.pair_finding import task_of
     from fusionkit.plugins.catalogue import tasks
 
     name = task or task_of(spec)

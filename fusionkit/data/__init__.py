@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fusionkit.data.checks import verify
-from fusionkit.data.pairs import find_pairs
-from fusionkit.data.pairset import Pair, PairSet
+from fusionkit.data.pair_checks import verify
+from fusionkit.data.pair_finding import find_pairs
+from fusionkit.data.pair_set import Pair, PairSet
 
 __all__ = ["Pair", "PairSet", "find_pairs", "verify"]

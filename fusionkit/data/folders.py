@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fusionkit.data.pairset import IMAGE_SUFFIXES, Pair, PairSet, Problem
+from fusionkit.data.pair_set import IMAGE_SUFFIXES, Pair, PairSet, Problem
 from fusionkit.errors import DataError, UsageError
 from fusionkit.tasks import Task
 

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from fusionkit.contracts import Batch, TrainingSource
 from fusionkit.data.epoch_plan import FLIP_COLUMNS, FLIP_ROWS, LEFT, PAIR, SWAP, TOP
-from fusionkit.data.pairset import PairSet, in_threads
+from fusionkit.data.pair_set import PairSet
 from fusionkit.io.color import luminance
 from fusionkit.io.images import read_image
+from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
 
 DEVICE_SHARE = 0.5

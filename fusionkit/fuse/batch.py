@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fusionkit.data.folders import match_by_stem
-from fusionkit.data.pairset import in_threads
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.model import Model
 from fusionkit.io.atomic import write_text
 from fusionkit.io.images import deepest, read_image
+from fusionkit.runtime.threads import in_threads
 
 __all__ = ["RECORD", "Job", "Plan", "check_jobs", "plan_jobs", "run_jobs"]
 

@@ -177,7 +177,7 @@ def read_card(weights: Path) -> ModelCard | None:
     Raises:
         fusionkit.errors.DataError: it is damaged, of a newer form, or the card of other weights.
     """
-    from fusionkit.data.pairset import file_digest
+    from fusionkit.io.digest import file_digest
 
     path = card_path(weights)
     if not path.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 import struct
@@ -24,6 +23,7 @@ from fusionkit.config import as_dict, resolve
 from fusionkit.contracts import Companion, Critic, Downstream, Fuser
 from fusionkit.errors import DataError, FusionkitError, UsageError
 from fusionkit.io.atomic import written_aside
+from fusionkit.io.digest import file_digest
 from fusionkit.io.text import shortened
 
 FORMAT = 1
@@ -280,13 +280,9 @@ def import_weights(name: str, path: Path, *, task: str = "") -> tuple[Fuser, Wei
         raise DataError(f"{prefix}{error}") from None
     fuser: Fuser = kind()
     fuser.load_state_dict(tensors)
-    return fuser.eval(), WeightsInfo(fuser=name, task=task, training={"imported": path.name, "sha256": digest(path)})
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return fuser.eval(), WeightsInfo(
+        fuser=name, task=task, training={"imported": path.name, "sha256": file_digest(path)}
+    )
 
 
 def _info(path: Path) -> tuple[WeightsInfo, list[str]]:
@@ -316,7 +312,7 @@ def _info(path: Path) -> tuple[WeightsInfo, list[str]]:
         if unknown:
             raise DataError(f"{path}: its description is damaged (unknown entry {shortened(unknown[0])!r})")
         # As JSON, since a strict check of Python values asks for a WeightsInfo.
-        checked = json.dumps({**described, "digest": digest(path)})
+        checked = json.dumps({**described, "digest": file_digest(path)})
         info = TypeAdapter(WeightsInfo).validate_json(checked, strict=True)
     except ValidationError as error:
         first = error.errors()[0]

@@ -8,7 +8,7 @@ from fusionkit.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from fusionkit.contracts import Critic, Fuser, LossProposer, MetaTrainer, Metric, Reconstructor
-    from fusionkit.data.named import NamedDataset
+    from fusionkit.data.named_dataset import NamedDataset
     from fusionkit.tasks import Task
 
 __all__ = [
@@ -36,7 +36,7 @@ metrics: Registry[type[Metric]] = Registry(
     "metric", "fusionkit.metrics", "fusionkit.contracts:Metric", own_name="info.name"
 )
 datasets: Registry[NamedDataset] = Registry(
-    "data set", "fusionkit.datasets", "fusionkit.data.named:NamedDataset", instances=True, own_name="name"
+    "data set", "fusionkit.datasets", "fusionkit.data.named_dataset:NamedDataset", instances=True, own_name="name"
 )
 tasks: Registry[Task] = Registry("task", "fusionkit.tasks", "fusionkit.tasks:Task", instances=True, own_name="name")
 

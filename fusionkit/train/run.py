@@ -20,9 +20,9 @@ from fusionkit.config import as_dict, merged, read_toml, resolve
 from fusionkit.contracts import MetaTrainer
 from fusionkit.data.labels import find_labelled, verify_labels
 from fusionkit.data.labels.labelled_store import LabelledStore
+from fusionkit.data.pair_finding import find_pairs, verify
+from fusionkit.data.pair_set import PairSet
 from fusionkit.data.pair_store import PairStore
-from fusionkit.data.pairs import find_pairs, verify
-from fusionkit.data.pairset import PairSet
 from fusionkit.errors import DataError, DivergedError, LostProcessError, UsageError, did_you_mean
 from fusionkit.label_types import LabelKind
 from fusionkit.models.weights import WeightsInfo, save_companion, save_fuser

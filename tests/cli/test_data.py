@@ -14,7 +14,7 @@ from PIL import Image
 
 from fusionkit.cli import main
 from fusionkit.data.published.ivif import MSRS
-from fusionkit.data.sample.making import CACHE_VARIABLE
+from fusionkit.data.sample.sample_folder import CACHE_VARIABLE
 from fusionkit.plugins.catalogue import datasets
 
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionkit.data.manifest import FILENAME, read_manifest, write_manifest
-from fusionkit.data.pairset import Pair, PairSet, file_digest
+from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
+from fusionkit.io.digest import file_digest
 from fusionkit.tasks import IVIF, MEIF, MIF
 
 _HEAD = "task,dataset,split,name,file_a,file_b"

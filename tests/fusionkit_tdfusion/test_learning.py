@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fusionkit.config import parse_assignments, resolve
 from fusionkit.data.labels import find_labelled
 from fusionkit.data.labels.labelled_store import LabelledStore
-from fusionkit.data.pairset import PairSet
+from fusionkit.data.pair_set import PairSet
 from fusionkit.plugins import catalogue
 from fusionkit.train.bilevel import FunctionCritic
 from fusionkit_tdfusion.trainer import TDFusionOptions, TDFusionTrainer

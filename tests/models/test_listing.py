@@ -16,13 +16,14 @@ from fusionkit.bench.benchmark import BenchRequest, run_bench
 from fusionkit.bench.model_package import NO_RECORD, export_model
 from fusionkit.bench.records import read_records
 from fusionkit.cli import main
-from fusionkit.data.pairs import find_pairs
+from fusionkit.data.pair_finding import find_pairs
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.model import load
+from fusionkit.io.digest import file_digest
 from fusionkit.io.images import read_image
 from fusionkit.models.card import as_markdown, card_path, read_card
 from fusionkit.models.listing import default_fuser, find_model, list_models
-from fusionkit.models.weights import digest, read_info, save_fuser
+from fusionkit.models.weights import read_info, save_fuser
 from fusionkit.plugins import catalogue
 from fusionkit.train.run import TrainRequest, start
 from fusionkit.train.run_folder import RunFolder
@@ -98,7 +99,7 @@ def test_a_card_says_what_the_run_and_the_bench_recorded(run: RunFolder, bench: 
     weights = shipped / "mif.safetensors"
     card = read_card(weights)
     assert card is not None
-    assert (card.weights_sha256, card.run_sha256) == (digest(weights), digest(run.model))
+    assert (card.weights_sha256, card.run_sha256) == (file_digest(weights), file_digest(run.model))
     assert (card.fuser, card.task, card.parameters) == ("refusion", "mif", 59_856)
     assert (card.training.steps, card.training.seed, card.training.preset) == (6, 3, run.record.preset)
     assert card.training.given["trainer"] == {k: v for k, v in TINY["trainer"].items() if v is not None}
@@ -263,7 +264,7 @@ def test_the_list_shows_shipped_models_and_their_cards(installed: Path) -> None:
     assert entry.card == read_card(installed / "mif.safetensors")
     assert "6 steps" in entry.trained
     listed = {row["name"]: row for row in json.loads(invoke("models", "--json").stdout)}
-    assert listed["refusion-mif"]["card"]["weights_sha256"] == digest(installed / "mif.safetensors")
+    assert listed["refusion-mif"]["card"]["weights_sha256"] == file_digest(installed / "mif.safetensors")
     assert listed["laplacian"]["card"] is None
     assert "refusion-mif" in invoke("models").stdout
 
@@ -273,7 +274,7 @@ def test_a_model_is_shown_by_its_card(installed: Path) -> None:
     assert shown.exit_code == 0
     for words in ("medical image fusion", "seed 3", "Licence:", "**mine** (this model)", "| average |", "`refusion`"):
         assert words in shown.stdout, words
-    assert digest(installed / "mif.safetensors") in shown.stdout
+    assert file_digest(installed / "mif.safetensors") in shown.stdout
     assert json.loads(invoke("models", "show", "refusion-mif", "--json").stdout)["training"]["seed"] == 3
     unknown = invoke("models", "show", "refusion-miff")
     assert (unknown.exit_code, "did you mean 'refusion-mif'" in unknown.stderr) == (2, True)
@@ -312,6 +313,6 @@ def test_every_shipped_model_has_a_card_with_data_and_scores_and_loads(fuser: st
     assert (card.fuser, card.task) == (fuser, task)
     assert any(scores.this for scores in card.scores)
     assert {scores.method for scores in card.scores} > {"average"}
-    assert tomllib.loads(card_path(file).read_text())["weights_sha256"] == digest(file)
+    assert tomllib.loads(card_path(file).read_text())["weights_sha256"] == file_digest(file)
     model = load(fuser, task, device="cpu")
     assert torch.isfinite(model.fuse(*torch.rand(2, 1, 1, 24, 24)).tensor).all()

@@ -28,10 +28,10 @@ from fusionkit.bench.methods import (
 from fusionkit.config import resolve
 from fusionkit.contracts import Downstream
 from fusionkit.data import verify
-from fusionkit.data.checks import header_size
 from fusionkit.data.labels import find_labelled, verify_labels
-from fusionkit.data.pairs import task_of
-from fusionkit.data.pairset import PairSet
+from fusionkit.data.pair_checks import header_size
+from fusionkit.data.pair_finding import task_of
+from fusionkit.data.pair_set import PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.fuse.tensors import Stretch
 from fusionkit.io.locks import file_lock

@@ -13,9 +13,11 @@ from fusionkit.bench.methods import BenchMethod, ResultsSpec
 from fusionkit.bench.pair_fuser import PairFuser
 from fusionkit.bench.records import file_name
 from fusionkit.data.folders import image_files
-from fusionkit.data.pairset import Pair, PairSet, file_digest, in_threads
+from fusionkit.data.pair_set import Pair, PairSet
+from fusionkit.io.digest import file_digest
 from fusionkit.io.locks import file_lock
 from fusionkit.plugins.guard import PluginCallFailed
+from fusionkit.runtime.threads import in_threads
 
 __all__ = ["Split", "files_digest", "fused_files", "relative"]
 

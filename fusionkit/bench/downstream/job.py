@@ -35,9 +35,9 @@ from fusionkit.bench.methods import BenchMethod
 from fusionkit.bench.records import file_name
 from fusionkit.config import as_dict
 from fusionkit.contracts import Downstream, Options
-from fusionkit.data.pairset import file_digest
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import written_aside
+from fusionkit.io.digest import file_digest
 from fusionkit.label_types import Boxes
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 

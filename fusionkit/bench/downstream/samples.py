@@ -13,10 +13,11 @@ from torch import Tensor
 
 from fusionkit.contracts import Batch
 from fusionkit.data.labels.label_checks import read_label
-from fusionkit.data.pairset import PairSet, in_threads
+from fusionkit.data.pair_set import PairSet
 from fusionkit.io.color import luminance
 from fusionkit.io.images import read_image
 from fusionkit.label_types import Boxes
+from fusionkit.runtime.threads import in_threads
 
 __all__ = ["Samples", "load_samples", "mirror", "resize_boxes", "resize_mask", "resize_picture"]
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from fusionkit.bench.downstream.downstream_records import DOWNSTREAM, DownstreamRecord, PredictedBox, Prediction
 from fusionkit.bench.downstream.samples import resize_boxes, resize_mask
 from fusionkit.data.labels.label_files import read_boxes, read_mask
-from fusionkit.data.pairset import in_threads
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import written_aside
 from fusionkit.io.color import luminance
 from fusionkit.io.images import read_image
 from fusionkit.label_types import IGNORE
+from fusionkit.runtime.threads import in_threads
 
 __all__ = ["COLOURS", "LEAST_SHOWN", "Pictures", "matched"]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fusionkit.data.checks import header_size, report
 from fusionkit.data.labels.label_files import read_boxes, read_mask
-from fusionkit.data.pairset import Pair, PairSet, file_digest, in_threads
+from fusionkit.data.pair_checks import header_size, report
+from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError
+from fusionkit.io.digest import file_digest
 from fusionkit.label_types import IGNORE, Boxes, LabelSpec
+from fusionkit.runtime.threads import in_threads
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,10 +13,11 @@ from fusionkit.contracts import Batch
 from fusionkit.data.epoch_plan import FLIP_COLUMNS, FLIP_ROWS, PAIR
 from fusionkit.data.labels.label_checks import read_label
 from fusionkit.data.labels.label_transforms import crop_boxes, flip_boxes, nearest_positions, scale_boxes
+from fusionkit.data.pair_set import PairSet
 from fusionkit.data.pair_store import PairStore, decode_source
-from fusionkit.data.pairset import PairSet, in_threads
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import Boxes, LabelSpec
+from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
 
 __all__ = ["LabelledStore"]

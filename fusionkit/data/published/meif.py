@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fusionkit.data.layouts import Layout, Part
-from fusionkit.data.named import NamedDataset
-from fusionkit.data.pairset import NONE_STATED
+from fusionkit.data.dataset_layout import Layout, Part
+from fusionkit.data.named_dataset import NamedDataset
+from fusionkit.data.pair_set import NONE_STATED
 
 __all__ = ["MEFB", "SICE"]
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from fusionkit.data.sample.labelled import LABELLED_TASKS, labelled_sample
-from fusionkit.data.sample.making import SAMPLE_TASKS, sample_pairs
+from fusionkit.data.sample.sample_folder import SAMPLE_TASKS, sample_pairs
 
 __all__ = ["LABELLED_TASKS", "SAMPLE_TASKS", "labelled_sample", "sample_pairs"]

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusionkit.data.checks import verify
 from fusionkit.data.manifest import FILENAME, read_manifest, write_manifest
-from fusionkit.data.pairset import Pair, PairSet
-from fusionkit.data.sample.making import VERSION, cache_folder, make_once, write_scene
+from fusionkit.data.pair_checks import verify
+from fusionkit.data.pair_set import Pair, PairSet
+from fusionkit.data.sample.sample_folder import VERSION, cache_folder, make_once, write_scene
 from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import Task
@@ -78,7 +78,7 @@ def labelled_sample(task: Task, kind: LabelKind, folder: Path | None = None, *, 
 
 
 def _found(folder: Path, task: Task, kind: LabelKind) -> PairSet:
-    from fusionkit.data.labels.classes import read_classes
+    from fusionkit.data.labels.class_names import read_classes
 
     spec = LabelSpec(kind, read_classes(folder / f"classes_{kind}.txt"))
     return replace(read_manifest(folder / FILENAME, task, labels=kind), labels=spec)

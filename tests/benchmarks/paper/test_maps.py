@@ -12,8 +12,8 @@ from tests.paper.test_recipe import SMALL
 
 from benchmarks.paper.__main__ import main
 from benchmarks.paper.maps import COLUMNS, HandMaps, HandOptions
+from fusionkit.data.pair_finding import find_pairs
 from fusionkit.data.pair_store import decode_source
-from fusionkit.data.pairs import find_pairs
 from fusionkit.fuse.tensors import stretch_range
 from fusionkit.metrics import score
 from fusionkit.tasks import IVIF

@@ -25,7 +25,7 @@ from benchmarks.paper.variants import FULL, Variant, ablations, halves, sweep
 from fusionkit.bench.published_tables import published_tables
 from fusionkit.bench.records import read_records
 from fusionkit.config import merged, resolve
-from fusionkit.data.pairs import find_pairs
+from fusionkit.data.pair_finding import find_pairs
 from fusionkit.errors import UsageError
 from fusionkit.plugins import catalogue
 from fusionkit.train.bilevel import BilevelOptions

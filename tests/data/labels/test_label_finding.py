@@ -12,7 +12,7 @@ from PIL import Image
 from fusionkit.data import find_pairs, verify
 from fusionkit.data.labels import count_labels, find_labelled, verify_labels
 from fusionkit.data.manifest import FILENAME, read_manifest, write_manifest
-from fusionkit.data.pairset import PairSet
+from fusionkit.data.pair_set import PairSet
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import IVIF, MIF

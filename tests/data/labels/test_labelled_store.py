@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fusionkit.data.epoch_plan import draw_epoch
 from fusionkit.data.labels.labelled_store import LabelledStore
-from fusionkit.data.pairset import Pair, PairSet
+from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import Boxes, LabelSpec
 from fusionkit.tasks import IVIF

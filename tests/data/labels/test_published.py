@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from fusionkit.data import verify
+from fusionkit.data.dataset_layout import Layout, Part
 from fusionkit.data.labels import count_labels, verify_labels
-from fusionkit.data.layouts import Layout, Part
-from fusionkit.data.named import NamedDataset, PublishedLabels
+from fusionkit.data.named_dataset import NamedDataset, PublishedLabels
 from fusionkit.data.published.ivif import FMB, LLVIP, M3FD, MFNET, MSRS, ROADSCENE
 from fusionkit.errors import DataError, UsageError
 from fusionkit.tasks import IVIF

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionkit.data.layouts import Layout, Part, files_of
+from fusionkit.data.dataset_layout import Layout, Part, files_of
 from fusionkit.errors import DataError
 
 

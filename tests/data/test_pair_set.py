@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fusionkit.data.pairset import Pair, PairSet, Problem, file_digest, in_threads
+from fusionkit.data.pair_set import Pair, PairSet, Problem
 from fusionkit.errors import DataError, UsageError
+from fusionkit.io.digest import file_digest
+from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import IVIF
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 
 from fusionkit.data import find_pairs, verify
 from fusionkit.data.manifest import FILENAME
-from fusionkit.data.pairs import task_of
+from fusionkit.data.pair_finding import task_of
 from fusionkit.data.published.mfif import LYTRO
-from fusionkit.data.sample.making import CACHE_VARIABLE
+from fusionkit.data.sample.sample_folder import CACHE_VARIABLE
 from fusionkit.errors import DataError, UsageError
 from fusionkit.plugins.catalogue import datasets
 from fusionkit.tasks import IVIF, MEIF, MFIF

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fusionkit.data.labels.classes import find_classes, read_classes
+from fusionkit.data.labels.class_names import find_classes, read_classes
 from fusionkit.errors import DataError
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fusionkit.data.checks import MOST_SHOWN, verify
 from fusionkit.data.folders import folder_pairs
-from fusionkit.data.pairset import Pair, PairSet, file_digest
+from fusionkit.data.pair_checks import MOST_SHOWN, verify
+from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError
+from fusionkit.io.digest import file_digest
 from fusionkit.tasks import IVIF
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fusionkit.data.layouts import Layout, Part
+from fusionkit.data.dataset_layout import Layout, Part
 from fusionkit.data.manifest import FILENAME, write_manifest
-from fusionkit.data.named import NamedDataset
-from fusionkit.data.pairset import Pair, PairSet, in_threads
+from fusionkit.data.named_dataset import NamedDataset
+from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import LabelSpec
+from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
 
 __all__ = ["unpack"]

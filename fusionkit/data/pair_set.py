@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import overload
 
-from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.errors import UsageError, did_you_mean
+from fusionkit.io.digest import file_digest
 from fusionkit.label_types import LabelKind, LabelSpec
+from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
 
-__all__ = ["IMAGE_SUFFIXES", "LABEL_SUFFIXES", "NONE_STATED", "Pair", "PairSet", "Problem", "file_digest", "in_threads"]
+__all__ = ["IMAGE_SUFFIXES", "LABEL_SUFFIXES", "NONE_STATED", "Pair", "PairSet", "Problem"]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """Suffixes, in lower case, of the files that count as images when a folder is listed."""
@@ -27,9 +28,6 @@ LABEL_SUFFIXES: dict[LabelKind, frozenset[str]] = {
 
 NONE_STATED = "none stated"
 """Stands for a licence where the authors of a data set state none."""
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -174,24 +172,3 @@ class PairSet:
             fields = [pair.dataset, pair.name, *(next(digests) for _ in files)]
             total.update("\0".join(fields).encode() + b"\n")
         return total.hexdigest()
-
-
-def file_digest(file: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises:
-        fusionkit.errors.DataError: the file cannot be read.
-    """
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
-
-
-def in_threads(work: Callable[[_In], _Out], items: Sequence[_In], *, workers: int = 4) -> list[_Out]:
-    """``[work(item) for item in items]`` on a few threads: reading and decoding release the interpreter."""
-    if len(items) < 8:
-        return [work(item) for item in items]
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        return list(pool.map(work, items))

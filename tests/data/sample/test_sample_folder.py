@@ -11,14 +11,14 @@ from scipy import ndimage
 
 from fusionkit.data import PairSet, verify
 from fusionkit.data.sample import SAMPLE_TASKS, sample_pairs
-from fusionkit.data.sample.exposure import PLACES as EXPOSURE_PLACES
-from fusionkit.data.sample.exposure import response
 from fusionkit.data.sample.fields import clouds, pedestrian, ramp
-from fusionkit.data.sample.focus import defocus, disc
-from fusionkit.data.sample.making import make_scenes
+from fusionkit.data.sample.infrared_visible import PLACES as THERMAL_PLACES
+from fusionkit.data.sample.medical_slices import TISSUES, colour_map, draw_head
+from fusionkit.data.sample.multi_exposure import PLACES as EXPOSURE_PLACES
+from fusionkit.data.sample.multi_exposure import response
+from fusionkit.data.sample.multi_focus import defocus, disc
 from fusionkit.data.sample.photographs import disparity, encode, linear, photograph
-from fusionkit.data.sample.slices import TISSUES, colour_map, draw_head
-from fusionkit.data.sample.thermal import PLACES as THERMAL_PLACES
+from fusionkit.data.sample.sample_folder import make_scenes
 from fusionkit.errors import DataError, UsageError
 from fusionkit.io.images import read_image
 from fusionkit.tasks import IVIF, MEIF, MFIF, MIF, Task
@@ -195,7 +195,7 @@ def test_nothing_is_left_when_making_fails(tmp_path: Path, monkeypatch: pytest.M
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fusionkit.data.sample.making.write_manifest", full)
+    monkeypatch.setattr("fusionkit.data.sample.sample_folder.write_manifest", full)
     with pytest.raises(DataError, match="the sample cannot be written"):
         sample_pairs(MEIF, tmp_path / "s")
     assert list(tmp_path.iterdir()) == []

@@ -10,9 +10,9 @@ from scipy import ndimage
 
 from fusionkit.data import verify
 from fusionkit.data.labels import count_labels, find_labelled, read_boxes, read_mask, verify_labels
-from fusionkit.data.pairset import PairSet
+from fusionkit.data.pair_set import PairSet
 from fusionkit.data.sample import labelled_sample
-from fusionkit.data.sample.making import CACHE_VARIABLE
+from fusionkit.data.sample.sample_folder import CACHE_VARIABLE
 from fusionkit.errors import DataError, UsageError
 from fusionkit.io.images import read_image
 from fusionkit.label_types import LabelKind

@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from fusionkit.data.pairset import Pair, PairSet, file_digest, in_threads
+from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError
+from fusionkit.io.digest import file_digest
+from fusionkit.runtime.threads import in_threads
 
 __all__ = ["MOST_SHOWN", "header_size", "report", "verify"]
 

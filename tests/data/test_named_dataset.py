@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fusionkit.data.layouts import Layout, Part
-from fusionkit.data.named import DATA_VARIABLE, NamedDataset
+from fusionkit.data.dataset_layout import Layout, Part
+from fusionkit.data.named_dataset import DATA_VARIABLE, NamedDataset
 from fusionkit.errors import DataError, UsageError
 from fusionkit.tasks import IVIF, MEIF, MFIF, MIF, Task
 

@@ -11,9 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusionkit.data.checks import verify
 from fusionkit.data.manifest import FILENAME, read_manifest, write_manifest
-from fusionkit.data.pairset import Pair, PairSet
+from fusionkit.data.pair_checks import verify
+from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.tasks import Task
 
@@ -40,10 +40,10 @@ CACHE_VARIABLE = "FUSIONKIT_CACHE"
 LICENCE = "made by fusionkit from photographs in the public domain or under CC0, as scikit-image ships them"
 
 _MAKERS = {
-    "ivif": "fusionkit.data.sample.thermal:thermal_scenes",
-    "mif": "fusionkit.data.sample.slices:slice_scenes",
-    "mfif": "fusionkit.data.sample.focus:focus_scenes",
-    "meif": "fusionkit.data.sample.exposure:exposure_scenes",
+    "ivif": "fusionkit.data.sample.infrared_visible:thermal_scenes",
+    "mif": "fusionkit.data.sample.medical_slices:slice_scenes",
+    "mfif": "fusionkit.data.sample.multi_focus:focus_scenes",
+    "meif": "fusionkit.data.sample.multi_exposure:exposure_scenes",
 }
 
 SAMPLE_TASKS = tuple(_MAKERS)

@@ -10,8 +10,8 @@ from PIL import Image
 
 from fusionkit.data import find_pairs, verify
 from fusionkit.data.labels import find_labelled, verify_labels
-from fusionkit.data.packed import unpack
 from fusionkit.data.published.ivif import MFNET, MSRS
+from fusionkit.data.unpack import unpack
 from fusionkit.errors import DataError, UsageError
 from fusionkit.tasks import IVIF
 

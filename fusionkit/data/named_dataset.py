@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from fusionkit.data.dataset_layout import Layout, files_of
 from fusionkit.data.folders import children
-from fusionkit.data.layouts import Layout, files_of
 from fusionkit.data.manifest import FILENAME, read_manifest
-from fusionkit.data.pairset import Pair, PairSet
+from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import Task

@@ -1,0 +1,23 @@
+"""The SHA-256 digest of a file, by which copies of it are recognised."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from fusionkit.errors import DataError
+
+__all__ = ["file_digest"]
+
+
+def file_digest(file: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        fusionkit.errors.DataError: the file cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from error
