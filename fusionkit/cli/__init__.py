@@ -1,4 +1,4 @@
-"""The command line: a group that imports a command when it is called, and turns errors into lines and exit codes."""
+"""Command line: imports each command when it is called, and turns errors into single lines and exit codes."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ __all__ = ["main"]
 COMMANDS = {
     "train": "Train a fusion method.",
     "fuse": "Fuse aligned images, or folders of them.",
-    "weights": "Look into weights files, and take up published ones.",
-    "models": "List the methods that can be used right away.",
+    "weights": "Inspect weights files and import published ones.",
+    "models": "List the models that can fuse without training.",
     "data": "List, check and prepare data sets.",
     "sample": "Write the built-in sample pairs.",
     "score": "Score fused images against their sources.",
     "metrics": "List fusion metrics and profiles, or explain one.",
     "bench": "Compare methods over data sets.",
-    "board": "Write a bench's leaderboards again.",
+    "board": "Rewrite a benchmark's leaderboards from its results.",
     "plugins": "List, check and create plugins.",
 }
-"""Name and short help of each command; the command itself is ``command`` in the module of its name."""
+"""Name and short help of each command, which is the object ``command`` in the module of that name."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -42,7 +42,7 @@ _LONGEST_MESSAGE = 2000
 
 
 class CommandLine(click.Group):
-    """The ``fusionkit`` group: its help needs no command's module, its errors are one line each."""
+    """Command group ``fusionkit``: shows its help without importing a command, prints one line per error."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in COMMANDS if find_spec(f"fusionkit.cli.{name}")]
@@ -96,7 +96,7 @@ class CommandLine(click.Group):
             return super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
         given, debug = _take_debug(given)
         try:
-            # Our invoke returns nothing, so this is None or the code of an explicit exit.
+            # invoke() returns nothing, so this is None or the code of an explicit exit.
             code = super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
         except Exception as error:
             if debug:
@@ -107,7 +107,7 @@ class CommandLine(click.Group):
 
 
 def report(error: Exception) -> tuple[str, int]:
-    """What to print on stderr for an error that reached the top, and the exit code."""
+    """Return the line to print on stderr for an uncaught error, and the exit code."""
     if isinstance(error, FusionkitError):
         return f"error: {_line(error)}", error.exit_code
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
@@ -136,33 +136,33 @@ def report(error: Exception) -> tuple[str, int]:
 
 
 def _print_anywhere() -> None:
-    """Let a console that cannot show a character show a ``?`` in its place: results must not depend on it."""
+    """Print ``?`` for characters that the console cannot show, so that results do not depend on the console."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def _take_debug(args: list[str]) -> tuple[list[str], bool]:
-    """Take ``--debug`` out, wherever it stands before ``--``."""
+    """Remove ``--debug`` wherever it stands before ``--``; return the other arguments and whether it was there."""
     end = args.index("--") if "--" in args else len(args)
     return [arg for arg in args[:end] if arg != "--debug"] + args[end:], "--debug" in args[:end]
 
 
 def _keep_torch_importable() -> None:
-    """Spare PyTorch the entry points of every distribution where one of them cannot be parsed.
+    """Turn off PyTorch's loading of device backends where an installed distribution has malformed entry points.
 
-    It reads them all as it is imported, to load device backends, and ends with whatever a malformed file raises.
+    PyTorch reads the entry points of every distribution when it is imported, and fails on a malformed file.
     """
     from importlib.metadata import entry_points
 
     try:
         entry_points(group="torch.backends")
-    except Exception:  # third-party metadata: fusionkit plugins check tells what is wrong with it
+    except Exception:  # third-party metadata: 'fusionkit plugins check' reports it
         os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 
 
 def _leave_closed_pipe() -> NoReturn:
-    """Exit quietly: whoever read our output has gone."""
+    """Exit quietly after the reader of our output has closed the pipe."""
     # The interpreter flushes stdout once more as it ends, and would complain.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise click.exceptions.Exit(_CLOSED_PIPE)

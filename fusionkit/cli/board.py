@@ -9,14 +9,14 @@ import click
 
 @click.command("board")
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("bench"))
-@click.option("--task", help="Print the tables of this task alone; the page has all.")
+@click.option("--task", help="Print only the tables of this task; the page has all.")
 @click.option("-q", "--quiet", is_flag=True, help="Print no tables.")
 def command(folder: Path, task: str | None, quiet: bool) -> None:
-    """Write the board of a bench again from its results: nothing is fused or scored.
+    """Rewrite the leaderboards of a benchmark from its results, without fusing or scoring.
 
     DIR is the folder that 'fusionkit bench' wrote to.  [default: bench]
 
-    For results that came from elsewhere, or were taken out: copy or delete files below DIR/results and DIR/fused.
+    Use it after copying results into DIR/results and DIR/fused, or deleting some there.
 
     \b
     fusionkit board bench

@@ -1,4 +1,4 @@
-"""``fusionkit data``: the known data sets, and whether what lies on the disk is sound."""
+"""``fusionkit data``: list the named data sets, check and prepare data on disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command() -> None:
     """List, check and prepare data sets.
 
-    SPEC is a folder with one sub-folder a source, a folder with a MANIFEST.csv, 'sample', or NAME:DIR for a data set
+    SPEC is a folder with one sub-folder per source, a folder with a MANIFEST.csv, 'sample', or NAME:DIR for a data set
     of 'fusionkit data list'. Nothing is ever downloaded.
     """
 
@@ -47,7 +47,7 @@ def list_command(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_command(name: str, as_json: bool) -> None:
-    """Show what is known of the data set NAME: where it is published, its terms, layout and splits."""
+    """Show the record of the data set NAME: where it is published, its licence, layout and splits."""
     from fusionkit.plugins.catalogue import datasets
 
     record = datasets.get(name)
@@ -74,11 +74,11 @@ LABEL_KINDS: tuple[LabelKind, ...] = ("segmentation", "detection")
 
 def _selection(wrapped: Callable[..., None]) -> Callable[..., None]:
     for option in (
-        click.option("--folders", help="Source sub-folders by name, in the task's order, separated by commas."),
-        click.option("--dataset", help="Only this data set of a manifest."),
-        click.option("--split", help="Only this split."),
-        click.option("--task", help="Fusion task; a named data set knows its own."),
-        click.option("--labels", type=click.Choice(LABEL_KINDS), help="With the labels of this kind."),
+        click.option("--folders", help="Names of the source sub-folders, in the task's order, separated by commas."),
+        click.option("--dataset", help="Take only this data set of a manifest."),
+        click.option("--split", help="Take only this split."),
+        click.option("--task", help="Fusion task; a named data set has its own."),
+        click.option("--labels", type=click.Choice(LABEL_KINDS), help="Include labels of this kind."),
         click.argument("spec"),
     ):
         wrapped = option(wrapped)
@@ -91,8 +91,8 @@ def _selection(wrapped: Callable[..., None]) -> Callable[..., None]:
 def verify_command(spec: str, decode: bool, **choice: str | None) -> None:
     """Check the pairs of SPEC: partners, names, sizes, readable headers, known digests.
 
-    With --labels, also that every pair has a label that fits: size, known classes, boxes inside the image. Exits with
-    4 and names what is wrong. Prints the number of pairs and a fingerprint of their content.
+    With --labels, check also that every pair has a valid label: size, known classes, boxes inside the image. Print the
+    number of pairs and a fingerprint of their content. If anything is wrong, name it and exit with 4.
     """
     from fusionkit.data import verify
 
@@ -116,11 +116,11 @@ def verify_command(spec: str, decode: bool, **choice: str | None) -> None:
 @command.command("manifest")
 @_selection
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The CSV file to write.")
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def manifest_command(spec: str, output: Path, force: bool, **choice: str | None) -> None:
     """Check the pairs of SPEC and write them, with their digests, as a manifest; with --labels, also the labels.
 
-    The files are named relative to the manifest; beside the data, it makes the folder a SPEC with digests.
+    File names are relative to the manifest. A manifest in the data's folder makes the folder a SPEC with digests.
     """
     from fusionkit.data import verify
     from fusionkit.data.manifest import write_manifest
@@ -139,9 +139,9 @@ def manifest_command(spec: str, output: Path, force: bool, **choice: str | None)
 
 @command.command("unpack")
 @click.argument("spec")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The folder to make.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to create.")
 def unpack_command(spec: str, output: Path) -> None:
-    """Separate the sources of a data set that holds the infrared as a fourth channel of the visible images.
+    """Separate the sources of a data set that stores infrared as the fourth channel of the visible images.
 
     SPEC is NAME:DIR, for example MFNet:ir_seg_dataset.
     """

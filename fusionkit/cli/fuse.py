@@ -17,18 +17,20 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "-m", "--model", help="Run folder, weights file or name of a fuser.  [default: the model that ships for --task]"
 )
-@click.option("--task", help="What the sources are: ivif, mif, mfif, meif, or a plugin's task.")
+@click.option("--task", help="Fusion task: ivif, mif, mfif, meif, or a plugin's.")
 @click.option("-a", "first", type=_PATH, required=True, help="First source: infrared, CT/PET/SPECT, near, under.")
 @click.option("-b", "second", type=_PATH, required=True, help="Second source: visible, MRI, far, over.")
-@click.option("-s", "more", type=_PATH, multiple=True, help="A further source; may be repeated.")
-@click.option("-o", "--out", required=True, help="Result: a file, or a folder.")
+@click.option("-s", "more", type=_PATH, multiple=True, help="Further source; may be repeated.")
+@click.option("-o", "--out", required=True, help="File or folder to write.")
 @click.option(
     "--stretch",
     type=click.Choice(["full", "none"]),
     help="Stretch each fused luminance to its full range, or not.  [default: as the model's authors do]",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--bits", type=click.Choice(["8", "16", "32"]), help="Bits a sample.  [default: the sources' most]")
+@click.option(
+    "--bits", type=click.Choice(["8", "16", "32"]), help="Bits per sample.  [default: the most of any source]"
+)
 @click.option(
     "--format",
     "form",
@@ -37,7 +39,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Format of results in a folder.",
 )
-@click.option("--force", is_flag=True, help="Replace results that are there.")
+@click.option("--force", is_flag=True, help="Replace existing results.")
 @click.option("--skip-bad", is_flag=True, help="Fuse the good pairs of folders and leave the others out.")
 def command(
     model: str | None,
@@ -53,11 +55,11 @@ def command(
     force: bool,
     skip_bad: bool,
 ) -> None:
-    """Fuse aligned images, or folders of them matched by file name.
+    """Fuse aligned images, or folders of images matched by file name.
 
-    Prints the result's place. Of folders, every source is read first; if any cannot be fused, all such are named and
-    nothing is written, unless --skip-bad is given. Results that are there are kept unless --force is given. A folder
-    of results has a record of the model and settings in fusion.json.
+    Print the path of the result. For folders, read every source first: if any pair cannot be fused, name all such pairs
+    and write nothing, unless --skip-bad is given. Keep existing results unless --force is given. Record the model and
+    the settings of a folder in its fusion.json.
 
     \b
     fusionkit fuse --task ivif -a infrared.png -b visible.png -o fused.png
@@ -89,7 +91,7 @@ def command(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """A function that draws a bar on a terminal; None where stderr is not one."""
+    """Yield a function that draws a progress bar, or None if stderr is not a terminal."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -112,7 +114,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
 
 @contextmanager
 def _notes() -> Iterator[None]:
-    """Print the library's notes as lines of their own, each once; other warnings go their usual way."""
+    """Print each of the library's notes once, on its own line; leave other warnings as they are."""
     from fusionkit.fuse.model import FusionNote
 
     said: set[str] = set()

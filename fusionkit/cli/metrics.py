@@ -1,4 +1,4 @@
-"""``fusionkit metrics``: which metrics there are and what their numbers mean."""
+"""``fusionkit metrics``: list and explain metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 
 @click.command("metrics")
 @click.argument("name", required=False)
-@click.option("-p", "--profile", help="Only the metrics of this profile, with what it sets.")
+@click.option("-p", "--profile", help="List only the metrics of this profile, with its settings.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(name: str | None, profile: str | None, as_json: bool) -> None:
     """List fusion metrics and profiles, or explain the metric NAME and its convention under every profile."""

@@ -11,7 +11,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """List what can fuse right away: fusers that need no training, and the trained models that are installed.
+    """List the models that can fuse without training: training-free fusers and installed trained models.
 
     \b
     fusionkit models
@@ -52,7 +52,7 @@ def command(context: click.Context, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(name: str, as_json: bool) -> None:
-    """Show the card of the model NAME: its data and their licences, its training, what was measured.
+    """Show the card of the model NAME: training data with licences, training, measured scores.
 
     NAME is one of 'fusionkit models'; the card is Markdown.
     """
@@ -78,15 +78,15 @@ def show(name: str, as_json: bool) -> None:
     multiple=True,
     help="Folder of 'fusionkit bench' in which the run was compared; may be repeated.",
 )
-@click.option("--beside", multiple=True, metavar="NAME", help="Other methods of it to show.  [default: all]")
-@click.option("--data", help="Where the training pairs lie now.  [default: where the run says]")
-@click.option("--force", is_flag=True, help="Replace a model that is there.")
+@click.option("--beside", multiple=True, metavar="NAME", help="Other methods to show in the card.  [default: all]")
+@click.option("--data", help="Current place of the training pairs.  [default: as recorded in the run]")
+@click.option("--force", is_flag=True, help="Replace an existing model.")
 def export(
     run: Path, to: Path, bench: tuple[Path, ...], beside: tuple[str, ...], data: str | None, force: bool
 ) -> None:
     """Write the fuser of a finished RUN, and its card, as a plugin ships them: TASK.safetensors and TASK.toml.
 
-    The card is computed from the run's folder, the bench's records and the records of the data sets.
+    The card is computed from the run folder, the benchmark's records and the records of the data sets.
 
     \b
     fusionkit bench --task mif --fuser runs/refusion-mif-quick --fuser average --out bench

@@ -1,4 +1,4 @@
-"""``fusionkit plugins``: what is installed, whether it works, and a new one to start from."""
+"""``fusionkit plugins``: list, check and create plugins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_command(as_json: bool) -> None:
-    """List every plugin by kind and name; imports none of them."""
+    """List every plugin by kind and name, without importing any."""
     from fusionkit.plugins.check import list_plugins
 
     found = list_plugins()
@@ -39,9 +39,9 @@ def list_command(as_json: bool) -> None:
 @command.command("check")
 @click.argument("name", required=False)
 def check_command(name: str | None) -> None:
-    """Load every plugin, or those of one NAME (a plugin's or a distribution's), and say what fails.
+    """Load every plugin, or those of one NAME (a plugin's or a distribution's), and report failures.
 
-    Exits with 3 if any cannot be used.
+    Exit with 3 if any cannot be used.
     """
     from fusionkit.plugins.check import check_plugins
 
@@ -77,7 +77,7 @@ def new_command(name: str, folder: Path) -> None:
 
 
 def _print_table(found: Findings) -> None:
-    """A table on a terminal; aligned columns, one line an entry, in a pipe."""
+    """Print a table on a terminal, and aligned columns with one line per entry elsewhere."""
     head = ("kind", "name", "from", "target", "problem")
     rows = [(f.kind, f.entry.name, f.entry.origin, f.entry.target, str(f.problem or "-")) for f in found.findings]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]

@@ -1,4 +1,4 @@
-"""How a training shows where it stands: a bar on a terminal, a line now and then in a log."""
+"""Progress of a training: a bar on a terminal, a line every 15 seconds in a log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LINE_SECONDS = 15.0
 
 @contextmanager
 def training_progress(quiet: bool) -> Iterator[Report | None]:
-    """A function to be called with steps done, steps in all and losses; None where nothing is to be shown."""
+    """Yield a function that takes steps done, total steps and losses, or None if nothing is to be shown."""
     console = Console(stderr=True)
     if quiet:
         yield None
@@ -39,7 +39,7 @@ def training_progress(quiet: bool) -> Iterator[Report | None]:
 
 
 class _Lines:
-    """A line every quarter of a minute, and the last one."""
+    """Print a line every 15 seconds, and one at the last step."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,4 +1,4 @@
-"""``fusionkit sample``: the built-in pairs, to try everything with."""
+"""``fusionkit sample``: write the built-in pairs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import click
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="Folder to write to, new or empty; one folder a task below it for 'all'. Default: the user's cache.",
+    help="Folder to write to, new or empty; gets one sub-folder per task for 'all'. Default: the user's cache.",
 )
-@click.option("--labelled", is_flag=True, help="The sample with masks and boxes instead (ivif).")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed, other pairs.")
+@click.option("--labelled", is_flag=True, help="Write the sample with masks and boxes instead (ivif).")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the pairs.")
 def command(task: str, output: Path | None, labelled: bool, seed: int) -> None:
     """Write the built-in sample pairs of TASK (or of 'all' tasks) and print where they are.
 
-    They are made here, most from photographs that scikit-image ships; nothing is downloaded. The same seed gives the
-    same files.
+    The pairs are generated, most from photographs that scikit-image ships; nothing is downloaded. The same seed gives
+    the same files.
     """
     from fusionkit.data.sample import LABELLED_TASKS, SAMPLE_TASKS, labelled_sample, sample_pairs
     from fusionkit.plugins.catalogue import tasks

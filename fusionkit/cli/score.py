@@ -1,4 +1,4 @@
-"""``fusionkit score``: the quality of fused images."""
+"""``fusionkit score``: score fused images."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from fusionkit.errors import DataError, UsageError
 
 
 @click.command("score")
-@click.option("-f", "--fused", required=True, type=click.Path(path_type=Path), help="Fused image, or a folder of them.")
-@click.option("-a", "first", type=click.Path(path_type=Path), help="First source, or a folder of them.")
-@click.option("-b", "second", type=click.Path(path_type=Path), help="Second source, or a folder of them.")
-@click.option("--truth", type=click.Path(path_type=Path), help="Known result, or a folder of them.")
+@click.option(
+    "-f", "--fused", required=True, type=click.Path(path_type=Path), help="Fused image, or folder of fused images."
+)
+@click.option("-a", "first", type=click.Path(path_type=Path), help="First source, or folder of first sources.")
+@click.option("-b", "second", type=click.Path(path_type=Path), help="Second source, or folder of second sources.")
+@click.option("--truth", type=click.Path(path_type=Path), help="Known result, or folder of known results.")
 @click.option(
     "-m", "--metric", "metrics", multiple=True, help="Metrics, separated by commas.  [default: all that apply]"
 )
 @click.option("-p", "--profile", default="standard", show_default=True, help="Convention, see 'fusionkit metrics'.")
 @click.option("--precision", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
-@click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1...")
-@click.option("--json", "form", flag_value="json", help="Print JSON, with a value an image.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV, one line an image.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1...")
+@click.option("--json", "form", flag_value="json", help="Print JSON, with one value per image.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV, one line per image.")
 def command(
     fused: Path,
     first: Path | None,
@@ -34,9 +36,9 @@ def command(
     device: str,
     form: str | None,
 ) -> None:
-    """Score fused images against their sources, and against the truth where it is known.
+    """Score fused images against their sources and, where given, against the known result.
 
-    Files of folders are matched by name without suffix. Colour images count by their luminance.
+    Files of folders are matched by name without suffix. Of colour images the luminance is scored.
     """
     if second and not first:
         raise UsageError("-b needs -a: give the first source too")
@@ -83,7 +85,7 @@ def command(
 
 
 def _scenes(places: dict[str, Path | None]) -> list[tuple[str, dict[str, Path]]]:
-    """Image name and file by option: of single files, or of every file in the folders that has all its partners."""
+    """Return image names with one file per option, from single files or from matching files of folders."""
     from fusionkit.data.folders import match_by_stem
 
     given = {option: path for option, path in places.items() if path is not None}

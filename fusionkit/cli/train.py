@@ -9,14 +9,14 @@ from typing import Any
 import click
 
 _FIXED = ("task", "downstream", "assignments", "config_file", "preset")
-"""What a run that is gone on with brings itself."""
+"""Options that a resumed run takes from its own record."""
 
 
 @click.command("train", context_settings={"show_default": True})
 @click.argument("method", required=False)
-@click.option("--task", help="Fusion task: ivif, mif, mfif, meif, or one that a plugin brings.")
+@click.option("--task", help="Fusion task: ivif, mif, mfif, meif, or a plugin's.")
 @click.option(
-    "--downstream", metavar="NAME", help="What the fused image is for: segmentation, detection, or a plugin's."
+    "--downstream", metavar="NAME", help="Network that uses the fused image: segmentation, detection, or a plugin's."
 )
 @click.option("--data", default="sample", help="Folder of pairs, MANIFEST.csv, data set NAME:DIR, or 'sample'.")
 @click.option("--split", default="train", help="Split of the data to train on; data without splits is taken whole.")
@@ -24,15 +24,15 @@ _FIXED = ("task", "downstream", "assignments", "config_file", "preset")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file of options.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One option, e.g. trainer.lr=1e-4.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/METHOD-TASK-PRESET if not given.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Run folder to go on with; needs nothing else.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Run folder to resume; needs no other option.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
 @click.option("--precision", default="fp32", help="fp32, tf32 or bf16.")
-@click.option("--seed", default=0, help="Fixes initial weights and every draw.")
+@click.option("--seed", default=0, help="Seed of the initial weights and of all random draws.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
 @click.option("--checkpoint-every", default=60.0, help="Seconds between checkpoints.")
-@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 def command(method: str | None, **given: Any) -> None:
-    """Train METHOD on pairs of images; the run's folder is printed at the end.
+    """Train METHOD on pairs of images and print the run folder.
 
     \b
     fusionkit train refusion --task mif
@@ -50,15 +50,13 @@ def command(method: str | None, **given: Any) -> None:
         import torch
 
         torch.set_num_threads(given["threads"])
-    # Under torchrun the first process talks for all of them.
+    # Under torchrun only the first process prints.
     first = os.environ.get("RANK", "0") == "0"
     with training_progress(given["quiet"] or not first) as report:
         settings = {"report": report, "checkpoint_seconds": given["checkpoint_every"]}
         if given["resume"] is not None:
             if method or any(given[name] for name in _FIXED):
-                raise UsageError(
-                    "--resume goes on with a run as it was asked for: give no method, task or options beside"
-                )
+                raise UsageError("--resume takes method, task and options from the run: give none of them beside it")
             device = None if given["device"] == "auto" else given["device"]
             folder = resume(given["resume"], device=device, **settings)
         else:

@@ -9,13 +9,13 @@ import click
 
 @click.group("weights")
 def command() -> None:
-    """Look into weights files, and take up published ones."""
+    """Inspect weights files and import published ones."""
 
 
 @command.command("show")
 @click.argument("file", type=click.Path(path_type=Path))
 def show(file: Path) -> None:
-    """Say what weights FILE is: its fuser, options and training, as JSON."""
+    """Print the description of the weights FILE as JSON: its fuser, options and training."""
     import json
     from dataclasses import asdict
 
@@ -27,10 +27,10 @@ def show(file: Path) -> None:
 @command.command("import")
 @click.argument("fuser")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .safetensors file to write.")
-@click.option("--task", default="", help="The task they were trained for.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help=".safetensors file to write.")
+@click.option("--task", default="", help="Task that the weights were trained for.")
 def import_(fuser: str, file: Path, out: Path, task: str) -> None:
-    """Turn weights that FUSER's authors published (FILE: .safetensors, .pth) into a fusionkit weights file.
+    """Convert weights that FUSER's authors published (FILE: .safetensors or .pth) to a fusionkit weights file.
 
     A .pth file is read without running code in it.
     """

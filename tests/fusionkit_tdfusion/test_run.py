@@ -97,7 +97,10 @@ def test_the_weights_of_several_runs_stand_side_by_side(run: Path, tmp_path: Pat
     [
         (["refusion", "--task", "ivif", "--downstream", "detection"], "refusion is not trained for a downstream task"),
         (["tdfusion", "--task", "ivif", "--downstream", "detektion"], "unknown critic 'detektion': did you mean"),
-        (["--resume", "somewhere", "--downstream", "detection"], "--resume goes on with a run as it was asked for"),
+        (
+            ["--resume", "somewhere", "--downstream", "detection"],
+            "--resume takes method, task and options from the run",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(arguments: list[str], said: str) -> None:
