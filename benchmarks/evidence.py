@@ -35,14 +35,14 @@ def edges(source: Tensor) -> Tensor:
     return F.avg_pool2d(sobel(source).square().sum(1, keepdim=True), 5, 1, 2).sqrt()
 
 
-def agreement(critic: ReFusionReconstructor, held: list[Batch], noise: Noise | None) -> tuple[float, float]:
+def agreement(outer_loss: ReFusionReconstructor, held: list[Batch], noise: Noise | None) -> tuple[float, float]:
     """Mean correlation of the evidence for source a, of w and of v, with a's stronger edges, where there are any."""
     proposer = EqualProposer()
     found: dict[str, list[Tensor]] = {"w": [], "v": []}
     for batch in held:
         a, b = batch.sources
         average = ((a + b) / 2).requires_grad_()
-        (tangent,) = torch.autograd.grad(critic.loss(through(noise, average, batch), batch)["total"], average)
+        (tangent,) = torch.autograd.grad(outer_loss.loss(through(noise, average, batch), batch)["total"], average)
         told = evidence(proposer, proposer(a, b), average.detach(), tangent, batch.sources)
         there = edges(a) + edges(b) > 0.2
         stronger = (4 * (edges(a) - edges(b))).tanh()[there]
@@ -71,18 +71,18 @@ def main(data: str, task: str, deviation: float, steps: int, threads: int) -> No
     click.echo(f"{task}: correlation of the evidence with the stronger edges, w / v")
     for sigma in (0.0, deviation):
         torch.manual_seed(0)
-        critic = ReFusionReconstructor(ReconstructorOptions(dim=8, blocks=2))
-        optimiser = torch.optim.Adam(critic.parameters(), lr=3e-3)
+        outer_loss = ReFusionReconstructor(ReconstructorOptions(dim=8, blocks=2))
+        optimiser = torch.optim.Adam(outer_loss.parameters(), lr=3e-3)
         told = []
         for step, rows in enumerate(plan, 1):
             batch = stores["train"].crops(rows, 64)
             drawn = channel_noise(batch.sources[0], fine=sigma, coarse=sigma, seed=0, step=step)
             noise = (lambda _image, _sources, drawn=drawn: drawn) if sigma else None
             optimiser.zero_grad()
-            critic.loss(through(noise, (batch.sources[0] + batch.sources[1]) / 2, batch), batch)["total"].backward()
+            outer_loss.loss(through(noise, (batch.sources[0] + batch.sources[1]) / 2, batch), batch)["total"].backward()
             optimiser.step()
             if step % SHOWN == 0:
-                w, v = agreement(critic, held, noise)
+                w, v = agreement(outer_loss, held, noise)
                 told.append(f"{step}: {w:+.2f} / {v:+.2f}")
         click.echo(f"noise {sigma:g}:  " + "   ".join(told))
 

@@ -81,14 +81,14 @@ def build_step(name: str, options: argparse.Namespace) -> Step:
         **changes,  # type: ignore[arg-type]
     )
     torch.manual_seed(0)
-    fuser, proposer, critic = (kind() for kind in kinds)
+    fuser, proposer, outer_loss = (kind() for kind in kinds)
     trainer = BilevelTrainer(
         schedule,
         schedule,
         store,
         fuser=fuser,
         proposer=proposer,
-        critic=critic,
+        outer_loss=outer_loss,
         device=device,
         precision=options.precision,
         seed=0,
@@ -148,7 +148,7 @@ def exactness(dtype: torch.dtype, device: torch.device) -> float:
     flat = [
         torch.cat([g.flatten() for g in found.proposer.values()]).double()
         for found in (
-            meta_gradient(*networks, mtr, mts, eta_fuser=1e-4, eta_critic=1e-4, method=method)  # type: ignore[arg-type]
+            meta_gradient(*networks, mtr, mts, eta_fuser=1e-4, eta_outer_loss=1e-4, method=method)  # type: ignore[arg-type]
             for method in ("forward", "double_backward")
         )
     ]

@@ -6,13 +6,14 @@ import dataclasses
 import math
 import tomllib
 import typing
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.errors import DataError, RenamedOption, UsageError, did_you_mean
 from fusionkit.io.text import shortened
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ _DEEPEST_NAME = 32
 def resolve(kind: type[T], *layers: tuple[str, Mapping[str, Any]]) -> T:
     """Build a frozen dataclass of options from layers of nested mappings.
 
+    Former names are read as :func:`current_names` does.
+
     Args:
         kind: the dataclass; its fields may be dataclasses themselves.
         layers: ``(where it comes from, values)``, the later over the earlier.
@@ -36,6 +39,7 @@ def resolve(kind: type[T], *layers: tuple[str, Mapping[str, Any]]) -> T:
         UsageError: an unknown key (with the nearest one), a value of the wrong type or a number that is not finite,
             naming where it came from.
     """
+    layers = tuple((origin, current_names(kind, values, origin)) for origin, values in layers)
     for origin, values in layers:
         _check_keys(kind, values, origin, "")
     values = merged(*(values for _, values in layers))
@@ -63,6 +67,54 @@ def _numbers(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[
         elif isinstance(value, int | float):
             # An integer that no float holds is as useless as infinity.
             yield (*path, name), value if abs(value) < 1e38 else math.inf
+
+
+def current_names(kind: type, values: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """Options under the names that they have today, with one warning for all that were given by a former one.
+
+    A dataclass of options declares former names in a class variable ``RENAMED``, former name -> today's. ``"a"`` ->
+    ``"b.c"`` moves an option into a group; ``"a=x"`` -> ``"a=y"``, with today's name of the option, renames one of its
+    values. In ``REMOVED`` it declares options that are gone: name -> the value that may still be given, because it says
+    what is done now anyway, and what to do instead of any other.
+
+    Args:
+        kind: the dataclass of options.
+        values: nested options, as given.
+        origin: where they come from, for the messages.
+
+    Raises:
+        UsageError: an option that is gone, or one that is given by both of its names.
+    """
+    changes: list[str] = []
+    found = _current(kind, values, origin, "", changes)
+    if changes:
+        warnings.warn(f"{origin}: {', '.join(changes)}", RenamedOption, stacklevel=2)
+    return found
+
+
+def _current(kind: Any, values: Mapping[str, Any], origin: str, prefix: str, changes: list[str]) -> dict[str, Any]:
+    renamed, removed = getattr(kind, "RENAMED", {}), getattr(kind, "REMOVED", {})
+    hints = typing.get_type_hints(kind)
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in removed:
+            if value != removed[key][0]:
+                raise UsageError(f"{origin}: {prefix}{key} is no option any more: {removed[key][1]}")
+            continue
+        path = renamed.get(key, key)
+        if path != key:
+            changes.append(f"{prefix}{key} is now {prefix}{path}")
+            if _holds(values, tuple(path.split("."))):
+                raise UsageError(f"{origin}: {prefix}{key} is the former name of {prefix}{path}: give one of the two")
+        if f"{path}={value}" in renamed:
+            value = renamed[f"{path}={value}"].partition("=")[2]
+            changes.append(f"{prefix}{key}={values[key]} is now {prefix}{path}={value}")
+        elif isinstance(value, Mapping) and dataclasses.is_dataclass(hints.get(path)):
+            value = _current(hints[path], value, origin, f"{prefix}{path}.", changes)
+        for part in reversed(path.split(".")):
+            value = {part: value}
+        found = merged(found, value)
+    return found
 
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:

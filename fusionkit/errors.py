@@ -18,6 +18,10 @@ class FusionkitError(Exception):
     exit_code: int = 2
 
 
+class RenamedOption(FutureWarning):
+    """An option was given by a name or value that it no longer has: it was read, and the message has today's."""
+
+
 class UsageError(FusionkitError):
     """An unknown name, a wrong option or a bad configuration."""
 

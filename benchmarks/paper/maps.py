@@ -163,13 +163,13 @@ def _taught(
     o = options.trainer
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        critic = ReFusionReconstructor(options.reconstructor)
+        outer_loss = ReFusionReconstructor(options.reconstructor)
         proposer: LossProposer = (
             HandMaps(HandOptions(**hand, alpha=options.proposer.alpha)) if hand else ReFusionProposer(options.proposer)
         )
     rules = (
         make_rule(o.proposer_update, proposer, o.lr_proposer or o.lr, eps=o.proposer_eps),
-        make_rule(o.critic_update, critic, o.lr_critic or o.lr),
+        make_rule(o.outer_loss_optimizer, outer_loss, o.lr_outer_loss or o.lr),
     )
     plan = draw_epoch(
         store.sizes, seed=seed, epoch=0, meta_steps=0, fusion_steps=steps, batch=o.batch, crop=o.crop, flip=o.flip
@@ -178,15 +178,21 @@ def _taught(
     _minimiser(proposer, store.crops(plan.ftr[0], o.crop).sources)
     for step, rows in enumerate(plan.ftr):
         rate = 0.5 * (1 + math.cos(math.pi * step / steps))
-        gradient = optimum_meta_gradient(proposer, critic, store.crops(rows, o.crop), noise=_noise(options, seed, step))
+        gradient = optimum_meta_gradient(
+            proposer, outer_loss, store.crops(rows, o.crop), noise=_noise(options, seed, step)
+        )
         rules[0].update(gradient.proposer, rate)
-        rules[1].update(gradient.critic, rate)
-    return proposer, critic
+        rules[1].update(gradient.outer_loss, rate)
+    return proposer, outer_loss
 
 
 @torch.no_grad()
 def _measured(
-    options: Any, proposer: LossProposer, critic: ReFusionReconstructor, task: Task, pairs: Sequence[Sequence[Tensor]]
+    options: Any,
+    proposer: LossProposer,
+    outer_loss: ReFusionReconstructor,
+    task: Task,
+    pairs: Sequence[Sequence[Tensor]],
 ) -> dict[str, float]:
     o = options.trainer
     store = PairStore(task, pairs, device=torch.device("cpu"), smallest=o.crop)
@@ -197,7 +203,7 @@ def _measured(
         batch = store.crops(rows, o.crop)
         image = _minimiser(proposer, batch.sources)
         seen = through(_noise(options, 0, _UNSEEN + step), image, batch)
-        losses.append(float(critic.loss(seen, batch)["total"]))
+        losses.append(float(outer_loss.loss(seen, batch)["total"]))
     worth: list[dict[str, float]] = []
     for pair in pairs:
         a, b = (x[None].float() / (255 if x.dtype == torch.uint8 else 1) for x in pair)

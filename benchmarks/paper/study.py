@@ -167,7 +167,7 @@ class Study:
         rows = list(folder.metrics())
         steps = int(rows[-1]["step"])
         return Cell(
-            variant=variant, seed=seed, path=path, steps=steps, seconds=steps * float(rows[-1]["seconds_a_step"])
+            variant=variant, seed=seed, path=path, steps=steps, seconds=steps * float(rows[-1]["seconds_per_step"])
         )
 
     def _check(self, path: Path, request: TrainRequest) -> None:

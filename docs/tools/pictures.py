@@ -82,8 +82,8 @@ def section(folder: RunFolder) -> str:
     rows = list(folder.metrics())
     fusion = [row["fusion.total"] for row in rows if "fusion.total" in row]
     # At the optimum R learns in the meta steps.
-    kind = "fusion" if any("fusion.critic" in row for row in rows) else "meta"
-    told = "fusion.critic" if kind == "fusion" else "meta.outer"
+    kind = "fusion" if any("fusion.outer" in row for row in rows) else "meta"
+    told = "fusion.outer" if kind == "fusion" else "meta.outer"
     rebuilt = [row[told] for row in rows if told in row]
     pictures = []
     for place in sorted((folder.path / "images").glob("pair*")):

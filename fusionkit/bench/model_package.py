@@ -97,7 +97,7 @@ def _training(folder: RunFolder, record: RunRecord, described: dict[str, Any]) -
         machine=(record.device != "cpu" and about.get("accelerator")) or about.get("processor") or "unknown",
         threads=about.get("threads", 1),
         precision=record.precision,
-        seconds=round(steps * rows[-1]["seconds_a_step"], 1) if rows else None,
+        seconds=round(steps * rows[-1]["seconds_per_step"], 1) if rows else None,
         versions={name: version for name, version in about.get("versions", {}).items() if version},
         commit=about.get("commit", ""),
     )

@@ -1,8 +1,8 @@
 """The interfaces that methods implement, and the small records that they exchange.
 
-:class:`Fuser`, :class:`LossProposer`, :class:`Critic` with its kind :class:`Reconstructor`, :class:`MetaTrainer` and
+:class:`Fuser`, :class:`LossProposer`, :class:`OuterLoss` with its kind :class:`Reconstructor`, :class:`MetaTrainer` and
 :class:`Metric` describe every method and name none. A classical method is a Fuser without parameters; ReFusion adds a
-LossProposer, a Reconstructor and a MetaTrainer; a task-driven method has a downstream network as its Critic.
+LossProposer, a Reconstructor and a MetaTrainer; a task-driven method has a downstream network as its OuterLoss.
 
 Images are ``(B, C, H, W)`` float tensors in [0, 1], everywhere; ``C`` is 1 for luminance and 3 for RGB. Sources are
 aligned, so they share ``B``, ``H`` and ``W``.
@@ -14,10 +14,10 @@ from fusionkit.contracts.fuser import Fuser, NoOptions, Options
 from fusionkit.contracts.learning import (
     Batch,
     Companion,
-    Critic,
     Downstream,
     LossProposer,
     MetaTrainer,
+    OuterLoss,
     Proposal,
     Reconstructor,
     Terms,
@@ -28,7 +28,6 @@ from fusionkit.contracts.metric import Metric, MetricInfo
 __all__ = [
     "Batch",
     "Companion",
-    "Critic",
     "Downstream",
     "Fuser",
     "LossProposer",
@@ -37,8 +36,12 @@ __all__ = [
     "MetricInfo",
     "NoOptions",
     "Options",
+    "OuterLoss",
     "Proposal",
     "Reconstructor",
     "Terms",
     "TrainingSource",
 ]
+
+Critic = OuterLoss
+"""Former name, for plugins that were written for it."""

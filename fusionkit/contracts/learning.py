@@ -19,10 +19,10 @@ from fusionkit.tasks import Task
 __all__ = [
     "Batch",
     "Companion",
-    "Critic",
     "Downstream",
     "LossProposer",
     "MetaTrainer",
+    "OuterLoss",
     "Proposal",
     "Reconstructor",
     "Terms",
@@ -42,7 +42,7 @@ class Batch:
 
     Attributes:
         sources: one ``(B, C, H, W)`` tensor a source, in the task's order.
-        targets: the labels that a downstream critic needs beside the image: class ids ``(B, H, W)`` int64 with
+        targets: the labels that a downstream outer loss needs beside the image: class ids ``(B, H, W)`` int64 with
             :data:`fusionkit.label_types.IGNORE`, or one :class:`fusionkit.label_types.Boxes` per sample; None without
             labels.
     """
@@ -78,12 +78,11 @@ class LossProposer(nn.Module, ABC):
         return None
 
 
-class Critic(nn.Module, ABC):
-    """Judges a fused image by what it is good for: the outer loss of the meta-gradient.
+class OuterLoss(nn.Module, ABC):
+    """Measures how good a fused image is for its purpose: the outer loss of the meta-gradient.
 
-    A trainer calls ``loss`` on the fused image and the batch it came from; it is differentiated once in ``fused``
-    and once in this module's parameters, never twice. A segmentation or detection network with its loss is a
-    Critic; so is a Reconstructor.
+    A Reconstructor is one, and so is a segmentation or detection network with its loss. Training calls ``loss`` and
+    differentiates it once in ``fused`` and once in this module's parameters, never twice.
     """
 
     Config: ClassVar[type] = NoOptions
@@ -97,16 +96,16 @@ class Critic(nn.Module, ABC):
         """The loss of ``fused`` ``(B, C, H, W)`` for ``batch``, averaged over the batch."""
 
 
-class Reconstructor(Critic):
-    """A critic that rebuilds every source from the fused image."""
+class Reconstructor(OuterLoss):
+    """An outer loss that rebuilds every source from the fused image."""
 
     @abstractmethod
     def forward(self, fused: Tensor) -> tuple[Tensor, ...]:
         """Rebuild the sources: one ``(B, C, H, W)`` tensor a source from ``fused`` ``(B, C, H, W)``."""
 
 
-class Downstream(Critic):
-    """A critic that uses the fused image for a task of its own and can be scored by how well it does.
+class Downstream(OuterLoss):
+    """An outer loss that uses the fused image for a task of its own and can be scored by how well it does.
 
     Args:
         config: an instance of :attr:`Config`.

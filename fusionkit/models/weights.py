@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from fusionkit.config import as_dict, resolve
-from fusionkit.contracts import Companion, Critic, Downstream, Fuser
+from fusionkit.contracts import Companion, Downstream, Fuser, OuterLoss
 from fusionkit.errors import DataError, FusionkitError, UsageError
 from fusionkit.io.atomic import written_aside
 from fusionkit.io.digest import file_digest
@@ -78,12 +78,12 @@ def save_companion(path: Path, companion: Companion) -> None:
         save_file(tensors, aside, metadata={_COMPANION: described})
 
 
-def load_critic(path: Path) -> Critic:
-    """Build the registered critic that a run kept and load it, on the CPU, in evaluation mode.
+def load_outer_loss(path: Path) -> OuterLoss:
+    """Build the registered outer loss that a run kept and load it, on the CPU, in evaluation mode.
 
     Raises:
-        DataError: the file is missing, damaged, or no critic's.
-        PluginError: the critic's plugin is not installed or broken.
+        DataError: the file is missing, damaged, or no outer loss's.
+        PluginError: the outer loss's plugin is not installed or broken.
     """
     from fusionkit.plugins import catalogue
 
@@ -93,16 +93,19 @@ def load_critic(path: Path) -> Critic:
         tensors = load_file(path)
     except (OSError, SafetensorError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a weights file ({error})") from None
-    if "critic" not in facts:
-        raise DataError(f"{path}: does not say which critic it belongs to: give one that a training wrote")
-    kind = catalogue.critics.get(facts["critic"])
+    # Files of versions that called an outer loss a critic say so.
+    registered = facts.get("outer_loss", facts.get("critic"))
+    if registered is None:
+        raise DataError(f"{path}: does not say which outer loss it belongs to: give one that a training wrote")
+    kind = catalogue.outer_losses.get(registered)
     options: Any = resolve(kind.Config, (str(path), facts["config"]))
 
-    def build() -> Critic:
+    def build() -> OuterLoss:
         return kind(options, classes=facts["classes"]) if issubclass(kind, Downstream) else kind(options)
 
-    critic: Critic = build_to_fit(build, tensors, f"{path}: these weights do not fit critic {facts['critic']!r}")
-    return critic.eval()
+    fits = f"{path}: these weights do not fit outer loss {registered!r}"
+    outer_loss: OuterLoss = build_to_fit(build, tensors, fits)
+    return outer_loss.eval()
 
 
 def read_info(path: Path) -> WeightsInfo:

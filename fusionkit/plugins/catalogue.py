@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from fusionkit.plugins.registry import Registry
 
 if TYPE_CHECKING:
-    from fusionkit.contracts import Critic, Fuser, LossProposer, MetaTrainer, Metric, Reconstructor
+    from fusionkit.contracts import Fuser, LossProposer, MetaTrainer, Metric, OuterLoss, Reconstructor
     from fusionkit.data.named_dataset import NamedDataset
     from fusionkit.tasks import Task
 
 __all__ = [
-    "critics",
     "datasets",
     "fusers",
     "loss_proposers",
     "metrics",
+    "outer_losses",
     "reconstructors",
     "registries",
     "tasks",
@@ -27,7 +27,9 @@ fusers: Registry[type[Fuser]] = Registry("fuser", "fusionkit.fusers", "fusionkit
 reconstructors: Registry[type[Reconstructor]] = Registry(
     "reconstructor", "fusionkit.reconstructors", "fusionkit.contracts:Reconstructor"
 )
-critics: Registry[type[Critic]] = Registry("critic", "fusionkit.critics", "fusionkit.contracts:Critic")
+outer_losses: Registry[type[OuterLoss]] = Registry(
+    "outer loss", "fusionkit.outer_losses", "fusionkit.contracts:OuterLoss", former_group="fusionkit.critics"
+)
 loss_proposers: Registry[type[LossProposer]] = Registry(
     "loss proposer", "fusionkit.loss_proposers", "fusionkit.contracts:LossProposer"
 )
@@ -43,4 +45,4 @@ tasks: Registry[Task] = Registry("task", "fusionkit.tasks", "fusionkit.tasks:Tas
 
 def registries() -> tuple[Registry[Any], ...]:
     """Every registry, in the order that lists show them."""
-    return (fusers, reconstructors, critics, loss_proposers, trainers, metrics, datasets, tasks)
+    return (fusers, reconstructors, outer_losses, loss_proposers, trainers, metrics, datasets, tasks)

@@ -29,6 +29,7 @@ class Registry(Generic[T]):
         own_name: dotted attribute in which a plugin of this kind states its own name (``"info.name"``), which must
             be the registered one; ``""`` for kinds that state none.
         path: folders to look for distributions in; ``sys.path`` when None.
+        former_group: entry-point group of the same kind under its former name; its plugins are taken, too.
     """
 
     def __init__(
@@ -40,9 +41,11 @@ class Registry(Generic[T]):
         instances: bool = False,
         own_name: str = "",
         path: Sequence[str] | None = None,
+        former_group: str = "",
     ) -> None:
         self.kind = kind
         self.group = group
+        self._former_group = former_group
         self._base = base
         self._instances = instances
         self._own_name = own_name
@@ -145,6 +148,12 @@ class Registry(Generic[T]):
     def _discovery(self) -> Discovery:
         if self._found is None:
             self._found = discover(self.group, self._path)
+            if self._former_group:
+                former = discover(self._former_group, self._path)
+                taken = {(entry.distribution, entry.name) for entry in self._found.entries}
+                more = [entry for entry in former.entries if (entry.distribution, entry.name) not in taken]
+                faults = dict.fromkeys((*self._found.faults, *former.faults))
+                self._found = Discovery((*self._found.entries, *more), tuple(faults))
         return self._found
 
     def _usable_names(self) -> list[str]:

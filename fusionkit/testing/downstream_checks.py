@@ -1,4 +1,4 @@
-"""The contract of a Downstream critic, tried out."""
+"""The contract of a Downstream outer loss, tried out."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ Predictions = Tensor | tuple[Boxes, ...]
 
 
 def check_downstream(
-    critic: type[Downstream] | Downstream,
+    outer_loss: type[Downstream] | Downstream,
     *,
     classes: Sequence[str] = EXAMPLE_CLASSES,
     size: tuple[int, int] = (64, 96),
 ) -> Notes:
-    """Check that a downstream critic keeps its contract: a critic's loss on labelled images, and predictions that fit.
+    """Check that a downstream network keeps its contract: its loss on labelled images, and predictions that fit.
 
     Args:
-        critic: the class, tried with its default options, or an instance with others, which is not changed.
+        outer_loss: the class, tried with its default options, or an instance with others, which is not changed.
         classes: names of the classes that a class is built for.
         size: height and width of the images that it is tried on.
 
     Raises:
         AssertionError: a rule is broken; the message says which and what to do.
     """
-    kind = critic if isinstance(critic, type) else type(critic)
+    kind = outer_loss if isinstance(outer_loss, type) else type(outer_loss)
     subject = f"Downstream {kind.__name__}"
     require(issubclass(kind, Downstream), subject, "it is not a Downstream", "subclass Downstream")
     known = typing.get_args(LabelKind)
     require(kind.kind in known, subject, f"kind is {kind.kind!r}", f"set it to {' or '.join(map(repr, known))}")
     check_config(subject, kind.Config)
-    config = kind.Config() if isinstance(critic, type) else critic.config
-    names = tuple(classes if isinstance(critic, type) else critic.classes)
+    config = kind.Config() if isinstance(outer_loss, type) else outer_loss.config
+    names = tuple(classes if isinstance(outer_loss, type) else outer_loss.classes)
 
     def another() -> Downstream:
         return kind(config, classes=names)
 
     module = another()
-    if not isinstance(critic, type):
-        module.load_state_dict(critic.state_dict())
+    if not isinstance(outer_loss, type):
+        module.load_state_dict(outer_loss.state_dict())
     remedy = "pass config and classes on to Downstream.__init__"
     require(module.config == config and module.classes == names, subject, "it does not keep them", remedy)
     sources = example_sources(size, batch=2)

@@ -1,4 +1,4 @@
-"""The contracts of a Critic and of a Reconstructor, tried out."""
+"""The contracts of an OuterLoss and of a Reconstructor, tried out."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from fusionkit.contracts import Batch, Critic, Reconstructor
+from fusionkit.contracts import Batch, OuterLoss, Reconstructor
 from fusionkit.testing.examples import example_sources
 from fusionkit.testing.fuser_checks import SIZES
 from fusionkit.testing.module_checks import build, check_gradient, check_weights_file, trainable
 from fusionkit.testing.rules import Notes, fail, require, require_close, require_same, require_terms
 
 
-def check_critic(
-    critic: type[Critic] | Critic,
+def check_outer_loss(
+    outer_loss: type[OuterLoss] | OuterLoss,
     *,
     batch: Batch | None = None,
     channels: int = 1,
 ) -> Notes:
-    """Check that a critic keeps its contract: a finite loss, correct gradients, weights that survive a file.
+    """Check that an outer loss keeps its contract: a finite loss, correct gradients, weights that survive a file.
 
     Args:
-        critic: the class, tried with its default options, or an instance with others, which is not changed.
+        outer_loss: the class, tried with its default options, or an instance with others, which is not changed.
         batch: a small batch with the targets that it needs; without one it is tried on sources alone.
         channels: 1 for luminance, 3 for RGB; where no batch is given.
 
     Raises:
         AssertionError: a rule is broken; the message says which and what to do.
     """
-    subject, module, another = build(critic, Critic)
+    subject, module, another = build(outer_loss, OuterLoss)
     given = batch or Batch(example_sources((6, 7), batch=2, channels=channels))
     check_loss(subject, module, another, given, separable=batch is None)
     return ()
@@ -44,7 +44,7 @@ def check_reconstructor(
     channels: int = 1,
     sizes: Sequence[tuple[int, int]] = SIZES,
 ) -> Notes:
-    """Check that a reconstructor keeps its contract: one image a source of the fused image's size, and a critic's.
+    """Check that a reconstructor keeps its contract: one image a source of the fused image's size, and an outer loss's.
 
     Args:
         reconstructor: the class, tried with its default options, or an instance with others, which is not changed.
@@ -89,13 +89,13 @@ def _check_rebuilt(subject: str, module: Reconstructor, fused: Tensor, count: in
 
 
 def check_loss(
-    subject: str, module: Critic, another: Callable[[], Critic], batch: Batch, *, separable: bool = True
+    subject: str, module: OuterLoss, another: Callable[[], OuterLoss], batch: Batch, *, separable: bool = True
 ) -> None:
-    """Check a critic's loss on a batch: finite, the same twice, with correct gradients, and its weights in a file.
+    """Check an outer loss on a batch: finite, the same twice, with correct gradients, and its weights in a file.
 
     Args:
         subject: what to call it in messages.
-        module: the critic; it is left in float64.
+        module: the outer loss; it is left in float64.
         another: makes another one of the same options.
         batch: a batch with the targets that it needs.
         separable: whether the batch's loss is the mean of its samples'.
@@ -125,21 +125,21 @@ def check_loss(
         wrapped = _Loss(module)
 
         def of_weights(weights: Mapping[str, Tensor]) -> Tensor:
-            named = {f"critic.{name}": w for name, w in weights.items()}
+            named = {f"outer_loss.{name}": w for name, w in weights.items()}
             total: Tensor = functional_call(wrapped, named, (fused, batch))
             return total
 
         check_gradient(subject, "the loss", of_weights, trainable(module))
 
 
-def _judge(subject: str, module: Critic, fused: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+def _judge(subject: str, module: OuterLoss, fused: Tensor, batch: Batch) -> Mapping[str, Tensor]:
     kept = [tensor.clone() for tensor in (fused, *batch.sources)]
     try:
         with torch.no_grad():
             terms = module.loss(fused, batch)
     except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
-        remedy = "pass check_critic a batch with the targets that it needs, or correct it"
+        remedy = "pass check_outer_loss a batch with the targets that it needs, or correct it"
         fail(subject, f"its loss fails on {tuple(fused.shape)} {fused.dtype} ({reason})", remedy)
     for tensor, before in zip((fused, *batch.sources), kept, strict=True):
         require_same(subject, "its loss changes its inputs in place", tensor, before, "work on a copy")
@@ -147,11 +147,11 @@ def _judge(subject: str, module: Critic, fused: Tensor, batch: Batch) -> Mapping
 
 
 class _Loss(nn.Module):
-    """``critic.loss(...)["total"]`` as a forward, so that ``functional_call`` can run it."""
+    """``outer_loss.loss(...)["total"]`` as a forward, so that ``functional_call`` can run it."""
 
-    def __init__(self, critic: Critic) -> None:
+    def __init__(self, outer_loss: OuterLoss) -> None:
         super().__init__()
-        self.critic = critic
+        self.outer_loss = outer_loss
 
     def forward(self, fused: Tensor, batch: Batch) -> Tensor:
-        return self.critic.loss(fused, batch)["total"]
+        return self.outer_loss.loss(fused, batch)["total"]

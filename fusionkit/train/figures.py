@@ -111,7 +111,7 @@ def _draw_losses(folder: RunFolder) -> None:
     from matplotlib.figure import Figure
 
     rows = list(folder.metrics())
-    names = sorted({name for row in rows for name in row} - {"step", "seconds_a_step"})
+    names = sorted({name for row in rows for name in row} - {"step", "seconds_per_step"})
     if not names:
         return
     figure = Figure(figsize=(4 * min(len(names), 3), 2.6 * -(-len(names) // 3)), layout="constrained")

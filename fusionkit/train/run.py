@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionkit.config import as_dict, merged, read_toml, resolve
+from fusionkit.config import as_dict, current_names, merged, read_toml, resolve
 from fusionkit.contracts import MetaTrainer
 from fusionkit.data.labels import find_labelled, verify_labels
 from fusionkit.data.labels.labelled_store import LabelledStore
@@ -54,7 +54,7 @@ class TrainRequest:
         preset: preset of the method; None takes its first.
         file: options from a TOML file, over the preset.
         options: options over those.
-        downstream: the critic to train for, by its registered name, for methods with an option ``downstream``.
+        downstream: the outer loss to train for, by its registered name, for methods with an option ``downstream``.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
         seed: of weights and draws.
@@ -96,9 +96,7 @@ def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> Ru
     options: Any = resolve(kind.Config, *layers)
     device = choose_device(request.device)
     pairs = _pairs(request, kind.label_kind(options))
-    given = merged(request.file or {}, request.options or {})
-    if request.downstream is not None:
-        given["downstream"] = request.downstream
+    given = merged(*(values for origin, values in layers if not origin.startswith("preset ")))
     record = RunRecord(
         method=request.method,
         task=request.task,
@@ -244,9 +242,9 @@ def _layers(kind: type[MetaTrainer], request: TrainRequest) -> tuple[str, list[t
                 f"--downstream {request.downstream}: {request.method} is not trained for a downstream task; "
                 "leave it out, or train a method that is, such as tdfusion"
             )
-        catalogue.critics.get(request.downstream)
+        catalogue.outer_losses.get(request.downstream)
         layers.append(("--downstream", {"downstream": request.downstream}))
-    return name, layers
+    return name, [(origin, current_names(kind.Config, values, origin)) for origin, values in layers]
 
 
 def _free_folder(record: RunRecord) -> Path:
@@ -333,7 +331,7 @@ def _pictured(done: int, steps: int) -> int:
 
 
 def _log(folder: RunFolder, step: int, losses: Mapping[str, float], seconds: float) -> None:
-    folder.append_metrics({"step": step, "seconds_a_step": round(seconds, 5), **losses})
+    folder.append_metrics({"step": step, "seconds_per_step": round(seconds, 5), **losses})
 
 
 @contextmanager

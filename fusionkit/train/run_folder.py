@@ -30,6 +30,7 @@ OPTIONS = "config.toml"
 METRICS = "metrics.jsonl"
 _LATEST = "latest.json"
 _KEEP = 2
+_FORMER_COLUMNS = {"fusion.critic": "fusion.outer", "seconds_a_step": "seconds_per_step"}
 
 
 @dataclass(frozen=True)
@@ -177,9 +178,10 @@ class RunFolder:
             return
         for line in file.read_text(encoding="utf-8").splitlines():
             try:
-                yield json.loads(line)
+                row = json.loads(line)
             except ValueError:
                 return
+            yield {_FORMER_COLUMNS.get(name, name): value for name, value in row.items()}
 
     def rewind_metrics(self, step: int) -> None:
         """Drop the rows behind ``step``: they are from steps that will be done again."""

@@ -1,4 +1,4 @@
-"""FCOS as a critic: where the objects are in the fused image."""
+"""FCOS as an outer loss: where the objects are in the fused image."""
 
 from __future__ import annotations
 

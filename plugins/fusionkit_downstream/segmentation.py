@@ -1,4 +1,4 @@
-"""SegFormer as a critic: what every pixel of the fused image belongs to."""
+"""SegFormer as an outer loss: what every pixel of the fused image belongs to."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SegFormerOptions:
 class SegFormer(Downstream):
     """SegFormer from the transformers library, without pretrained weights, with one input channel.
 
-    Dropout and stochastic depth are off and the head's batch normalisation is a group normalisation: a critic's loss
+    Dropout and stochastic depth are off and the head's batch normalisation is a group normalisation: an outer loss
     has to be a function of its weights and its batch alone, so that F' and T' are judged by the same one, a resumed
     run takes the same steps, and two images a batch are enough.
 

@@ -25,7 +25,7 @@ _OPTIMUM = {
     "crop": 64,
     "lr": 1e-3,
     "lr_proposer": 3e-3,
-    "lr_critic": 3e-3,
+    "lr_outer_loss": 3e-3,
     "hypergradient": "optimum",
     "fuser_update": "muon",
     "noise": 1.0,
@@ -104,7 +104,7 @@ class ReFusionTrainer(BilevelTrainer):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fuser = ReFusionFuser(config.fuser)
-            critic = ReFusionReconstructor(config.reconstructor)
+            outer_loss = ReFusionReconstructor(config.reconstructor)
             proposer = _proposer(config)
         super().__init__(
             config,
@@ -112,7 +112,7 @@ class ReFusionTrainer(BilevelTrainer):
             source,
             fuser=fuser,
             proposer=proposer,
-            critic=critic,
+            outer_loss=outer_loss,
             device=device,
             precision=precision,
             seed=seed,

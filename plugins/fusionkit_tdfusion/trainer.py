@@ -1,17 +1,17 @@
-"""TDFusion's trainer: a downstream network in the critic's place of the toolkit's three-stage training."""
+"""TDFusion's trainer: three-stage training with a downstream network as its outer loss."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from fusionkit.config import as_dict, resolve
-from fusionkit.contracts import Batch, Companion, Critic, Downstream, LossProposer, TrainingSource
+from fusionkit.contracts import Batch, Companion, Downstream, LossProposer, OuterLoss, TrainingSource
 from fusionkit.data.epoch_plan import FLIP_ROWS
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.data.pair_store import PairStore
@@ -37,8 +37,8 @@ class TDFusionOptions:
         trainer: schedule and updates; ``fusion_steps`` 0 is the number of training pairs.
         fuser: F.
         proposer: G and the fusion loss.
-        downstream: registered critic, T.
-        critic: T's options, by name.
+        downstream: registered outer loss, T.
+        network: T's options, by name.
         size: height and width that whole pairs are resized to for T; None takes the pairs' own, at most ``longest``.
         longest: longer side of the resized pairs where no size is given.
         proposal: ``"learned"``, or ``"equal"``: w fixed to 1/2 (ablation I of Table 3).
@@ -48,10 +48,12 @@ class TDFusionOptions:
     fuser: FuserOptions = field(default_factory=FuserOptions)
     proposer: TDFusionProposerOptions = field(default_factory=TDFusionProposerOptions)
     downstream: str = "segmentation"
-    critic: Mapping[str, Any] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     longest: int = 320
     proposal: Literal["learned", "equal"] = "learned"
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"critic": "network"}
 
 
 class TDFusionTrainer(BilevelTrainer):
@@ -66,7 +68,7 @@ class TDFusionTrainer(BilevelTrainer):
         device: where to train.
         precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
         seed: of initial weights and draws.
-        critic: T itself, in place of the registered one that ``config`` names.
+        outer_loss: T itself, in place of the registered one that ``config`` names.
 
     Reference:
         Bai et al., Task-driven Image Fusion with Learnable Fusion Loss, CVPR 2025, Algorithm 1 and section 4.1.
@@ -86,7 +88,7 @@ class TDFusionTrainer(BilevelTrainer):
                 "crop": 64,
                 "lr": 1e-3,
                 "lr_proposer": 2e-3,
-                "lr_critic": 1e-3,
+                "lr_outer_loss": 1e-3,
                 "hypergradient": "image",
                 "noise": 0.05,
                 "coarse_noise": 0.05,
@@ -141,7 +143,7 @@ class TDFusionTrainer(BilevelTrainer):
         device: torch.device,
         precision: str = "fp32",
         seed: int = 0,
-        critic: Critic | None = None,
+        outer_loss: OuterLoss | None = None,
     ) -> None:
         if not isinstance(source, PairStore):
             raise UsageError(f"tdfusion trains on pairs of images, not on {type(source).__name__}")
@@ -154,7 +156,7 @@ class TDFusionTrainer(BilevelTrainer):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             fuser = TDFusionFuser(config.fuser)
-            judge = critic if critic is not None else _critic(config, self.labelled)
+            judge = outer_loss if outer_loss is not None else _network(config, self.labelled)
             proposer = _proposer(config)
         super().__init__(
             config,
@@ -162,7 +164,7 @@ class TDFusionTrainer(BilevelTrainer):
             source,
             fuser=fuser,
             proposer=proposer,
-            critic=judge,
+            outer_loss=judge,
             device=device,
             precision=precision,
             seed=seed,
@@ -170,11 +172,11 @@ class TDFusionTrainer(BilevelTrainer):
 
     @classmethod
     def label_kind(cls, config: TDFusionOptions) -> LabelKind | None:
-        """The labels that T learns from; None for a critic that needs none."""
-        kind = catalogue.critics.get(config.downstream)
+        """The labels that T learns from; None for an outer loss that needs none."""
+        kind = catalogue.outer_losses.get(config.downstream)
         return kind.kind if issubclass(kind, Downstream) else None
 
-    def critic_view(self, rows: Tensor, fusion: Batch) -> Batch:
+    def outer_loss_view(self, rows: Tensor, fusion: Batch) -> Batch:
         """Whole resized pairs with their labels; the crops where the pairs have none."""
         if self.labelled is None or self.size is None:
             return fusion
@@ -196,11 +198,11 @@ class TDFusionTrainer(BilevelTrainer):
 
     def companions(self) -> Mapping[str, Companion]:
         """T, with the names of its classes and the size that it saw."""
-        critic = self._critic
-        facts: dict[str, Any] = {"critic": self.config.downstream, "config": as_dict(critic.config)}
-        if isinstance(critic, Downstream):
-            facts |= {"kind": critic.kind, "classes": list(critic.classes), "size": list(self.size or ())}
-        return {"downstream": Companion(critic, facts)}
+        outer_loss = self._outer_loss
+        facts: dict[str, Any] = {"outer_loss": self.config.downstream, "config": as_dict(outer_loss.config)}
+        if isinstance(outer_loss, Downstream):
+            facts |= {"kind": outer_loss.kind, "classes": list(outer_loss.classes), "size": list(self.size or ())}
+        return {"downstream": Companion(outer_loss, facts)}
 
 
 def resized_size(config: TDFusionOptions, sizes: list[tuple[int, int]]) -> tuple[int, int]:
@@ -225,9 +227,9 @@ def resized_size(config: TDFusionOptions, sizes: list[tuple[int, int]]) -> tuple
     return height, width
 
 
-def _critic(config: TDFusionOptions, labelled: LabelledStore | None) -> Critic:
-    kind = catalogue.critics.get(config.downstream)
-    options = resolve(kind.Config, ("critic", config.critic))
+def _network(config: TDFusionOptions, labelled: LabelledStore | None) -> OuterLoss:
+    kind = catalogue.outer_losses.get(config.downstream)
+    options = resolve(kind.Config, ("network", config.network))
     if not issubclass(kind, Downstream):
         return kind(options)
     if labelled is None or labelled.spec.kind != kind.kind:

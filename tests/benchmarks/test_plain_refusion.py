@@ -35,17 +35,17 @@ def _close(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: flo
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 def test_the_plain_fusion_step_has_the_same_images_losses_and_gradients(dtype: torch.dtype, tolerance: float) -> None:
     fusers = _pair(ReFusionFuser(), PlainFuser(), dtype)
-    critics = _pair(ReFusionReconstructor(), PlainReconstructor(), dtype)
+    outer_losses = _pair(ReFusionReconstructor(), PlainReconstructor(), dtype)
     proposers = _pair(ReFusionProposer(), PlainProposer(), dtype)
     sources = tuple(torch.rand(2, 2, 1, 24, 20, dtype=dtype))
     found: list[dict[str, Tensor]] = []
-    for fuser, critic, proposer in zip(fusers, critics, proposers, strict=True):
+    for fuser, outer_loss, proposer in zip(fusers, outer_losses, proposers, strict=True):
         proposal = proposer(*sources)
         fused = fuser(*sources)
         loss = proposer.loss(proposal, fused, sources)["total"]  # type: ignore[operator]
-        judged = critic.loss(fused.detach(), Batch(sources))["total"]  # type: ignore[operator]
+        judged = outer_loss.loss(fused.detach(), Batch(sources))["total"]  # type: ignore[operator]
         seen = {"fused": fused, "w": proposal["w"], "v": proposal["v"], "loss": loss, "judged": judged}
-        parts = ("F", fuser, loss), ("P", proposer, loss), ("R", critic, judged)
+        parts = ("F", fuser, loss), ("P", proposer, loss), ("R", outer_loss, judged)
         for role, module, total in parts:
             names = dict(module.named_parameters())
             gradients = torch.autograd.grad(total, list(names.values()), retain_graph=True)

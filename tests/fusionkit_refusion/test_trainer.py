@@ -75,32 +75,34 @@ def test_an_epoch_is_meta_steps_then_fusion_steps() -> None:
 
 def test_a_fusion_step_is_adam_on_l_f_for_f_and_on_l_r_for_r_with_p_fixed() -> None:
     trainer = _trainer()
-    fuser, proposer, critic = (copy.deepcopy(trainer.networks[n]) for n in ("fuser", "proposer", "critic"))
+    fuser, proposer, outer_loss = (copy.deepcopy(trainer.networks[n]) for n in ("fuser", "proposer", "outer_loss"))
     batch = _batch(trainer, "ftr")
     before = _weights(trainer, "proposer")
     trainer.step(2)
     with torch.no_grad():
         proposal = proposer(*batch.sources)
         image = fuser(*batch.sources)
-    expected_critic = _by_adam(critic, critic.loss(image, batch)["total"], 1e-4)
+    expected_outer_loss = _by_adam(outer_loss, outer_loss.loss(image, batch)["total"], 1e-4)
     expected = _by_adam(fuser, proposer.loss(proposal, fuser(*batch.sources), batch.sources)["total"], 1e-4)
     torch.testing.assert_close(_weights(trainer, "fuser"), expected, rtol=0, atol=1e-7)
-    torch.testing.assert_close(_weights(trainer, "critic"), expected_critic, rtol=0, atol=1e-7)
+    torch.testing.assert_close(_weights(trainer, "outer_loss"), expected_outer_loss, rtol=0, atol=1e-7)
     assert _moved(before, _weights(trainer, "proposer")) == 0
 
 
 def test_a_meta_step_moves_p_alone_by_the_hypergradient() -> None:
     trainer = _trainer("trainer.proposer_update=sgd", "trainer.lr_proposer=10")
-    networks = [copy.deepcopy(trainer.networks[n]) for n in ("fuser", "proposer", "critic")]
+    networks = [copy.deepcopy(trainer.networks[n]) for n in ("fuser", "proposer", "outer_loss")]
     mtr, mts = _batch(trainer, "mtr"), _batch(trainer, "mts")
-    before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "critic")}
+    before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "outer_loss")}
     trainer.step(0)
-    gradient = meta_gradient(*networks, mtr, mts, eta_fuser=1e-4, eta_critic=1e-4, method="double_backward").proposer  # type: ignore[arg-type]
+    gradient = meta_gradient(
+        *networks, mtr, mts, eta_fuser=1e-4, eta_outer_loss=1e-4, method="double_backward"
+    ).proposer  # type: ignore[arg-type]
     expected = {name: before["proposer"][name] - 10 * gradient[name] for name in gradient}
     torch.testing.assert_close(_weights(trainer, "proposer"), expected, rtol=1e-5, atol=1e-9)
     assert _moved(before["proposer"], _weights(trainer, "proposer")) > 0
     assert _moved(before["fuser"], _weights(trainer, "fuser")) == 0
-    assert _moved(before["critic"], _weights(trainer, "critic")) == 0
+    assert _moved(before["outer_loss"], _weights(trainer, "outer_loss")) == 0
 
 
 def test_the_normalised_update_moves_the_largest_weight_by_the_learning_rate() -> None:
@@ -126,7 +128,7 @@ def test_fixed_weights_leave_no_meta_steps() -> None:
 def test_without_fusion_steps_the_inner_update_moves_f_and_r() -> None:
     trainer = _trainer("trainer.scheme=inner")
     assert trainer.steps == 3 * 2
-    before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "critic")}
+    before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "outer_loss")}
     trainer.step(0)
     assert all(_moved(before[name], _weights(trainer, name)) > 0 for name in before)
 
@@ -134,12 +136,14 @@ def test_without_fusion_steps_the_inner_update_moves_f_and_r() -> None:
 def test_trained_together_f_hears_the_reconstruction_loss() -> None:
     joint = _trainer("trainer.scheme=joint", "proposal=equal")
     apart = _trainer("proposal=equal")
-    fuser, critic, proposer = (copy.deepcopy(joint.networks[n]) for n in ("fuser", "critic", "proposer"))
+    fuser, outer_loss, proposer = (copy.deepcopy(joint.networks[n]) for n in ("fuser", "outer_loss", "proposer"))
     batch = _batch(joint, "ftr")
     joint.step(0)
     apart.step(0)
     fused = fuser(*batch.sources)
-    loss = proposer.loss(proposer(*batch.sources), fused, batch.sources)["total"] + critic.loss(fused, batch)["total"]
+    loss = (
+        proposer.loss(proposer(*batch.sources), fused, batch.sources)["total"] + outer_loss.loss(fused, batch)["total"]
+    )
     torch.testing.assert_close(_weights(joint, "fuser"), _by_adam(fuser, loss, 1e-4), rtol=0, atol=1e-7)
     assert _moved(_weights(joint, "fuser"), _weights(apart, "fuser")) > 0
 
@@ -184,10 +188,10 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
         def forward(self, *sources: Tensor) -> Tensor:
             return self.gain * sources[1]
 
-    trainer._critic.branches = nn.ModuleList([nn.Identity(), nn.Identity()])
+    trainer._outer_loss.branches = nn.ModuleList([nn.Identity(), nn.Identity()])
     before = float(trainer._proposer(a, b)["w"][:, 0].detach().mean())
     for _ in range(5):
-        found = image_meta_gradient(CopyOfB(), trainer._proposer, trainer._critic, Batch((a, b)))
+        found = image_meta_gradient(CopyOfB(), trainer._proposer, trainer._outer_loss, Batch((a, b)))
         trainer._rules["proposer"].update(found.proposer)
     assert float(trainer._proposer(a, b)["w"][:, 0].detach().mean()) > before
 
@@ -236,7 +240,7 @@ def test_a_settled_loss_moves_the_fuser_alone_by_the_loss_that_was_learned() -> 
     assert stages == ["fusion"] * 3 + ["meta"] * 2 + ["fusion"] * 9
     for index in range(8):
         trainer.step(index)
-    before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "critic")}
+    before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "outer_loss")}
     batch = trainer.fusion_view(trainer._epoch_plan(2).ftr[0])
     proposer, fuser = copy.deepcopy(trainer._proposer), copy.deepcopy(trainer._fuser)
     expected = proposer.loss(proposer(*batch.sources), fuser(*batch.sources), batch.sources)
@@ -247,19 +251,19 @@ def test_a_settled_loss_moves_the_fuser_alone_by_the_loss_that_was_learned() -> 
     for index in range(9, trainer.steps):
         trainer.step(index)
     assert _moved(before["fuser"], _weights(trainer, "fuser")) > 0
-    for name in ("proposer", "critic"):
+    for name in ("proposer", "outer_loss"):
         for key, value in _weights(trainer, name).items():
             assert torch.equal(value, before[name][key]), f"{name}.{key} moved"
 
 
 def test_at_the_optimum_p_and_r_learn_together_and_f_alone() -> None:
     trainer = _trainer("trainer.hypergradient=optimum", "trainer.epochs=2", "trainer.settle=0.5")
-    first = {name: _weights(trainer, name) for name in ("fuser", "proposer", "critic")}
+    first = {name: _weights(trainer, name) for name in ("fuser", "proposer", "outer_loss")}
     meta = [index for index in range(trainer.steps) if trainer.stage(index) == "meta"]
     for index in meta:
         assert set(trainer.step(index)) == {"total", "outer", "inner"}
     assert _moved(first["fuser"], _weights(trainer, "fuser")) == 0
-    learned = {name: _weights(trainer, name) for name in ("proposer", "critic")}
+    learned = {name: _weights(trainer, name) for name in ("proposer", "outer_loss")}
     for name in learned:
         assert _moved(first[name], learned[name]) > 0
     for index in range(len(meta), trainer.steps):
@@ -271,10 +275,10 @@ def test_at_the_optimum_p_and_r_learn_together_and_f_alone() -> None:
 
 def test_equal_weights_leave_the_reconstructor_to_the_fusion_steps_whatever_the_hypergradient() -> None:
     trainer = _trainer("trainer.hypergradient=optimum", "proposal=equal")
-    before = _weights(trainer, "critic")
+    before = _weights(trainer, "outer_loss")
     trainer.step(0)
     assert trainer.stage(0) == "fusion"
-    assert _moved(before, _weights(trainer, "critic")) > 0
+    assert _moved(before, _weights(trainer, "outer_loss")) > 0
 
 
 def test_the_proposers_rate_ends_where_it_stops_learning_and_the_fusers_with_the_run() -> None:

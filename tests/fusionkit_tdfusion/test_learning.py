@@ -10,13 +10,13 @@ from fusionkit.data.labels import find_labelled
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.data.pair_set import PairSet
 from fusionkit.plugins import catalogue
-from fusionkit.train.bilevel import FunctionCritic
+from fusionkit.train.bilevel import FunctionOuterLoss
 from fusionkit_tdfusion.trainer import TDFusionOptions, TDFusionTrainer
 
 CPU = torch.device("cpu")
 SHORT = [
     "trainer.epochs=12", "trainer.warmup=3", "trainer.meta_steps=8", "trainer.fusion_steps=12", "trainer.batch=4",
-    "trainer.crop=24", "trainer.lr=3e-3", "trainer.lr_critic=1e-2", "trainer.lr_proposer=1e-2",
+    "trainer.crop=24", "trainer.lr=3e-3", "trainer.lr_outer_loss=1e-2", "trainer.lr_proposer=1e-2",
     "trainer.indifference=0.3", "fuser.dim=4", "fuser.heads=2", "fuser.blocks=1", "proposer.dim=4", "proposer.heads=2",
     "proposer.alpha=0.02", "size=[48, 64]",
 ]  # fmt: skip
@@ -45,7 +45,7 @@ def _loss(trainer: TDFusionTrainer, pairs: PairSet) -> float:
     rows[:, 0] = torch.arange(len(store))
     batch = store.resized(rows, (48, 64))
     with torch.no_grad():
-        return float(trainer.networks["critic"].loss(trainer.fuser()(*batch.sources), batch)["total"])
+        return float(trainer.networks["outer_loss"].loss(trainer.fuser()(*batch.sources), batch)["total"])
 
 
 def test_the_outer_loss_falls_below_that_of_equal_weights_from_the_same_start() -> None:
@@ -57,7 +57,7 @@ def test_the_outer_loss_falls_below_that_of_equal_weights_from_the_same_start() 
         quick = ("quick", TDFusionTrainer.presets["quick"])
         options = resolve(TDFusionOptions, quick, ("here", parse_assignments([*SHORT, f"proposal={proposal}"])))
         torch.manual_seed(7)
-        trainer = TDFusionTrainer(options, store, device=CPU, critic=FunctionCritic(Pixels()))
+        trainer = TDFusionTrainer(options, store, device=CPU, outer_loss=FunctionOuterLoss(Pixels()))
         starts.append(_loss(trainer, train))
         for index in range(trainer.steps):
             trainer.step(index)

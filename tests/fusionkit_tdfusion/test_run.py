@@ -16,7 +16,7 @@ import fusionkit
 from fusionkit.cli import main
 from fusionkit.contracts import Downstream
 from fusionkit.errors import DataError
-from fusionkit.models.weights import load_critic
+from fusionkit.models.weights import load_outer_loss
 from fusionkit.train.run_folder import RunFolder
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -26,7 +26,8 @@ import tdfusion_weights
 TINY = [
     "trainer.epochs=2", "trainer.warmup=0", "trainer.meta_steps=1", "trainer.fusion_steps=2", "trainer.batch=2",
     "trainer.crop=16", "fuser.dim=4", "fuser.heads=2", "fuser.blocks=1", "proposer.dim=4", "proposer.heads=2",
-    "trainer.decay=none", "size=[32, 40]", "critic.width=4", "critic.blocks=1", "critic.channels=8", "critic.convs=1",
+    "trainer.decay=none", "size=[32, 40]",
+    "network.width=4", "network.blocks=1", "network.channels=8", "network.convs=1",
 ]  # fmt: skip
 
 
@@ -45,12 +46,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_on_the_labelled_sample_keeps_t_with_the_names_of_its_classes(run: Path) -> None:
-    critic = load_critic(run / "downstream.safetensors")
-    assert isinstance(critic, Downstream)
-    assert (critic.kind, critic.classes) == ("detection", ("person", "car"))
+    outer_loss = load_outer_loss(run / "downstream.safetensors")
+    assert isinstance(outer_loss, Downstream)
+    assert (outer_loss.kind, outer_loss.classes) == ("detection", ("person", "car"))
     _, state = RunFolder.open(run).load_checkpoint() or (0, {})
-    for name, value in critic.state_dict().items():
-        assert torch.equal(value, state[f"critic.{name}"])
+    for name, value in outer_loss.state_dict().items():
+        assert torch.equal(value, state[f"outer_loss.{name}"])
 
 
 def test_the_record_says_what_it_was_trained_for(run: Path) -> None:
@@ -96,7 +97,7 @@ def test_the_weights_of_several_runs_stand_side_by_side(run: Path, tmp_path: Pat
     ("arguments", "said"),
     [
         (["refusion", "--task", "ivif", "--downstream", "detection"], "refusion is not trained for a downstream task"),
-        (["tdfusion", "--task", "ivif", "--downstream", "detektion"], "unknown critic 'detektion': did you mean"),
+        (["tdfusion", "--task", "ivif", "--downstream", "detektion"], "unknown outer loss 'detektion': did you mean"),
         (
             ["--resume", "somewhere", "--downstream", "detection"],
             "--resume takes method, task and options from the run",
@@ -110,12 +111,12 @@ def test_what_cannot_be_trained_is_one_line(arguments: list[str], said: str) -> 
     assert len(done.output.strip().splitlines()) == 1
 
 
-def test_a_file_of_no_critic_is_refused_by_name(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="does not say which critic"):
-        load_critic(run / "model.safetensors")
+def test_a_file_of_no_outer_loss_is_refused_by_name(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not say which outer loss"):
+        load_outer_loss(run / "model.safetensors")
     (tmp_path / "text.safetensors").write_text("nothing")
     with pytest.raises(DataError, match=r"text\.safetensors: cannot be read"):
-        load_critic(tmp_path / "text.safetensors")
+        load_outer_loss(tmp_path / "text.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "bare.safetensors")
-    with pytest.raises(DataError, match="does not say which critic"):
-        load_critic(tmp_path / "bare.safetensors")
+    with pytest.raises(DataError, match="does not say which outer loss"):
+        load_outer_loss(tmp_path / "bare.safetensors")

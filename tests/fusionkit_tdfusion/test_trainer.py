@@ -15,7 +15,7 @@ from fusionkit.data.epoch_plan import FLIP_COLUMNS, FLIP_ROWS, SWAP
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.errors import UsageError
 from fusionkit.testing import check_trainer, example_labelled_pairs, example_pairs
-from fusionkit.train.bilevel import FunctionCritic, meta_gradient
+from fusionkit.train.bilevel import FunctionOuterLoss, meta_gradient
 from fusionkit_tdfusion.proposer import EvenProposer
 from fusionkit_tdfusion.trainer import TDFusionOptions, TDFusionTrainer, resized_size
 
@@ -25,10 +25,11 @@ SMALL = [
     "fuser.dim=4", "fuser.heads=2", "fuser.blocks=1", "proposer.dim=4", "proposer.heads=2", "proposer.blocks=1",
     "size=[20, 24]",
 ]  # fmt: skip
-TINY_CRITICS = {
-    "segmentation": ["downstream=segmentation", "critic.widths=[8, 8, 8, 8]", "critic.heads=[1, 1, 1, 1]",
-                     "critic.depths=[1, 1, 1, 1]", "critic.decoder=8"],
-    "detection": ["downstream=detection", "critic.width=4", "critic.blocks=1", "critic.channels=8", "critic.convs=1"],
+TINY_OUTER_LOSSES = {
+    "segmentation": ["downstream=segmentation", "network.widths=[8, 8, 8, 8]", "network.heads=[1, 1, 1, 1]",
+                     "network.depths=[1, 1, 1, 1]", "network.decoder=8"],
+    "detection": ["downstream=detection", "network.width=4", "network.blocks=1", "network.channels=8",
+                  "network.convs=1"],
 }  # fmt: skip
 
 
@@ -54,8 +55,8 @@ def _store(kind: str = "segmentation") -> LabelledStore:
 
 def _trainer(*assignments: str, preset: str = "paper") -> TDFusionTrainer:
     torch.manual_seed(4)
-    critic = FunctionCritic(PixelClasses())
-    return TDFusionTrainer(_config(*assignments, preset=preset), _store(), device=CPU, critic=critic)
+    outer_loss = FunctionOuterLoss(PixelClasses())
+    return TDFusionTrainer(_config(*assignments, preset=preset), _store(), device=CPU, outer_loss=outer_loss)
 
 
 def _weights(trainer: TDFusionTrainer, network: str) -> dict[str, Tensor]:
@@ -69,7 +70,7 @@ def _moved(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
 def _views(trainer: TDFusionTrainer, role: str) -> tuple[Batch, Batch]:
     rows = getattr(trainer._epoch_plan(0), role)[0]
     fusion = trainer.fusion_view(rows)
-    return fusion, trainer.critic_view(rows, fusion)
+    return fusion, trainer.outer_loss_view(rows, fusion)
 
 
 def _by_adam(module: nn.Module, loss: Tensor, lr: float) -> dict[str, Tensor]:
@@ -113,7 +114,7 @@ def test_t_sees_whole_pairs_upright_with_labels_and_l_f_their_crops() -> None:
     rows = trainer._epoch_plan(0).ftr[0].clone()
     rows[:, FLIP_ROWS], rows[:, FLIP_COLUMNS], rows[:, SWAP] = 1, 1, 1
     fusion = trainer.fusion_view(rows)
-    whole = trainer.critic_view(rows, fusion)
+    whole = trainer.outer_loss_view(rows, fusion)
     assert fusion.sources[0].shape == (2, 1, 12, 12)
     assert whole.sources[0].shape == (2, 1, 20, 24)
     assert whole.targets.shape == (2, 20, 24)
@@ -126,7 +127,7 @@ def test_t_sees_whole_pairs_upright_with_labels_and_l_f_their_crops() -> None:
 @pytest.mark.parametrize("orders", ["false", "true"])
 def test_a_fusion_step_is_adam_on_l_f_of_crops_for_f_and_on_l_t_of_whole_pairs_for_t(orders: str) -> None:
     trainer = _trainer(f"trainer.both_orders={orders}")
-    fuser, proposer, critic = (copy.deepcopy(trainer.networks[n]) for n in ("fuser", "proposer", "critic"))
+    fuser, proposer, outer_loss = (copy.deepcopy(trainer.networks[n]) for n in ("fuser", "proposer", "outer_loss"))
     crops, whole = _views(trainer, "ftr")
     if orders == "true":
         (a, b), (c, d), mask = crops.sources, whole.sources, whole.targets
@@ -136,33 +137,33 @@ def test_a_fusion_step_is_adam_on_l_f_of_crops_for_f_and_on_l_t_of_whole_pairs_f
     trainer.step(1)
     with torch.no_grad():
         proposal, seen = proposer(*crops.sources), fuser(*whole.sources)
-    expected_critic = _by_adam(critic, critic.loss(seen, whole)["total"], 1e-4)
+    expected_outer_loss = _by_adam(outer_loss, outer_loss.loss(seen, whole)["total"], 1e-4)
     expected = _by_adam(fuser, proposer.loss(proposal, fuser(*crops.sources), crops.sources)["total"], 1e-4)
     torch.testing.assert_close(_weights(trainer, "fuser"), expected, rtol=0, atol=1e-7)
-    torch.testing.assert_close(_weights(trainer, "critic"), expected_critic, rtol=0, atol=1e-7)
+    torch.testing.assert_close(_weights(trainer, "outer_loss"), expected_outer_loss, rtol=0, atol=1e-7)
     assert _moved(before, _weights(trainer, "proposer")) == 0
 
 
 def test_a_meta_step_moves_g_alone_by_the_hypergradient_over_both_views() -> None:
     trainer = _trainer("trainer.proposer_update=sgd", "trainer.lr_proposer=10")
-    networks = [copy.deepcopy(trainer.networks[n]) for n in ("fuser", "proposer", "critic")]
-    (mtr, mtr_critic), (_, mts) = _views(trainer, "mtr"), _views(trainer, "mts")
-    before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "critic")}
+    networks = [copy.deepcopy(trainer.networks[n]) for n in ("fuser", "proposer", "outer_loss")]
+    (mtr, mtr_outer_loss), (_, mts) = _views(trainer, "mtr"), _views(trainer, "mts")
+    before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "outer_loss")}
     trainer.step(0)
     gradient = meta_gradient(
         *networks,
         mtr,
         mts,
-        mtr_critic=mtr_critic,
+        mtr_outer_loss=mtr_outer_loss,
         eta_fuser=1e-4,
-        eta_critic=1e-4,
+        eta_outer_loss=1e-4,
         method="double_backward",  # type: ignore[arg-type]
     ).proposer
     expected = {name: before["proposer"][name] - 10 * gradient[name] for name in gradient}
     torch.testing.assert_close(_weights(trainer, "proposer"), expected, rtol=1e-5, atol=1e-9)
     assert _moved(before["proposer"], _weights(trainer, "proposer")) > 0
     assert _moved(before["fuser"], _weights(trainer, "fuser")) == 0
-    assert _moved(before["critic"], _weights(trainer, "critic")) == 0
+    assert _moved(before["outer_loss"], _weights(trainer, "outer_loss")) == 0
 
 
 @pytest.mark.parametrize("preset", TDFusionTrainer.presets)
@@ -185,9 +186,9 @@ def test_a_resumed_training_takes_the_same_steps_bit_for_bit(preset: str) -> Non
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-@pytest.mark.parametrize("kind", TINY_CRITICS)
+@pytest.mark.parametrize("kind", TINY_OUTER_LOSSES)
 def test_a_training_with_each_shipped_network_keeps_the_contract(kind: str) -> None:
-    config = _config(*TINY_CRITICS[kind], "size=[32, 40]")
+    config = _config(*TINY_OUTER_LOSSES[kind], "size=[32, 40]")
     assert TDFusionTrainer.label_kind(config) == kind
     assert check_trainer(TDFusionTrainer, config=config, source=_store(kind), steps=4) == ()
 
@@ -206,7 +207,7 @@ ABLATIONS = {
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_ablation_trains_a_whole_epoch(name: str) -> None:
     trainer = _trainer(*ABLATIONS[name])
-    before = {network: _weights(trainer, network) for network in ("fuser", "critic")}
+    before = {network: _weights(trainer, network) for network in ("fuser", "outer_loss")}
     for index in range(trainer.steps // 2):
         assert all(bool(torch.isfinite(value)) for value in trainer.step(index).values())
     assert all(_moved(weights, _weights(trainer, network)) > 0 for network, weights in before.items())
@@ -215,12 +216,12 @@ def test_every_ablation_trains_a_whole_epoch(name: str) -> None:
 def test_f_hears_l_t_in_the_guided_scheme_alone() -> None:
     guided, plain = _trainer("trainer.scheme=guided"), _trainer()
     assert guided.steps == plain.steps
-    fuser, critic, proposer = (copy.deepcopy(guided.networks[n]) for n in ("fuser", "critic", "proposer"))
+    fuser, outer_loss, proposer = (copy.deepcopy(guided.networks[n]) for n in ("fuser", "outer_loss", "proposer"))
     crops, whole = _views(guided, "ftr")
     guided.step(1)
     plain.step(1)
     l_f = proposer.loss(proposer(*crops.sources), fuser(*crops.sources), crops.sources)["total"]
-    expected = _by_adam(fuser, l_f + critic.loss(fuser(*whole.sources), whole)["total"], 1e-4)
+    expected = _by_adam(fuser, l_f + outer_loss.loss(fuser(*whole.sources), whole)["total"], 1e-4)
     torch.testing.assert_close(_weights(guided, "fuser"), expected, rtol=0, atol=1e-7)
     assert _moved(_weights(plain, "fuser"), _weights(guided, "fuser")) > 0
 
@@ -244,9 +245,13 @@ def test_the_proposer_of_a_checkpoint_is_the_one_that_was_trained() -> None:
 @pytest.mark.parametrize(
     ("assignments", "store", "said"),
     [
-        (TINY_CRITICS["detection"], _store(), "downstream=detection needs pairs with detection labels; these are for"),
-        (TINY_CRITICS["segmentation"], example_pairs(count=2, size=(30, 36)), "these have none"),
-        (["critic.widht=4"], _store(), "critic: unknown option 'widht': did you mean 'widths'"),
+        (
+            TINY_OUTER_LOSSES["detection"],
+            _store(),
+            "downstream=detection needs pairs with detection labels; these are for",
+        ),
+        (TINY_OUTER_LOSSES["segmentation"], example_pairs(count=2, size=(30, 36)), "these have none"),
+        (["network.widht=4"], _store(), "network: unknown option 'widht': did you mean 'widths'"),
         (["downstream=segmentatoin"], _store(), "did you mean 'segmentation'"),
         (["size=[8, 24]"], _store(), r"size=\[8, 24\] shows the downstream network 8x24 pixels"),
     ],

@@ -106,7 +106,7 @@ def test_a_card_says_what_the_run_and_the_bench_recorded(run: RunFolder, bench: 
     assert card.training.fingerprint == run.record.fingerprint
     assert card.training.machine == run.record.environment["processor"]
     last = list(run.metrics())[-1]
-    assert card.training.seconds == pytest.approx(6 * last["seconds_a_step"], abs=0.1)
+    assert card.training.seconds == pytest.approx(6 * last["seconds_per_step"], abs=0.1)
     assert card.pairs == run.record.pairs
     records = {(record.dataset, record.method.name): record for record in read_records(bench)}
     assert {(s.dataset, s.method) for s in card.scores} == set(records)

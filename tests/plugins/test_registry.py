@@ -257,6 +257,19 @@ def test_a_running_program_cannot_take_an_installed_name_or_register_another_kin
     assert registry.names() == ["good"]
 
 
+def test_plugins_of_a_former_group_are_taken_too(offer, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = offer("old", {"fusionkit.former": {"good": "old_good:Good"}}, modules={"old_good": GOOD})
+    both = offer("both", {FUSERS: {"two": "both_new:Good"}, "fusionkit.former": {"two": "both_gone:Good"}},
+                 modules={"both_new": GOOD})  # fmt: skip
+    path = [str(old), str(both)]
+    for folder in path:
+        monkeypatch.syspath_prepend(folder)
+    registry = Registry("fuser", FUSERS, "fusionkit.contracts:Fuser", path=path, former_group="fusionkit.former")
+    assert registry.names() == ["good", "two"]
+    assert issubclass(registry.get("good"), Fuser)
+    assert registry.entry("two").group == FUSERS
+
+
 def test_the_catalogue_holds_the_tasks_under_their_names() -> None:
     assert catalogue.tasks.get("ivif") is IVIF
     assert {"ivif", "mif", "mfif", "meif"} <= set(catalogue.tasks.names())
@@ -265,7 +278,7 @@ def test_the_catalogue_holds_the_tasks_under_their_names() -> None:
         for kind in (
             "fusers",
             "reconstructors",
-            "critics",
+            "outer_losses",
             "loss_proposers",
             "trainers",
             "metrics",

@@ -98,7 +98,7 @@ def test_two_processes_train_to_the_weights_of_one(tmp_path: Path, form: str) ->
     rows = [list(folder.metrics()) for folder in (one, two)]
     assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]]
     for first, second in zip(*rows, strict=True):
-        for name in set(first) - {"seconds_a_step"}:
+        for name in set(first) - {"seconds_per_step"}:
             assert second[name] == pytest.approx(first[name], rel=1e-4), name
 
 

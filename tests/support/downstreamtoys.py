@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusionkit.contracts import Batch, Critic, Downstream, Fuser, Terms
+from fusionkit.contracts import Batch, Downstream, Fuser, OuterLoss, Terms
 from fusionkit.label_types import IGNORE, Boxes
 from fusionkit.plugins import catalogue
 
@@ -115,8 +115,8 @@ class ToyDiverging(ToySegmenter):
         return {"total": super().loss(fused, batch)["total"] * torch.nan}
 
 
-class ToyJudge(Critic):
-    """A critic that has nothing to do with labels."""
+class ToyJudge(OuterLoss):
+    """An outer loss that has nothing to do with labels."""
 
     def loss(self, fused: Tensor, batch: Batch) -> Terms:
         return {"total": fused.mean()}
@@ -136,7 +136,7 @@ class ToyPicky(Fuser):
         raise ZeroDivisionError("cannot")
 
 
-CRITICS = {
+OUTER_LOSSES = {
     "toy-segmenter": ToySegmenter,
     "toy-slow-segmenter": ToySlowSegmenter,
     "toy-detector": ToyDetector,
@@ -149,8 +149,8 @@ FUSERS = {"toy-flat": ToyFlat, "toy-picky": ToyPicky}
 
 def register() -> None:
     """Offer the toys to this process."""
-    for name, kind in CRITICS.items():
-        catalogue.critics.register(name, kind)
+    for name, kind in OUTER_LOSSES.items():
+        catalogue.outer_losses.register(name, kind)
     for name, fuser in FUSERS.items():
         catalogue.fusers.register(name, fuser)
     ToySegmenter.made = 0
@@ -158,7 +158,7 @@ def register() -> None:
 
 def register_for_a_test(patch: pytest.MonkeyPatch) -> None:
     """Offer the toys until the test is over."""
-    for registry in (catalogue.fusers, catalogue.critics):
+    for registry in (catalogue.fusers, catalogue.outer_losses):
         patch.setattr(registry, "_registered", {})
     register()
 

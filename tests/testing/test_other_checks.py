@@ -1,4 +1,4 @@
-"""The kit passes sound critics, metrics and trainers and names the rule that each broken one breaks."""
+"""The kit passes sound outer losses, metrics and trainers and names the rule that each broken one breaks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fusionkit.contracts import Batch, Critic, Fuser, MetaTrainer, Metric, MetricInfo, Reconstructor, Terms
+from fusionkit.contracts import Batch, Fuser, MetaTrainer, Metric, MetricInfo, OuterLoss, Reconstructor, Terms
 from fusionkit.losses import reconstruction_loss
 from fusionkit.testing import (
-    check_critic,
     check_metric,
+    check_outer_loss,
     check_reconstructor,
     check_trainer,
     example_pairs,
@@ -104,7 +104,7 @@ def test_a_broken_reconstructor_is_told_the_rule(reconstructor: type[Reconstruct
     assert told in str(caught.value)
 
 
-class Segments(Critic):
+class Segments(OuterLoss):
     """A downstream network: classifies each pixel."""
 
     def __init__(self, config: object = None) -> None:
@@ -115,14 +115,14 @@ class Segments(Critic):
         return {"total": nn.functional.cross_entropy(self.body(fused), batch.targets)}
 
 
-def test_a_critic_with_targets_passes_on_a_batch_that_has_them() -> None:
+def test_an_outer_loss_with_targets_passes_on_a_batch_that_has_them() -> None:
     targets = torch.randint(0, 3, (2, 8, 9))
-    assert check_critic(Segments, batch=Batch(example_sources((8, 9), batch=2), targets)) == ()
+    assert check_outer_loss(Segments, batch=Batch(example_sources((8, 9), batch=2), targets)) == ()
 
 
-def test_a_critic_with_targets_asks_for_a_batch_that_has_them() -> None:
-    with pytest.raises(AssertionError, match="pass check_critic a batch with the targets"):
-        check_critic(Segments)
+def test_an_outer_loss_with_targets_asks_for_a_batch_that_has_them() -> None:
+    with pytest.raises(AssertionError, match="pass check_outer_loss a batch with the targets"):
+        check_outer_loss(Segments)
 
 
 def rms(fused: Tensor, *sources: Tensor) -> Tensor:

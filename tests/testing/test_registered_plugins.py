@@ -12,11 +12,11 @@ from fusionkit.contracts import Downstream
 from fusionkit.plugins import catalogue
 from fusionkit.plugins.registry import Registry
 from fusionkit.testing import (
-    check_critic,
     check_downstream,
     check_fuser,
     check_loss_proposer,
     check_metric,
+    check_outer_loss,
     check_reconstructor,
     check_trainer,
 )
@@ -49,13 +49,13 @@ def test_every_reconstructor_keeps_its_contract(name: str) -> None:
     check_reconstructor(catalogue.reconstructors.get(name), sizes=FEW_SIZES)
 
 
-@pytest.mark.parametrize("name", built_in(catalogue.critics))
-def test_every_critic_keeps_its_contract(name: str) -> None:
-    critic = catalogue.critics.get(name)
-    if issubclass(critic, Downstream):
-        check_downstream(critic)
+@pytest.mark.parametrize("name", built_in(catalogue.outer_losses))
+def test_every_outer_loss_keeps_its_contract(name: str) -> None:
+    outer_loss = catalogue.outer_losses.get(name)
+    if issubclass(outer_loss, Downstream):
+        check_downstream(outer_loss)
     else:
-        check_critic(critic)
+        check_outer_loss(outer_loss)
 
 
 @pytest.mark.parametrize("name", built_in(catalogue.metrics))

@@ -270,4 +270,4 @@ def test_a_pickle_with_code_in_it_is_not_opened(tmp_path: Path) -> None:
 
 
 def _losses(folder: RunFolder) -> list[dict[str, float]]:
-    return [{k: v for k, v in row.items() if k != "seconds_a_step"} for row in folder.metrics()]
+    return [{k: v for k, v in row.items() if k != "seconds_per_step"} for row in folder.metrics()]

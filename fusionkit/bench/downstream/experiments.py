@@ -151,7 +151,7 @@ def _experiments(request: DownstreamRequest, out: Path, device: torch.device) ->
     given, options = split_assignments(request.settings)
     protocol = resolve_protocol(request.preset, request.size, given)
     config: Any = resolve(network.Config, (f"--set network ({request.network})", options))
-    version = catalogue.critics.entry(request.network).origin
+    version = catalogue.outer_losses.entry(request.network).origin
     experiments: list[Experiment] = []
     for spec in request.data:
         for train, test in _splits(spec, request, network):
@@ -174,11 +174,11 @@ def _experiments(request: DownstreamRequest, out: Path, device: torch.device) ->
 
 
 def _network(name: str) -> type[Downstream]:
-    found = catalogue.critics.get(name)
+    found = catalogue.outer_losses.get(name)
     if not issubclass(found, Downstream):
-        others = [other for other in catalogue.critics.names() if other != name]
+        others = [other for other in catalogue.outer_losses.names() if other != name]
         raise UsageError(
-            f"--downstream {name}: is a critic without labels and cannot be scored: {did_you_mean(name, others)}"
+            f"--downstream {name}: is an outer loss without labels and cannot be scored: {did_you_mean(name, others)}"
         )
     return found
 

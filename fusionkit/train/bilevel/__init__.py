@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusionkit.train.bilevel.closed_form_step import optimum_meta_gradient
-from fusionkit.train.bilevel.function_loss import FunctionCritic
+from fusionkit.train.bilevel.function_loss import FunctionOuterLoss
 from fusionkit.train.bilevel.hypergradient import (
     MetaGradient,
     evidence,
@@ -17,7 +17,7 @@ from fusionkit.train.bilevel.trainer import BilevelTrainer
 __all__ = [
     "BilevelOptions",
     "BilevelTrainer",
-    "FunctionCritic",
+    "FunctionOuterLoss",
     "MetaGradient",
     "evidence",
     "image_meta_gradient",

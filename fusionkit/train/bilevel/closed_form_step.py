@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fusionkit.contracts import Batch, Critic, LossProposer
+from fusionkit.contracts import Batch, LossProposer, OuterLoss
 from fusionkit.train.bilevel.hypergradient import MetaGradient, gradients_by_name, leaning
 from fusionkit.train.bilevel.microbatch import Mean, WeightedSum, split_batch, split_noise, under
 from fusionkit.train.bilevel.noise import Noise, through
@@ -14,7 +14,7 @@ __all__ = ["optimum_meta_gradient"]
 
 def optimum_meta_gradient(
     proposer: LossProposer,
-    critic: Critic,
+    outer_loss: OuterLoss,
     batch: Batch,
     *,
     indifference: float = 0.0,
@@ -36,28 +36,28 @@ def optimum_meta_gradient(
 
     Args:
         proposer: P, with a :meth:`~fusionkit.contracts.LossProposer.minimiser`.
-        critic: R, or a downstream network.
+        outer_loss: R, or a downstream network.
         batch: the batch that both losses see.
         indifference: weight of :func:`fusionkit.train.bilevel.hypergradient.leaning`, lambda.
-        noise: what stands between the image and the critic, see :func:`fusionkit.train.bilevel.meta_gradient`.
+        noise: what stands between the image and the outer loss, see :func:`fusionkit.train.bilevel.meta_gradient`.
         at_once: see :func:`fusionkit.train.bilevel.meta_gradient`.
         mean: see :func:`fusionkit.train.bilevel.meta_gradient`.
 
     Returns:
-        Gradients of the proposer and of the critic; none of a fuser.
+        Gradients of the proposer and of the outer loss; none of a fuser.
 
     Raises:
         ValueError: the proposer's loss has no minimiser in closed form.
     """
     learned = {f"proposer.{name}": p for name, p in proposer.named_parameters()}
-    learned |= {f"critic.{name}": p for name, p in critic.named_parameters()}
+    learned |= {f"outer_loss.{name}": p for name, p in outer_loss.named_parameters()}
     found = WeightedSum()
     for (part, weight), drawn in zip(split_batch(batch, at_once), split_noise(noise, batch, at_once), strict=True):
         proposal = proposer(*part.sources)
         image = proposer.minimiser(proposal, part.sources)
         if image is None:
             raise ValueError(f"{type(proposer).__name__}'s loss has no minimiser in closed form")
-        outer = critic.loss(through(drawn, image, part), part)
+        outer = outer_loss.loss(through(drawn, image, part), part)
         found.add("slope", gradients_by_name(outer["total"] + indifference * leaning(proposal), learned), weight)
         found.add("outer", outer, weight)
         with torch.no_grad():
@@ -66,7 +66,7 @@ def optimum_meta_gradient(
     return MetaGradient(
         under(slopes, "proposer."),
         {},
-        under(slopes, "critic."),
+        under(slopes, "outer_loss."),
         under(found.of("inner"), "inner."),
         under(found.of("outer"), "outer."),
     )

@@ -1,4 +1,4 @@
-"""A critic made of any function that says how bad a fused image is."""
+"""An outer loss made of any function that says how bad a fused image is."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
-from fusionkit.contracts import Batch, Critic, Terms
+from fusionkit.contracts import Batch, OuterLoss, Terms
 
-__all__ = ["FunctionCritic"]
+__all__ = ["FunctionOuterLoss"]
 
 Judge = Callable[[Tensor, Any], Tensor | Terms]
 
 
-class FunctionCritic(Critic):
-    """Makes a critic of a function, or of a module, that takes a fused batch and its targets and returns a loss.
+class FunctionOuterLoss(OuterLoss):
+    """Makes an outer loss of a function, or of a module, that takes a fused batch and its targets and returns a loss.
 
     The parameters of a module are what training changes. It is differentiated once and never twice, so it may use
     operations that have a gradient and no second one. It must give the same loss for the same weights and the same
@@ -23,8 +23,8 @@ class FunctionCritic(Critic):
     (``torch.func.replace_all_batch_norm_modules_``).
 
     >>> import torch
-    >>> critic = FunctionCritic(lambda fused, targets: (fused - targets).abs().mean())
-    >>> float(critic.loss(torch.zeros(1, 1, 4, 4), Batch((), torch.ones(1, 1, 4, 4)))["total"])
+    >>> outer_loss = FunctionOuterLoss(lambda fused, targets: (fused - targets).abs().mean())
+    >>> float(outer_loss.loss(torch.zeros(1, 1, 4, 4), Batch((), torch.ones(1, 1, 4, 4)))["total"])
     1.0
 
     Args:

@@ -22,7 +22,7 @@ import torch.autograd.forward_ad as forward_ad
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
-from fusionkit.contracts import Batch, Critic, Fuser, LossProposer, Proposal, Terms
+from fusionkit.contracts import Batch, Fuser, LossProposer, OuterLoss, Proposal, Terms
 from fusionkit.train.bilevel.microbatch import Mean, WeightedSum, split_batch, split_noise, under
 from fusionkit.train.bilevel.noise import Noise, through
 
@@ -37,15 +37,15 @@ class MetaGradient:
     Attributes:
         proposer: the hypergradient, by parameter name of the proposer.
         fuser: dL_f(mtr)/dtheta_F, the inner gradient of the fuser; empty in image space and at the optimum.
-        critic: dL_outer(mtr)/dtheta_R, the inner gradient of the critic; empty in image space. At the optimum, that of
-            the outer loss.
+        outer_loss: dL_outer(mtr)/dtheta_R, the inner gradient of the outer loss; empty in image space. At the optimum,
+            that of the outer loss.
         inner: the fusion loss on mtr.
-        outer: the critic's loss on mts after the inner step.
+        outer: the outer loss on mts after the inner step.
     """
 
     proposer: Parameters
     fuser: Parameters
-    critic: Parameters
+    outer_loss: Parameters
     inner: Terms
     outer: Terms
 
@@ -53,37 +53,37 @@ class MetaGradient:
 def meta_gradient(
     fuser: Fuser,
     proposer: LossProposer,
-    critic: Critic,
+    outer_loss: OuterLoss,
     mtr: Batch,
     mts: Batch,
     *,
-    mtr_critic: Batch | None = None,
+    mtr_outer_loss: Batch | None = None,
     eta_fuser: float,
-    eta_critic: float,
+    eta_outer_loss: float,
     indifference: float = 0.0,
     noise: Noise | None = None,
     method: Method = "forward",
     at_once: int = 0,
     mean: Mean = dict,
 ) -> MetaGradient:
-    """The hypergradient through one inner step of the fuser (and one of the critic).
+    """The hypergradient through one inner step of the fuser (and one of the outer loss).
 
-    No module changes. The critic is differentiated once only; the proposer's loss must be twice differentiable in
+    No module changes. The outer loss is differentiated once only; the proposer's loss must be twice differentiable in
     (proposal, fused).
 
     Args:
         fuser: F.
         proposer: P.
-        critic: R, or a downstream network.
+        outer_loss: R, or a downstream network.
         mtr: the batch of the inner step.
         mts: the batch of the outer loss, from other pairs.
-        mtr_critic: the pairs of ``mtr`` as the critic's inner step sees them: at another size, with targets. None
-            shows it ``mtr`` itself.
+        mtr_outer_loss: the pairs of ``mtr`` as the outer loss's inner step sees them: at another size, with targets.
+            None shows it ``mtr`` itself.
         eta_fuser: step size of F'.
-        eta_critic: step size of R'.
+        eta_outer_loss: step size of R'.
         indifference: weight of :func:`leaning`, added to the outer loss.
-        noise: what stands between the fused image and the critic, see :mod:`fusionkit.train.bilevel.noise`; None for
-            nothing.
+        noise: what stands between the fused image and the outer loss, see :mod:`fusionkit.train.bilevel.noise`; None
+            for nothing.
         method: ``"forward"``, the exact form above, or ``"double_backward"``, the same number by a graph of the
             gradient, for fusers that have no forward-mode AD; it takes more time and a multiple of the memory.
         at_once: samples that a pass of the forward form takes at once, for losses that are means over samples: fewer
@@ -94,16 +94,16 @@ def meta_gradient(
     Reference:
         Bai et al., ReFusion, IJCV 2025, eq. (7)-(10); Bai et al., TDFusion, CVPR 2025, eq. (4)-(7).
     """
-    settings = _Settings(eta_fuser, eta_critic, indifference, noise)
+    settings = _Settings(eta_fuser, eta_outer_loss, indifference, noise)
     if method == "double_backward":
-        return _double_backward(fuser, proposer, critic, mtr, mts, mtr_critic or mtr, settings)
-    return _forward_form(fuser, proposer, critic, mtr, mts, mtr_critic or mtr, settings, at_once, mean)
+        return _double_backward(fuser, proposer, outer_loss, mtr, mts, mtr_outer_loss or mtr, settings)
+    return _forward_form(fuser, proposer, outer_loss, mtr, mts, mtr_outer_loss or mtr, settings, at_once, mean)
 
 
 @dataclass(frozen=True)
 class _Settings:
     eta_fuser: float
-    eta_critic: float
+    eta_outer_loss: float
     indifference: float
     noise: Noise | None
 
@@ -111,17 +111,17 @@ class _Settings:
 def _forward_form(
     fuser: Fuser,
     proposer: LossProposer,
-    critic: Critic,
+    outer_loss: OuterLoss,
     mtr: Batch,
     mts: Batch,
-    mtr_critic: Batch,
+    mtr_outer_loss: Batch,
     settings: _Settings,
     at_once: int,
     mean: Mean,
 ) -> MetaGradient:
     weights, learned = dict(fuser.named_parameters()), dict(proposer.named_parameters())
-    noises = split_noise(settings.noise, mtr_critic, at_once)
-    shares = list(zip(split_batch(mtr, at_once), split_batch(mtr_critic, at_once), noises, strict=True))
+    noises = split_noise(settings.noise, mtr_outer_loss, at_once)
+    shares = list(zip(split_batch(mtr, at_once), split_batch(mtr_outer_loss, at_once), noises, strict=True))
     # The proposer's graph is needed at the end alone: with several shares it is made anew there, one at a time.
     ahead = proposer(*mtr.sources) if len(shares) == 1 else None
     found = WeightedSum()
@@ -133,23 +133,25 @@ def _forward_form(
         inner = proposer.loss(proposal, fused, part.sources)
         found.add("fuser", gradients_by_name(inner["total"], weights), weight)
         found.add("inner", inner, weight)
-        if mtr_critic is mtr:
+        if mtr_outer_loss is mtr:
             seen = fused.detach()
         else:
             with torch.no_grad():
                 seen = fuser(*judged.sources)
-        found.add("critic", critic_gradients(critic, through(noise, seen, judged), judged)[1], weight)
+        found.add("outer_loss", outer_loss_gradients(outer_loss, through(noise, seen, judged), judged)[1], weight)
         images.append(fused.detach())
         del fused, inner
-    slopes = mean(found.of("fuser", "critic"))
-    slope, critic_slope = under(slopes, "fuser."), under(slopes, "critic.")
+    slopes = mean(found.of("fuser", "outer_loss"))
+    slope, outer_loss_slope = under(slopes, "fuser."), under(slopes, "outer_loss.")
 
     stepped = {name: (p.detach() - settings.eta_fuser * slope[name]).requires_grad_() for name, p in weights.items()}
-    critic_stepped = {n: p.detach() - settings.eta_critic * critic_slope[n] for n, p in critic.named_parameters()}
+    outer_loss_stepped = {
+        n: p.detach() - settings.eta_outer_loss * outer_loss_slope[n] for n, p in outer_loss.named_parameters()
+    }
     noises = split_noise(settings.noise, mts, at_once)
     for (part, weight), noise in zip(split_batch(mts, at_once), noises, strict=True):
         shown = through(noise, functional_call(fuser, stepped, part.sources), part)
-        outer = _critic_loss(critic, critic_stepped, shown, part)
+        outer = _outer_loss_at(outer_loss, outer_loss_stepped, shown, part)
         found.add("direction", gradients_by_name(outer["total"], stepped), weight)
         found.add("outer", outer, weight)
         del shown, outer
@@ -163,17 +165,17 @@ def _forward_form(
         found.add("proposer", gradients_by_name(objective, learned), weight)
     hyper = under(mean(found.of("proposer")), "proposer.")
     return MetaGradient(
-        hyper, slope, critic_slope, under(found.of("inner"), "inner."), under(found.of("outer"), "outer.")
+        hyper, slope, outer_loss_slope, under(found.of("inner"), "inner."), under(found.of("outer"), "outer.")
     )
 
 
 def _double_backward(
     fuser: Fuser,
     proposer: LossProposer,
-    critic: Critic,
+    outer_loss: OuterLoss,
     mtr: Batch,
     mts: Batch,
-    mtr_critic: Batch,
+    mtr_outer_loss: Batch,
     settings: _Settings,
 ) -> MetaGradient:
     weights = dict(fuser.named_parameters())
@@ -181,25 +183,29 @@ def _double_backward(
     fused = fuser(*mtr.sources)
     inner = proposer.loss(proposal, fused, mtr.sources)
     slope = gradients_by_name(inner["total"], weights, create_graph=True)
-    if mtr_critic is mtr:
+    if mtr_outer_loss is mtr:
         seen = fused.detach()
     else:
         with torch.no_grad():
-            seen = fuser(*mtr_critic.sources)
-    critic_slope = critic_gradients(critic, through(settings.noise, seen, mtr_critic), mtr_critic)[1]
+            seen = fuser(*mtr_outer_loss.sources)
+    outer_loss_slope = outer_loss_gradients(outer_loss, through(settings.noise, seen, mtr_outer_loss), mtr_outer_loss)[
+        1
+    ]
     stepped = {name: p - settings.eta_fuser * slope[name] for name, p in weights.items()}
-    critic_stepped = {n: p.detach() - settings.eta_critic * critic_slope[n] for n, p in critic.named_parameters()}
+    outer_loss_stepped = {
+        n: p.detach() - settings.eta_outer_loss * outer_loss_slope[n] for n, p in outer_loss.named_parameters()
+    }
     shown = through(settings.noise, functional_call(fuser, stepped, mts.sources), mts)
-    outer = _critic_loss(critic, critic_stepped, shown, mts)
+    outer = _outer_loss_at(outer_loss, outer_loss_stepped, shown, mts)
     objective = outer["total"] + settings.indifference * leaning(proposal)
     hyper = gradients_by_name(objective, dict(proposer.named_parameters()))
-    return MetaGradient(hyper, _cut(slope), critic_slope, _cut(inner), _cut(outer))
+    return MetaGradient(hyper, _cut(slope), outer_loss_slope, _cut(inner), _cut(outer))
 
 
 def image_meta_gradient(
     fuser: Fuser,
     proposer: LossProposer,
-    critic: Critic,
+    outer_loss: OuterLoss,
     batch: Batch,
     *,
     eta: float = 1.0,
@@ -218,11 +224,11 @@ def image_meta_gradient(
     Args:
         fuser: F.
         proposer: P.
-        critic: R, or a downstream network.
+        outer_loss: R, or a downstream network.
         batch: the batch that both losses see.
         eta: step size in image space, a factor of the evidence.
         indifference: weight of :func:`leaning`, lambda.
-        noise: what stands between the fused image and the critic, see :func:`meta_gradient`.
+        noise: what stands between the fused image and the outer loss, see :func:`meta_gradient`.
         mean: see :func:`meta_gradient`.
     """
     proposal = proposer(*batch.sources)
@@ -230,7 +236,7 @@ def image_meta_gradient(
         fused = fuser(*batch.sources)
         inner = proposer.loss(proposal, fused, batch.sources)
     image = fused.detach().requires_grad_()
-    outer = critic.loss(through(noise, image, batch), batch)
+    outer = outer_loss.loss(through(noise, image, batch), batch)
     (tangent,) = torch.autograd.grad(outer["total"], image)
     found = evidence(proposer, proposal, image.detach(), tangent, batch.sources, mean=mean)
     told = [(found[name] * maps).sum(1).mean() for name, maps in proposal.items()]
@@ -251,7 +257,7 @@ def evidence(
     """What the outer loss would change by if a map gave a source more weight at a pixel, up to a factor a map.
 
     The sources share a sum of 1, so only differences between them count, and the mean over the sources is taken off.
-    Each map is scaled to a root mean square of 1: its size says how good the critic is by now and what unit the
+    Each map is scaled to a root mean square of 1: its size says how good the outer loss is by now and what unit the
     term of the loss has (gradients weigh ten times as much as intensities), neither of which is the proposer's affair.
 
     Args:
@@ -307,7 +313,7 @@ def leaning(proposal: Proposal) -> Tensor:
               = -\sum_{maps}\mathrm{mean}\,\frac{1}{S}\sum_s \log(S p_s)
 
     As a small part of the outer loss it lets every pixel follow its own evidence and stops the whole map from
-    running to one source, which a critic that has given up on the other one would never correct. Its slope in the
+    running to one source, which an outer loss that has given up on the other one would never correct. Its slope in the
     logits is p - 1/S: unlike that of (p - 1/S)^2, it does not vanish where a softmax has saturated.
     """
     divergences = [
@@ -316,10 +322,10 @@ def leaning(proposal: Proposal) -> Tensor:
     return torch.stack(divergences).sum()
 
 
-def critic_gradients(critic: Critic, fused: Tensor, batch: Batch) -> tuple[Terms, Parameters]:
-    """The critic's loss on a fused image without a graph, and its gradient by parameter name."""
-    terms = critic.loss(fused, batch)
-    return _cut(terms), gradients_by_name(terms["total"], dict(critic.named_parameters()))
+def outer_loss_gradients(outer_loss: OuterLoss, fused: Tensor, batch: Batch) -> tuple[Terms, Parameters]:
+    """The outer loss on a fused image without a graph, and its gradient by parameter name."""
+    terms = outer_loss.loss(fused, batch)
+    return _cut(terms), gradients_by_name(terms["total"], dict(outer_loss.named_parameters()))
 
 
 def supports_forward_mode(fuser: Fuser, sources: Sequence[Tensor]) -> bool:
@@ -332,19 +338,19 @@ def supports_forward_mode(fuser: Fuser, sources: Sequence[Tensor]) -> bool:
 
 
 class _Loss(nn.Module):
-    """``critic.loss`` as a forward, so that ``functional_call`` can run it with other weights."""
+    """``outer_loss.loss`` as a forward, so that ``functional_call`` can run it with other weights."""
 
-    def __init__(self, critic: Critic) -> None:
+    def __init__(self, outer_loss: OuterLoss) -> None:
         super().__init__()
-        self.critic = critic
+        self.outer_loss = outer_loss
 
     def forward(self, fused: Tensor, batch: Batch) -> Terms:
-        return self.critic.loss(fused, batch)
+        return self.outer_loss.loss(fused, batch)
 
 
-def _critic_loss(critic: Critic, weights: Parameters, fused: Tensor, batch: Batch) -> Terms:
-    named = {f"critic.{name}": p for name, p in weights.items()}
-    return functional_call(_Loss(critic), named, (fused, batch))
+def _outer_loss_at(outer_loss: OuterLoss, weights: Parameters, fused: Tensor, batch: Batch) -> Terms:
+    named = {f"outer_loss.{name}": p for name, p in weights.items()}
+    return functional_call(_Loss(outer_loss), named, (fused, batch))
 
 
 def gradients_by_name(total: Tensor, weights: Mapping[str, Tensor], *, create_graph: bool = False) -> Parameters:

@@ -1,4 +1,4 @@
-"""The noisy channel between the fuser and the critic."""
+"""The noisy channel between the fuser and the outer loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZES = (1, 2, 4)
 
 
 def channel_noise(like: Tensor, *, fine: float, coarse: float, seed: int, step: int, patch: int = 4) -> Tensor:
-    r"""Noise that stands between the fused image and a critic: a part for each pixel and a part for patches.
+    r"""Noise that stands between the fused image and an outer loss: a part for each pixel and a part for patches.
 
     .. math:: n = \sigma_f\,\epsilon + \sigma_c\,U_k(\epsilon'), \qquad \epsilon, \epsilon' \sim \mathcal N(0, 1)
 

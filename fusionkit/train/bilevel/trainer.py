@@ -1,8 +1,9 @@
-"""Algorithm 1 for any fuser, loss proposer and critic: meta steps teach the proposer, fusion steps the other two."""
+"""Algorithm 1 for any fuser, loss proposer and outer loss: meta steps train the proposer, fusion steps the others."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal, get_args
@@ -10,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from fusionkit.contracts import Batch, Critic, Fuser, LossProposer, MetaTrainer, Options, Reconstructor, Terms
+from fusionkit.contracts import Batch, Fuser, LossProposer, MetaTrainer, Options, OuterLoss, Reconstructor, Terms
 from fusionkit.data.epoch_plan import EpochPlan, draw_epoch
 from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import UsageError
@@ -43,8 +44,8 @@ CACHED_PIXELS = 128 * 128
 class BilevelTrainer(MetaTrainer):
     """The three-stage trainer. A method subclasses it and hands over its networks.
 
-    Every batch has two views: :meth:`fusion_view` for the fusion loss and :meth:`critic_view` for the critic. They are
-    one unless a subclass says otherwise.
+    Every batch has two views: :meth:`fusion_view` for the fusion loss and :meth:`outer_loss_view` for the outer loss.
+    They are one unless a subclass says otherwise.
 
     Args:
         config: all options of the method.
@@ -52,7 +53,7 @@ class BilevelTrainer(MetaTrainer):
         store: the training pairs.
         fuser: F.
         proposer: P; without parameters there is nothing to meta-learn and the meta steps fall away.
-        critic: R, or a downstream network; differentiated once only.
+        outer_loss: R, or a downstream network; differentiated once only.
         device: where to train.
         precision: ``"fp32"``, ``"tf32"`` or ``"bf16"`` (autocast).
         seed: of the draws; the networks come initialised.
@@ -69,7 +70,7 @@ class BilevelTrainer(MetaTrainer):
         *,
         fuser: Fuser,
         proposer: LossProposer,
-        critic: Critic,
+        outer_loss: OuterLoss,
         device: torch.device,
         precision: str,
         seed: int,
@@ -77,8 +78,8 @@ class BilevelTrainer(MetaTrainer):
         check_options(options)
         self.config, self.source = config, store
         self.options, self.store, self.device, self.precision, self.seed = options, store, device, precision, seed
-        self.networks = nn.ModuleDict({"fuser": fuser, "proposer": proposer, "critic": critic}).to(device)
-        self._fuser, self._proposer, self._critic = fuser, proposer, critic
+        self.networks = nn.ModuleDict({"fuser": fuser, "proposer": proposer, "outer_loss": outer_loss}).to(device)
+        self._fuser, self._proposer, self._outer_loss = fuser, proposer, outer_loss
         self.average = RunningAverage(fuser, options.average) if options.average else None
         self.processes = ALONE
         self._learns = any(True for _ in proposer.parameters()) and options.scheme != "joint"
@@ -91,7 +92,7 @@ class BilevelTrainer(MetaTrainer):
         self._eta = {"exact": options.eta or lr, "image": options.eta or 1.0}
         self._rules: dict[str, GradientRule] = {
             "fuser": make_rule(options.fuser_update, fuser, lr),
-            "critic": make_rule(options.critic_update, critic, options.lr_critic or lr),
+            "outer_loss": make_rule(options.outer_loss_optimizer, outer_loss, options.lr_outer_loss or lr),
             "proposer": make_rule(
                 options.proposer_update, proposer, options.lr_proposer or lr, eps=options.proposer_eps
             ),
@@ -156,7 +157,7 @@ class BilevelTrainer(MetaTrainer):
         return "meta" if self._locate(index)[1] < 0 else "fusion"
 
     def _kind(self, epoch: int, position: int) -> _Kind:
-        """What a step does: a fusion step, with or without the critic, or a meta step of one of the kinds."""
+        """What a step does: a fusion step, with or without the outer loss, or a meta step of one of the kinds."""
         if position >= 0:
             alone = self._at_optimum or epoch >= self.options.epochs - self.options.settled_epochs
             return "settled" if alone else "fusion"
@@ -211,7 +212,7 @@ class BilevelTrainer(MetaTrainer):
 
     @property
     def _at_once(self) -> int:
-        if self.options.at_once or self.device.type != "cpu" or not isinstance(self._critic, Reconstructor):
+        if self.options.at_once or self.device.type != "cpu" or not isinstance(self._outer_loss, Reconstructor):
             return self.options.at_once
         return max(CACHED_PIXELS // self.options.crop**2, 1)
 
@@ -219,8 +220,8 @@ class BilevelTrainer(MetaTrainer):
         """What the fusion loss sees of the pairs that the rows of a plan name: their crops."""
         return self.store.crops(rows, self.options.crop)
 
-    def critic_view(self, rows: Tensor, fusion: Batch) -> Batch:
-        """What the critic sees of them.
+    def outer_loss_view(self, rows: Tensor, fusion: Batch) -> Batch:
+        """What the outer loss sees of them.
 
         Args:
             rows: ``(B, 6)``, see :mod:`fusionkit.data.epoch_plan`.
@@ -230,9 +231,9 @@ class BilevelTrainer(MetaTrainer):
 
     def _views(self, rows: Tensor) -> tuple[Batch, Batch]:
         fusion = self.fusion_view(rows)
-        critic = self.critic_view(rows, fusion)
+        outer_loss = self.outer_loss_view(rows, fusion)
         doubled = self._ordered(fusion)
-        return doubled, doubled if critic is fusion else self._ordered(critic)
+        return doubled, doubled if outer_loss is fusion else self._ordered(outer_loss)
 
     def _ordered(self, batch: Batch) -> Batch:
         return in_both_orders(batch) if self.options.both_orders else batch
@@ -245,17 +246,17 @@ class BilevelTrainer(MetaTrainer):
             self._rules["fuser"].update(gradient.fuser, rates[0])
             self._update_average()
         if self.options.scheme == "inner" or kind == "optimum":
-            self._rules["critic"].update(gradient.critic, rates[1])
+            self._rules["outer_loss"].update(gradient.outer_loss, rates[1])
         return {"total": gradient.outer["total"], "outer": gradient.outer["total"], "inner": gradient.inner["total"]}
 
     def _meta_gradient(self, kind: _Kind, mtr_rows: Tensor, mts_rows: Tensor, noise: Noise | None) -> MetaGradient:
         indifference, eta = self.options.indifference, self._eta["image" if kind == "image" else "exact"]
-        networks = self._fuser, self._proposer, self._critic
+        networks = self._fuser, self._proposer, self._outer_loss
         mts = self._views(mts_rows)[1]
         if kind == "optimum":
             return optimum_meta_gradient(
                 self._proposer,
-                self._critic,
+                self._outer_loss,
                 mts,
                 indifference=indifference,
                 noise=noise,
@@ -266,14 +267,14 @@ class BilevelTrainer(MetaTrainer):
             return image_meta_gradient(
                 *networks, mts, eta=eta, indifference=indifference, noise=noise, mean=self.processes.mean
             )
-        mtr, mtr_critic = self._views(mtr_rows)
+        mtr, mtr_outer_loss = self._views(mtr_rows)
         return meta_gradient(
             *networks,
             mtr,
             mts,
-            mtr_critic=mtr_critic,
+            mtr_outer_loss=mtr_outer_loss,
             eta_fuser=eta,
-            eta_critic=eta,
+            eta_outer_loss=eta,
             indifference=indifference,
             noise=noise,
             method=self._method,
@@ -286,10 +287,10 @@ class BilevelTrainer(MetaTrainer):
             batch = shown = self._ordered(self.fusion_view(rows))
         else:
             batch, shown = self._views(rows)
-        slopes, critic_slopes, terms = fusion_gradients(
+        slopes, outer_loss_slopes, terms = fusion_gradients(
             self._fuser,
             self._proposer,
-            None if kind == "settled" else self._critic,
+            None if kind == "settled" else self._outer_loss,
             batch,
             shown=shown,
             heard=self.options.scheme in ("joint", "guided"),
@@ -299,7 +300,7 @@ class BilevelTrainer(MetaTrainer):
         )
         self._rules["fuser"].update(slopes, rates[0])
         if kind != "settled":
-            self._rules["critic"].update(critic_slopes, rates[1])
+            self._rules["outer_loss"].update(outer_loss_slopes, rates[1])
         self._update_average()
         return terms
 
@@ -353,6 +354,7 @@ class BilevelTrainer(MetaTrainer):
         return flat
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
+        state = current_entries(state)
         self.networks.load_state_dict({n: v for n, v in state.items() if not n.startswith(("average.", "update."))})
         if self.average is not None:
             self.average.load_state_dict(under(state, "average."))
@@ -372,3 +374,8 @@ class BilevelTrainer(MetaTrainer):
 def _cosine(along: float) -> float:
     """From 1 to a hundredth over half a wave."""
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along))
+
+
+def current_entries(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A checkpoint under today's names: what was called the critic is the outer loss."""
+    return {re.sub(r"^(update\.)?critic\.", r"\1outer_loss.", name): value for name, value in state.items()}

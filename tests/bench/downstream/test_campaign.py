@@ -163,7 +163,7 @@ def test_what_fails_is_said_and_counted_and_the_rest_is_done(changes: dict[str, 
     ("changes", "kind", "words"),
     [
         ({"network": "toy-segmentr"}, UsageError, "did you mean 'toy-segmenter'?"),
-        ({"network": "toy-judge"}, UsageError, "is a critic without labels"),
+        ({"network": "toy-judge"}, UsageError, "is an outer loss without labels"),
         ({"seeds": 0}, UsageError, "--seeds 0"),
         ({"limit": 0}, UsageError, "--limit 0"),
         ({"split": "val"}, DataError, "has no split 'val' (its splits: train, test)"),

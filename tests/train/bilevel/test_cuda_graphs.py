@@ -72,7 +72,7 @@ def _trainer(**changes: Any) -> BilevelTrainer:
         store,
         fuser=ReFusionFuser(FuserOptions(dim=4, heads=2, blocks=1)),
         proposer=ReFusionProposer(ProposerOptions(dim=4, heads=2, blocks=1)),
-        critic=ReFusionReconstructor(ReconstructorOptions(dim=4, heads=2, blocks=1)),
+        outer_loss=ReFusionReconstructor(ReconstructorOptions(dim=4, heads=2, blocks=1)),
         device=CPU,
         precision="fp32",
         seed=0,
@@ -116,7 +116,7 @@ VARIANTS = {
         "proposer_update": "normalized", "both_orders": True, "decay": "cosine", "at_once": 2,
     },
     "optimum": {"hypergradient": "optimum", "noise": 1.0, "coarse_noise": 0.5, "noise_unit": "contrast", "settle": 0.5},
-    "Muon": {"fuser_update": "muon", "critic_update": "muon", "proposer_update": "muon"},
+    "Muon": {"fuser_update": "muon", "outer_loss_optimizer": "muon", "proposer_update": "muon"},
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fusionkit.contracts import Batch, Critic, Fuser, LossProposer, Proposal, Terms
+from fusionkit.contracts import Batch, Fuser, LossProposer, OuterLoss, Proposal, Terms
 from fusionkit.losses import weighted_fusion_minimiser
 from fusionkit.train.bilevel import image_meta_gradient, meta_gradient, optimum_meta_gradient, supports_forward_mode
 from fusionkit.train.bilevel.hypergradient import derivative_along, evidence, fused_tangent, leaning
@@ -61,7 +61,7 @@ class Rectifier(torch.autograd.Function):
         return gradient * (x > 0)
 
 
-class OnceOnly(Critic):
+class OnceOnly(OuterLoss):
     """A downstream network that can be differentiated once only."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ def _batch(size: int = 12, *, targets: bool = False) -> Batch:
     return Batch(sources, torch.rand(2, 2, size, size, dtype=torch.float64) if targets else None)
 
 
-def _refusion() -> tuple[Fuser, LossProposer, Critic]:
+def _refusion() -> tuple[Fuser, LossProposer, OuterLoss]:
     torch.manual_seed(3)
     return (
         ReFusionFuser(FuserOptions(dim=4, heads=2, blocks=1)).double(),
@@ -93,8 +93,8 @@ def _flat(gradients: dict[str, Tensor]) -> Tensor:
 @pytest.mark.parametrize("eta", [1e-4, 0.3])
 def test_the_exact_form_equals_double_backward_on_refusion(eta: float) -> None:
     networks, mtr, mts = _refusion(), _batch(), _batch()
-    forward = meta_gradient(*networks, mtr, mts, eta_fuser=eta, eta_critic=eta)
-    double = meta_gradient(*networks, mtr, mts, eta_fuser=eta, eta_critic=eta, method="double_backward")
+    forward = meta_gradient(*networks, mtr, mts, eta_fuser=eta, eta_outer_loss=eta)
+    double = meta_gradient(*networks, mtr, mts, eta_fuser=eta, eta_outer_loss=eta, method="double_backward")
     expected = _flat(double.proposer)
     assert expected.norm() > 0
     assert (_flat(forward.proposer) - expected).norm() <= 1e-8 * expected.norm()
@@ -103,18 +103,20 @@ def test_the_exact_form_equals_double_backward_on_refusion(eta: float) -> None:
 
 
 def test_the_exact_form_equals_double_backward_on_another_fuser_and_loss() -> None:
-    fuser, proposer, critic = Blend(), Share(), _refusion()[2]
+    fuser, proposer, outer_loss = Blend(), Share(), _refusion()[2]
     mtr, mts = _batch(), _batch()
-    forward = meta_gradient(fuser, proposer, critic, mtr, mts, eta_fuser=0.5, eta_critic=0.1)
-    double = meta_gradient(fuser, proposer, critic, mtr, mts, eta_fuser=0.5, eta_critic=0.1, method="double_backward")
+    forward = meta_gradient(fuser, proposer, outer_loss, mtr, mts, eta_fuser=0.5, eta_outer_loss=0.1)
+    double = meta_gradient(
+        fuser, proposer, outer_loss, mtr, mts, eta_fuser=0.5, eta_outer_loss=0.1, method="double_backward"
+    )
     torch.testing.assert_close(forward.proposer, double.proposer, rtol=1e-8, atol=0)
 
 
 def test_the_exact_form_equals_central_differences_through_a_real_inner_step() -> None:
-    fuser, proposer, critic = Blend(), Share(), _refusion()[2]
+    fuser, proposer, outer_loss = Blend(), Share(), _refusion()[2]
     mtr, mts = _batch(), _batch()
     eta = 0.5
-    for parameter in critic.parameters():
+    for parameter in outer_loss.parameters():
         parameter.requires_grad_(False)
 
     def outer_after_inner(p: float) -> float:
@@ -124,22 +126,22 @@ def test_the_exact_form_equals_central_differences_through_a_real_inner_step() -
         moved = Blend()
         for parameter, old, slope in zip(moved.parameters(), fuser.parameters(), slopes, strict=True):
             parameter.data = old.data - eta * slope
-        return float(critic.loss(moved(*mts.sources), mts)["total"].detach())
+        return float(outer_loss.loss(moved(*mts.sources), mts)["total"].detach())
 
     step = 1e-4
     slope = (outer_after_inner(0.2 + step) - outer_after_inner(0.2 - step)) / (2 * step)
-    for parameter in critic.parameters():
+    for parameter in outer_loss.parameters():
         parameter.requires_grad_(True)
     proposer.p.data.fill_(0.2)
-    # eta_critic is tiny: the differences above leave the critic as it is.
-    found = meta_gradient(fuser, proposer, critic, mtr, mts, eta_fuser=eta, eta_critic=1e-12)
+    # eta_outer_loss is tiny: the differences above leave the outer loss as it is.
+    found = meta_gradient(fuser, proposer, outer_loss, mtr, mts, eta_fuser=eta, eta_outer_loss=1e-12)
     assert float(found.proposer["p"]) == pytest.approx(slope, rel=1e-6)
 
 
-def test_a_critic_without_second_derivatives_serves() -> None:
+def test_an_outer_loss_without_second_derivatives_serves() -> None:
     fuser, proposer, _ = _refusion()
     found = meta_gradient(
-        fuser, proposer, OnceOnly(), _batch(targets=True), _batch(targets=True), eta_fuser=0.1, eta_critic=0.1
+        fuser, proposer, OnceOnly(), _batch(targets=True), _batch(targets=True), eta_fuser=0.1, eta_outer_loss=0.1
     )
     assert _flat(found.proposer).norm() > 0
 
@@ -147,7 +149,7 @@ def test_a_critic_without_second_derivatives_serves() -> None:
 def test_no_module_changes() -> None:
     networks = _refusion()
     before = [p.detach().clone() for network in networks for p in network.parameters()]
-    meta_gradient(*networks, _batch(), _batch(), eta_fuser=0.1, eta_critic=0.1)
+    meta_gradient(*networks, _batch(), _batch(), eta_fuser=0.1, eta_outer_loss=0.1)
     image_meta_gradient(*networks, _batch(), eta=1.0)
     after = [p for network in networks for p in network.parameters()]
     assert all(torch.equal(x, y) for x, y in zip(before, after, strict=True))
@@ -155,10 +157,10 @@ def test_no_module_changes() -> None:
 
 
 def test_evidence_is_the_mixed_derivative_written_with_a_graph_of_the_loss() -> None:
-    fuser, proposer, critic = _refusion()
+    fuser, proposer, outer_loss = _refusion()
     batch = _batch()
     image = fuser(*batch.sources).detach().requires_grad_()
-    (pull,) = torch.autograd.grad(critic.loss(image, batch)["total"], image)
+    (pull,) = torch.autograd.grad(outer_loss.loss(image, batch)["total"], image)
     maps = {name: value.detach().requires_grad_() for name, value in proposer(*batch.sources).items()}
     loss = proposer.loss(maps, image, batch.sources)["total"]
     (slope,) = torch.autograd.grad(loss, image, create_graph=True)
@@ -170,11 +172,11 @@ def test_evidence_is_the_mixed_derivative_written_with_a_graph_of_the_loss() -> 
 
 
 def test_the_image_form_passes_evidence_and_leaning_on_to_the_proposer() -> None:
-    fuser, proposer, critic = _refusion()
+    fuser, proposer, outer_loss = _refusion()
     batch = _batch()
-    found = image_meta_gradient(fuser, proposer, critic, batch, eta=0.7, indifference=0.2)
+    found = image_meta_gradient(fuser, proposer, outer_loss, batch, eta=0.7, indifference=0.2)
     image = fuser(*batch.sources).detach().requires_grad_()
-    (pull,) = torch.autograd.grad(critic.loss(image, batch)["total"], image)
+    (pull,) = torch.autograd.grad(outer_loss.loss(image, batch)["total"], image)
     proposal = proposer(*batch.sources)
     told = evidence(proposer, proposal, image.detach(), 3 * pull, batch.sources)
     objective = 0.2 * leaning(proposal)
@@ -187,8 +189,8 @@ def test_the_image_form_passes_evidence_and_leaning_on_to_the_proposer() -> None
 
 
 @pytest.mark.parametrize("form", ["image", "forward", "double_backward"])
-def test_the_critic_sees_the_fused_image_through_the_noise(form: str) -> None:
-    class Brightness(Critic):
+def test_the_outer_loss_sees_the_fused_image_through_the_noise(form: str) -> None:
+    class Brightness(OuterLoss):
         def __init__(self) -> None:
             super().__init__()
             self.gain = nn.Parameter(torch.ones((), dtype=torch.float64))
@@ -201,26 +203,26 @@ def test_the_critic_sees_the_fused_image_through_the_noise(form: str) -> None:
     def outer(noise: Noise | None) -> float:
         if form == "image":
             return float(image_meta_gradient(*networks, mts, noise=noise).outer["total"])
-        found = meta_gradient(*networks, mtr, mts, eta_fuser=0.1, eta_critic=0.1, method=form, noise=noise)  # type: ignore[arg-type]
+        found = meta_gradient(*networks, mtr, mts, eta_fuser=0.1, eta_outer_loss=0.1, method=form, noise=noise)  # type: ignore[arg-type]
         return float(found.outer["total"])
 
     assert outer(lambda fused, _: torch.full_like(fused, 0.25)) == pytest.approx(outer(None) + 0.25)
 
 
 def test_at_the_optimum_the_gradients_are_those_of_the_loss_of_the_minimiser_by_differences() -> None:
-    _, proposer, critic = _refusion()
+    _, proposer, outer_loss = _refusion()
     batch, drawn = _batch(), 0.1 * torch.randn(2, 1, 12, 12, dtype=torch.float64)
-    found = optimum_meta_gradient(proposer, critic, batch, indifference=0.3, noise=lambda _, __: drawn)
+    found = optimum_meta_gradient(proposer, outer_loss, batch, indifference=0.3, noise=lambda _, __: drawn)
 
     def objective() -> float:
         with torch.no_grad():
             proposal = proposer(*batch.sources)
             asked = weighted_fusion_minimiser(batch.sources, proposal["w"], proposal["v"]).clamp(0, 1)
-            outer = critic.loss(asked + drawn, batch)["total"]
+            outer = outer_loss.loss(asked + drawn, batch)["total"]
             return float(outer + 0.3 * leaning(proposal))
 
     step = 1e-6
-    for network, slopes in ((proposer, found.proposer), (critic, found.critic)):
+    for network, slopes in ((proposer, found.proposer), (outer_loss, found.outer_loss)):
         direction = {name: torch.randn_like(p) for name, p in network.named_parameters()}
         along = []
         for sign in (1, -1, -1, 1):
@@ -279,7 +281,7 @@ def test_a_loss_that_ignores_the_fused_image_is_refused() -> None:
 @pytest.mark.parametrize("method", ["forward", "double_backward"])
 def test_indifference_adds_the_gradient_of_leaning(method: str) -> None:
     networks, mtr, mts = _refusion(), _batch(), _batch()
-    settings = {"eta_fuser": 0.1, "eta_critic": 0.1, "method": method}
+    settings = {"eta_fuser": 0.1, "eta_outer_loss": 0.1, "method": method}
     plain = meta_gradient(*networks, mtr, mts, **settings)  # type: ignore[arg-type]
     pulled = meta_gradient(*networks, mtr, mts, indifference=0.4, **settings)  # type: ignore[arg-type]
     proposer = networks[1]

@@ -43,10 +43,10 @@ def _agree(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_the_hypergradient_of_a_batch_in_shares_is_that_of_the_whole(at_once: int) -> None:
     networks, mtr, mts = _networks(), _batch(), _batch()
-    settings = {"eta_fuser": 0.1, "eta_critic": 0.1, "indifference": 0.2, "noise": _noise}
+    settings = {"eta_fuser": 0.1, "eta_outer_loss": 0.1, "indifference": 0.2, "noise": _noise}
     whole = meta_gradient(*networks, mtr, mts, **settings)  # type: ignore[arg-type]
     shares = meta_gradient(*networks, mtr, mts, at_once=at_once, **settings)  # type: ignore[arg-type]
-    for part in ("proposer", "fuser", "critic", "inner", "outer"):
+    for part in ("proposer", "fuser", "outer_loss", "inner", "outer"):
         _agree(getattr(shares, part), getattr(whole, part))
 
 
@@ -55,7 +55,7 @@ def test_the_gradients_at_the_optimum_in_shares_are_those_of_the_whole(at_once: 
     (_, *networks), batch = _networks(), _batch()
     whole = optimum_meta_gradient(*networks, batch, indifference=0.2, noise=_noise)
     shares = optimum_meta_gradient(*networks, batch, indifference=0.2, noise=_noise, at_once=at_once)
-    for part in ("proposer", "critic", "inner", "outer"):
+    for part in ("proposer", "outer_loss", "inner", "outer"):
         _agree(getattr(shares, part), getattr(whole, part))
 
 
@@ -68,10 +68,10 @@ def test_the_gradients_of_a_fusion_step_in_shares_are_those_of_the_whole(heard: 
         _agree(found, expected)
 
 
-def test_a_critic_that_sees_the_pairs_otherwise_is_shared_out_alike() -> None:
+def test_an_outer_loss_that_sees_the_pairs_otherwise_is_shared_out_alike() -> None:
     networks, mtr, mts = _networks(), _batch(), _batch()
     other = Batch(tuple(torch.rand(2, 3, 1, 14, 9, dtype=torch.float64)))
-    settings = {"eta_fuser": 0.1, "eta_critic": 0.1, "mtr_critic": other}
+    settings = {"eta_fuser": 0.1, "eta_outer_loss": 0.1, "mtr_outer_loss": other}
     whole = meta_gradient(*networks, mtr, mts, **settings)  # type: ignore[arg-type]
     shares = meta_gradient(*networks, mtr, mts, at_once=1, **settings)  # type: ignore[arg-type]
     _agree(shares.proposer, whole.proposer)

@@ -1,4 +1,4 @@
-"""The noise between fuser and critic."""
+"""The noise between fuser and outer loss."""
 
 from __future__ import annotations
 

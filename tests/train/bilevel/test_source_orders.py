@@ -1,4 +1,4 @@
-"""A critic that sees another view of the pairs than the fusion loss does, and critics made of functions."""
+"""An outer loss that sees another view of the pairs than the fusion loss does, and outer losses made of functions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from fusionkit.contracts import Batch, Critic, Terms
-from fusionkit.testing import check_critic, example_sources
-from fusionkit.train.bilevel import FunctionCritic, image_meta_gradient, meta_gradient
+from fusionkit.contracts import Batch, OuterLoss, Terms
+from fusionkit.testing import check_outer_loss, example_sources
+from fusionkit.train.bilevel import FunctionOuterLoss, image_meta_gradient, meta_gradient
 from fusionkit.train.bilevel.source_orders import in_both_orders
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
 from fusionkit_tdfusion.proposer import TDFusionProposer, TDFusionProposerOptions
@@ -51,15 +51,15 @@ class HingedClasses(PixelClasses):
         return wrong.mean()
 
 
-def _networks(judge: type[nn.Module] = PixelClasses) -> tuple[ReFusionFuser, TDFusionProposer, Critic]:
+def _networks(judge: type[nn.Module] = PixelClasses) -> tuple[ReFusionFuser, TDFusionProposer, OuterLoss]:
     torch.manual_seed(2)
     fuser = ReFusionFuser(FuserOptions(dim=4, heads=2, blocks=1)).double()
     proposer = TDFusionProposer(TDFusionProposerOptions(dim=4, heads=2, blocks=1)).double()
-    return fuser, proposer, FunctionCritic(judge().double())
+    return fuser, proposer, FunctionOuterLoss(judge().double())
 
 
 def _views() -> tuple[Batch, Batch, Batch]:
-    """mtr for L_f, the same pairs for the critic, mts for the critic: of two sizes."""
+    """mtr for L_f, the same pairs for the outer loss, mts for the outer loss: of two sizes."""
 
     def batch(height: int, width: int, seed: int, *, labelled: bool) -> Batch:
         sources = example_sources((height, width), batch=2, dtype=torch.float64, seed=seed)
@@ -71,23 +71,23 @@ def _views() -> tuple[Batch, Batch, Batch]:
 
 
 def _written_out(
-    fuser: nn.Module, proposer: TDFusionProposer, critic: Critic, eta: float
+    fuser: nn.Module, proposer: TDFusionProposer, outer_loss: OuterLoss, eta: float
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Equations (4) to (7) of the TDFusion paper as they stand, with a graph of the gradient."""
-    mtr, mtr_critic, mts = _views()
+    mtr, mtr_outer_loss, mts = _views()
     weights = dict(fuser.named_parameters())
     l_f = proposer.loss(proposer(*mtr.sources), fuser(*mtr.sources), mtr.sources)["total"]
     slopes = torch.autograd.grad(l_f, list(weights.values()), create_graph=True)
     moved = {name: p - eta * slope for (name, p), slope in zip(weights.items(), slopes, strict=True)}
-    task = dict(critic.named_parameters())
-    l_t = critic.loss(fuser(*mtr_critic.sources).detach(), mtr_critic)["total"]
+    task = dict(outer_loss.named_parameters())
+    l_t = outer_loss.loss(fuser(*mtr_outer_loss.sources).detach(), mtr_outer_loss)["total"]
     stepped = {
         name: p.detach() - eta * slope
         for (name, p), slope in zip(task.items(), torch.autograd.grad(l_t, list(task.values())), strict=True)
     }
     image = functional_call(fuser, moved, mts.sources)
     judge = {name.removeprefix("judge."): p for name, p in stepped.items()}
-    outer = functional_call(critic.judge, judge, (image, mts.targets))  # type: ignore[arg-type]
+    outer = functional_call(outer_loss.judge, judge, (image, mts.targets))  # type: ignore[arg-type]
     return torch.autograd.grad(outer, list(proposer.parameters())), outer.detach()
 
 
@@ -95,14 +95,14 @@ def _written_out(
 def test_the_hypergradient_over_two_views_is_the_papers_written_out(method: str) -> None:
     networks = _networks()
     expected, outer = _written_out(*networks, eta=0.2)
-    mtr, mtr_critic, mts = _views()
+    mtr, mtr_outer_loss, mts = _views()
     found = meta_gradient(
         *networks,
         mtr,
         mts,
-        mtr_critic=mtr_critic,
+        mtr_outer_loss=mtr_outer_loss,
         eta_fuser=0.2,
-        eta_critic=0.2,
+        eta_outer_loss=0.2,
         method=method,  # type: ignore[arg-type]
     )
     torch.testing.assert_close(found.outer["total"], outer, rtol=1e-12, atol=0)
@@ -115,46 +115,46 @@ def test_the_hypergradient_over_two_views_is_the_papers_written_out(method: str)
 def test_one_view_for_both_is_the_view_given_twice() -> None:
     networks = _networks()
     _, mtr, mts = _views()
-    once = meta_gradient(*networks, mtr, mts, eta_fuser=0.1, eta_critic=0.1)
-    twice = meta_gradient(*networks, mtr, mts, mtr_critic=mtr, eta_fuser=0.1, eta_critic=0.1)
+    once = meta_gradient(*networks, mtr, mts, eta_fuser=0.1, eta_outer_loss=0.1)
+    twice = meta_gradient(*networks, mtr, mts, mtr_outer_loss=mtr, eta_fuser=0.1, eta_outer_loss=0.1)
     torch.testing.assert_close(once.proposer, twice.proposer, rtol=0, atol=0)
     apart = meta_gradient(
-        *networks, mtr, mts, mtr_critic=Batch(mtr.sources, mtr.targets), eta_fuser=0.1, eta_critic=0.1
+        *networks, mtr, mts, mtr_outer_loss=Batch(mtr.sources, mtr.targets), eta_fuser=0.1, eta_outer_loss=0.1
     )
     torch.testing.assert_close(once.proposer, apart.proposer, rtol=1e-10, atol=0)
 
 
 def test_a_loss_without_a_second_derivative_teaches() -> None:
     networks = _networks(HingedClasses)
-    mtr, mtr_critic, mts = _views()
+    mtr, mtr_outer_loss, mts = _views()
     loss = networks[2].loss(networks[0](*mts.sources), mts)["total"]
     with pytest.raises(RuntimeError, match="no second derivative"):
         torch.autograd.grad(loss, list(networks[2].parameters()), create_graph=True)
-    exact = meta_gradient(*networks, mtr, mts, mtr_critic=mtr_critic, eta_fuser=0.1, eta_critic=0.1)
+    exact = meta_gradient(*networks, mtr, mts, mtr_outer_loss=mtr_outer_loss, eta_fuser=0.1, eta_outer_loss=0.1)
     image = image_meta_gradient(*networks, mts)
     for found in (exact, image):
         assert torch.cat([g.flatten() for g in found.proposer.values()]).norm() > 0
 
 
-def test_a_function_is_a_critic_that_keeps_the_contract() -> None:
+def test_a_function_is_an_outer_loss_that_keeps_the_contract() -> None:
     def judge(fused: Tensor, targets: Tensor) -> Terms:
         error = (fused - targets).square().mean()
         return {"total": 2 * error, "error": error}
 
     batch = Batch(example_sources((6, 7), batch=2), torch.rand(2, 1, 6, 7, dtype=torch.float64))
-    critic = FunctionCritic(judge)
-    assert set(critic.loss(batch.sources[0], batch)) == {"total", "error"}
+    outer_loss = FunctionOuterLoss(judge)
+    assert set(outer_loss.loss(batch.sources[0], batch)) == {"total", "error"}
 
-    class Toward(FunctionCritic):
+    class Toward(FunctionOuterLoss):
         def __init__(self, config: object = None) -> None:
             super().__init__(judge)
 
-    assert check_critic(Toward, batch=batch) == ()
+    assert check_outer_loss(Toward, batch=batch) == ()
 
 
 def test_a_module_lends_its_parameters_and_takes_others() -> None:
-    critic = FunctionCritic(PixelClasses())
-    assert {name for name, _ in critic.named_parameters()} == {
+    outer_loss = FunctionOuterLoss(PixelClasses())
+    assert {name for name, _ in outer_loss.named_parameters()} == {
         f"judge.body.{k}.{part}" for k in (0, 2) for part in ("weight", "bias")
     }
 
