@@ -13,9 +13,10 @@ import click
 from fusionkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from fusionkit.data.named_dataset import NamedDataset
+    from fusionkit.data.dataset_layout import Layout
     from fusionkit.data.pair_set import PairSet
     from fusionkit.label_types import LabelKind
+    from fusionkit.plugins.declarations import Dataset
 
 
 @click.group("data")
@@ -56,9 +57,10 @@ def show_command(name: str, as_json: bool) -> None:
         return
     click.echo(f"{record.name}: {record.title}")
     for label in ("task", "homepage", "licence", "citation", "images", "paper_split", "verified"):
-        click.echo(f"  {label.replace('_', ' ')}: {getattr(record, label)}")
+        if getattr(record, label):
+            click.echo(f"  {label.replace('_', ' ')}: {getattr(record, label)}")
     click.echo(f"  pairs: {_counts(record.splits)}")
-    for layout in record.layouts:
+    for layout in _layouts(record):
         click.echo(f"  layout ({layout.source}):")
         for part in layout.parts:
             beside = (("truth", part.truth), ("masks", part.masks), ("boxes", part.boxes), ("listed in", part.listed))
@@ -179,8 +181,18 @@ def _counts(splits: dict[str, int] | dict[str, int | None]) -> str:
     return ", ".join(f"{'?' if n is None else n} {split or 'in all'}" for split, n in splits.items())
 
 
-def _as_dict(record: NamedDataset) -> dict[str, Any]:
-    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+def _layouts(record: Dataset) -> tuple[Layout, ...]:
+    """The path templates of a data set; none where its pairs are found by another rule."""
+    from fusionkit.data.named_dataset import NamedDataset
+
+    return record.layouts if isinstance(record, NamedDataset) else ()
+
+
+def _as_dict(record: Dataset) -> dict[str, Any]:
+    facts = {
+        name: getattr(record, name)
+        for name in ("name", "title", "task", "homepage", "licence", "citation", "images", "paper_split", "verified")
+    }
     layouts = [
         {
             "source": layout.source,
@@ -189,7 +201,7 @@ def _as_dict(record: NamedDataset) -> dict[str, Any]:
                 for p in layout.parts
             ],
         }
-        for layout in record.layouts
+        for layout in _layouts(record)
     ]
     labels = [dataclasses.asdict(known) for known in record.labels]
-    return {**fields, "layouts": layouts, "labels": labels, "splits": record.splits}
+    return {**facts, "layouts": layouts, "labels": labels, "splits": record.splits}

@@ -2,7 +2,8 @@
 
 Nothing is ever downloaded: a record says where the authors publish a data set and under which licence; the user
 fetches it, and :meth:`NamedDataset.locate` checks that what lies there is it. A third party adds a data set with an
-entry point in ``fusionkit.datasets`` whose target is an instance of :class:`NamedDataset`.
+entry point in ``fusionkit.datasets`` whose target is an instance of :class:`NamedDataset`, or of another
+:class:`fusionkit.plugins.declarations.Dataset`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
 from fusionkit.data.dataset_layout import Layout, files_of
@@ -19,6 +20,7 @@ from fusionkit.data.manifest import FILENAME, read_manifest
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import LabelKind, LabelSpec
+from fusionkit.plugins.declarations import Dataset, PublishedLabels
 from fusionkit.tasks import Task
 
 __all__ = ["DATA_VARIABLE", "NamedDataset", "PublishedLabels"]
@@ -28,23 +30,8 @@ DATA_VARIABLE = "FUSIONKIT_DATA"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedLabels:
-    """What is known of the labels of a published data set; ``masks`` or ``boxes`` of its parts say where they lie.
-
-    Attributes:
-        kind: masks or boxes.
-        classes: names of the classes, by id; of Pascal VOC files, as they stand there.
-        verified: what the names, their order and the files' form rest on.
-    """
-
-    kind: LabelKind
-    classes: tuple[str, ...]
-    verified: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class NamedDataset:
-    """What is known of a published data set. No field but ``labels`` may be blank.
+class NamedDataset(Dataset):
+    """A data set whose pairs are found by path templates. Fields without a default may not be blank.
 
     Attributes:
         name: the registered name.
@@ -55,9 +42,12 @@ class NamedDataset:
         citation: the publication to cite.
         layouts: the forms in which it is published; the first is the authors' own.
         images: size, channels and bit depth.
-        paper_split: how ReFusion (IJCV 2025) and TDFusion (CVPR 2025) use it, and which lists are public.
+        paper_split: how the papers that we compare with use it, and which lists are public.
         verified: how the layout was confirmed, or that it could not be.
-        labels: the labels that are published with it.
+        labels: the labels that are published with it; ``masks`` or ``boxes`` of the parts say where they lie.
+
+    Raises:
+        ValueError: a field is blank.
     """
 
     name: str
@@ -68,12 +58,12 @@ class NamedDataset:
     citation: str
     layouts: tuple[Layout, ...]
     images: str
-    paper_split: str
-    verified: str
+    paper_split: str = ""
+    verified: str = ""
     labels: tuple[PublishedLabels, ...] = ()
 
     def __post_init__(self) -> None:
-        blank = [field.name for field in fields(self) if not getattr(self, field.name) and field.name != "labels"]
+        blank = [field.name for field in fields(self) if field.default is MISSING and not getattr(self, field.name)]
         if blank:
             raise ValueError(f"data set {self.name or '?'}: {', '.join(blank)} may not be blank")
 

@@ -15,7 +15,7 @@ from fusionkit.label_types import LabelKind
 from fusionkit.tasks import Task
 
 if TYPE_CHECKING:
-    from fusionkit.data.named_dataset import NamedDataset
+    from fusionkit.plugins.declarations import Dataset
 
 __all__ = ["SAMPLE", "Pair", "PairSet", "find_pairs", "locate", "task_of", "verify"]
 
@@ -138,7 +138,7 @@ def _sample_or_named(spec: str, task: Task, labels: LabelKind | None) -> PairSet
     return record.pairs(Path(folder).expanduser() if colon else None, task, labels=labels)
 
 
-def _record(spec: str) -> NamedDataset | None:
+def _record(spec: str) -> Dataset | None:
     from fusionkit.plugins.catalogue import datasets
 
     name = spec.partition(":")[0]

@@ -15,6 +15,7 @@ from fusionkit.data.named_dataset import NamedDataset
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import LabelSpec
+from fusionkit.plugins.declarations import Dataset
 from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
 
@@ -31,7 +32,7 @@ class _Packed:
     mask: Path | None
 
 
-def unpack(record: NamedDataset, folder: Path, task: Task, out: Path) -> PairSet:
+def unpack(record: Dataset, folder: Path, task: Task, out: Path) -> PairSet:
     """Separate the sources of a data set whose visible images hold the infrared as their fourth channel.
 
     Writes ``ir/`` and ``vi/`` as PNG without loss, the masks as they are, ``classes.txt`` and a manifest with the
@@ -50,7 +51,8 @@ def unpack(record: NamedDataset, folder: Path, task: Task, out: Path) -> PairSet
         fusionkit.errors.DataError: nothing of the kind is there, an image has not four channels, ``out`` is there.
         fusionkit.errors.UsageError: the data set is not packed.
     """
-    layout = next((layout for layout in record.layouts if layout.packed), None)
+    layouts = record.layouts if isinstance(record, NamedDataset) else ()
+    layout = next((layout for layout in layouts if layout.packed), None)
     if layout is None:
         raise UsageError(f"data set {record.name}: its sources are files of their own; there is nothing to unpack")
     if out.exists():
@@ -73,7 +75,7 @@ def unpack(record: NamedDataset, folder: Path, task: Task, out: Path) -> PairSet
         raise DataError(f"{out}: cannot be written ({error.strerror}): choose another folder") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return record.locate(out, task)
+    return record.pairs(out, task)
 
 
 def _find(layout: Layout, folder: Path) -> list[_Packed]:

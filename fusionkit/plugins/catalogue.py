@@ -8,7 +8,7 @@ from fusionkit.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from fusionkit.contracts import Fuser, LossProposer, MetaTrainer, Metric, OuterLoss, Reconstructor
-    from fusionkit.data.named_dataset import NamedDataset
+    from fusionkit.plugins.declarations import Dataset
     from fusionkit.tasks import Task
 
 __all__ = [
@@ -37,8 +37,8 @@ trainers: Registry[type[MetaTrainer]] = Registry("trainer", "fusionkit.trainers"
 metrics: Registry[type[Metric]] = Registry(
     "metric", "fusionkit.metrics", "fusionkit.contracts:Metric", own_name="info.name"
 )
-datasets: Registry[NamedDataset] = Registry(
-    "data set", "fusionkit.datasets", "fusionkit.data.named_dataset:NamedDataset", instances=True, own_name="name"
+datasets: Registry[Dataset] = Registry(
+    "data set", "fusionkit.datasets", "fusionkit.plugins.declarations:Dataset", instances=True, own_name="name"
 )
 tasks: Registry[Task] = Registry("task", "fusionkit.tasks", "fusionkit.tasks:Task", instances=True, own_name="name")
 

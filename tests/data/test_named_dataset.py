@@ -81,9 +81,11 @@ def test_a_record_says_everything(name: str) -> None:
             assert len(part.sources) in (1, len(_TASKS[record.task].sources))
 
 
-def test_a_blank_field_is_refused() -> None:
+def test_a_blank_field_is_refused_where_it_has_no_default() -> None:
     layout = Layout(source="us", parts=(Part(sources=("a/{n}", "b/{n}"), pairs=None),))
-    said = dict.fromkeys(("title", "homepage", "citation", "images", "paper_split", "verified"), "x")
+    said = dict.fromkeys(("title", "homepage", "citation", "images"), "x")
+    own = NamedDataset(name="D", task="ivif", licence="CC0", layouts=(layout,), **said)
+    assert (own.paper_split, own.verified, own.labels) == ("", "", ())
     with pytest.raises(ValueError, match="data set D: licence may not be blank"):
         NamedDataset(name="D", task="ivif", licence="", layouts=(layout,), **said)
 
