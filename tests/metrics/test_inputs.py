@@ -1,4 +1,4 @@
-"""What metrics share is computed once, and wrong images are refused with a line that says what to do."""
+"""Shared intermediate results are computed once, and wrong images are refused with a remedy."""
 
 from __future__ import annotations
 
@@ -12,16 +12,7 @@ from torch import Tensor
 from fusionkit.contracts import Metric, MetricInfo
 from fusionkit.errors import DataError, UsageError
 from fusionkit.metrics import MetricInputs, build, evaluate
-from fusionkit.metrics.histograms import (
-    entropy_of,
-    grey_levels,
-    histogram,
-    joint_histogram,
-    mutual_information_of,
-    stretch,
-)
 from fusionkit.metrics.inputs import check_inputs, no_cache
-from fusionkit.metrics.windows import Window, moments
 from tests.support.metric_scenes import scene
 
 
@@ -127,41 +118,3 @@ def test_a_third_party_metric_needs_a_call_alone() -> None:
     assert torch.allclose(found["Darkness"], 255 - f.mean((1, 2, 3)))
     with pytest.raises(DataError, match="at least 4x4"):
         check_inputs(Darkness(), MetricInputs(f[..., :3, :]))
-
-
-def test_grey_levels_round_and_keep_to_eight_bits() -> None:
-    image = torch.tensor([-3.0, 0.4, 0.6, 254.6, 300.0]).view(1, 1, 1, 5)
-    assert grey_levels(image).flatten().tolist() == [0, 0, 1, 255, 255]
-
-
-def test_histograms_count_every_image_of_a_batch_by_itself() -> None:
-    f, a, _ = scene(13, 17, batch=3)
-    p = histogram(f)
-    assert torch.allclose(p.sum(1), torch.ones(3, dtype=torch.float64))
-    both = joint_histogram(a, f)
-    assert torch.allclose(both.sum(1), p)
-    assert torch.allclose(both.sum(2), histogram(a))
-    level = int(f[1, 0, 5, 5])
-    assert float(p[1, level]) == int((f[1] == level).sum()) / (13 * 17)
-
-
-def test_information_with_itself_is_entropy_and_with_a_constant_exactly_0() -> None:
-    f, a, _ = scene(13, 17)
-    assert torch.allclose(mutual_information_of(joint_histogram(f, f)), entropy_of(histogram(f)))
-    assert mutual_information_of(joint_histogram(torch.full_like(a, 9.0), a)).item() == 0.0
-    assert str(entropy_of(histogram(torch.full_like(a, 9.0))).item()) == "0.0"
-
-
-def test_stretch_fills_the_range_and_rounds_halves_up() -> None:
-    image = torch.tensor([[10.0, 11.0, 12.0], [10.0, 10.0, 10.0]]).view(2, 1, 1, 3)
-    assert stretch(image).flatten(1).tolist() == [[0.0, 128.0, 255.0], [0.0, 0.0, 0.0]]
-
-
-def test_moments_of_a_window_are_the_sample_moments_below_it() -> None:
-    f, a, b = scene(9, 9, seed=4)
-    m = moments(f, a, b, window=Window(9), sample=True)
-    expected = torch.stack([x.flatten() for x in (f, a, b)]).cov()
-    assert torch.allclose(m.var_fused.flatten(), expected[0, 0])
-    assert torch.allclose(m.var.flatten(), expected.diag()[1:])
-    assert torch.allclose(m.cov.flatten(), expected[0, 1:])
-    assert torch.allclose(m.mean.flatten(), torch.stack((a.mean(), b.mean())))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -56,3 +57,9 @@ def degenerate(height: int, width: int) -> dict[str, tuple[Tensor, Tensor, Tenso
 
 def arrays(*images: Tensor) -> list[np.ndarray]:
     return [image[0, 0].double().numpy() for image in images]
+
+
+def assert_close(ours: Tensor, expected: float, tolerance: float = 1e-10) -> None:
+    """Compare a metric's value of one image with a number."""
+    assert ours.shape == (1,)
+    assert float(ours) == pytest.approx(expected, rel=tolerance, abs=1e-12)
