@@ -1,4 +1,4 @@
-"""The README's first command: train ReFusion on the built-in sample, fuse the test pairs, show where the pictures are.
+"""Demo of the README: train ReFusion on the built-in sample, fuse the test pairs, print where the pictures are.
 
 Usage: python benchmarks/demo.py [FOLDER] [--task TASK]
 """

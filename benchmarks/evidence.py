@@ -1,8 +1,8 @@
-"""What the reconstruction loss has to say about w and v, with and without noise between the fused image and R.
+"""Measure which w and v the reconstruction loss asks for, with and without noise between the fused image and R.
 
-R learns to rebuild the sources from their average. At some steps the evidence for w and v that its gradient gives on
-pairs it did not see is compared with which source has the stronger edges around a pixel: a correlation of 1 would ask
-for the stronger source everywhere, one that changes sign as training goes has nothing to say.
+R is trained to rebuild the sources from their average. At some steps, on other pairs, the gradient of its loss for w
+and v is correlated with which source has the stronger edges around a pixel. A correlation of 1 asks for the stronger
+source everywhere; one that changes sign during training asks for nothing.
 
 Usage: python benchmarks/evidence.py --data DATA --task mfif
 """
@@ -31,12 +31,12 @@ SHOWN = 100
 
 
 def edges(source: Tensor) -> Tensor:
-    """Root of the Sobel energy around each pixel, 5x5."""
+    """Square root of the Sobel energy in the 5x5 pixels around each pixel."""
     return F.avg_pool2d(sobel(source).square().sum(1, keepdim=True), 5, 1, 2).sqrt()
 
 
 def agreement(outer_loss: ReFusionReconstructor, held: list[Batch], noise: Noise | None) -> tuple[float, float]:
-    """Mean correlation of the evidence for source a, of w and of v, with a's stronger edges, where there are any."""
+    """Mean correlation of the gradient for w and v of source a with where a has the stronger edges."""
     proposer = EqualProposer()
     found: dict[str, list[Tensor]] = {"w": [], "v": []}
     for batch in held:

@@ -1,4 +1,4 @@
-"""What a step must cost at least: its arithmetic at the rate of a matrix product, its kept memory at that of a copy."""
+"""Lower bounds of a step's time: arithmetic at the rate of a matrix product, kept memory at the rate of a copy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 
 @dataclass(frozen=True)
 class Machine:
-    """Rates that were measured: FLOP/s of a 1024-matrix product, byte/s read and written by a large copy."""
+    """Measured rates: FLOP/s of a product of 1024x1024 matrices, byte/s read and written by a large copy."""
 
     flops: float
     bytes: float
@@ -25,7 +25,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Floors:
-    """The least that a step can take.
+    """Lower bounds of one step.
 
     Attributes:
         flops: of its matrix products and convolutions, forward, backward and forward mode.
@@ -39,7 +39,7 @@ class Floors:
 
 
 def measure_machine(device: torch.device) -> Machine:
-    """The best of some tries of each, on as many threads as are set."""
+    """Measure both rates, the best of several tries each, on the current number of threads."""
     a, b = torch.randn(2, 1024, 1024, device=device)
     source = torch.randn(2**26, device=device)
     target = torch.empty_like(source)
@@ -49,7 +49,7 @@ def measure_machine(device: torch.device) -> Machine:
 
 
 def step_floors(step: Callable[[], object], machine: Machine) -> Floors:
-    """Count one step, which is taken."""
+    """Take one step and count its operations."""
     kept: dict[int, StorageWeakRef] = {}
     total = 0
 
@@ -70,7 +70,7 @@ def step_floors(step: Callable[[], object], machine: Machine) -> Floors:
 
 
 class _Arithmetic(TorchDispatchMode):
-    """Sums the operations of everything that runs inside."""
+    """Count the operations of everything that runs inside."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Hold every metric against the values that other people's code gave on the same images.
+"""Compare every metric with the values that published code gave on the same images.
 
     python benchmarks/metric_agreement.py --reference DIR [--out FILE.md]
 
@@ -41,7 +41,7 @@ ALL_CDDFUSE = ("cddfuse", "refusion", "tdfusion")
 
 @dataclass(frozen=True)
 class Rule:
-    """Which of our values stands for a kind of reference value.
+    """Rule that maps a kind of reference value to one of our values.
 
     Attributes:
         reference: the metric's name in reference.csv.
@@ -239,7 +239,7 @@ NOT_OURS = {
 
 @dataclass
 class Line:
-    """What comparing one rule's target gave: number of values, greatest error, disagreements with reason or None."""
+    """Result of one comparison: number of values, largest error, disagreements with reason or None."""
 
     rule: Rule
     target: str | CachingMetric
@@ -249,7 +249,7 @@ class Line:
 
 
 class Images:
-    """The scenes of a reference folder, one at a time: intermediates are shared, memory is not piled up."""
+    """Iterate over the scenes of a reference folder, one at a time to bound memory."""
 
     def __init__(self, folder: Path, dtype: torch.dtype) -> None:
         self.folder, self.dtype = folder, dtype
@@ -272,7 +272,7 @@ class Images:
 
 
 def compare(folder: Path, *, dtype: torch.dtype = torch.float64, without: Sequence[str] = ()) -> list[Line]:
-    """Compare every reference value that a rule covers, but those of the metrics ``without``."""
+    """Compare every reference value that a rule covers, except those of the metrics ``without``."""
     known = set(catalogue.metrics.names()) - set(without)
     lines = [Line(rule, target) for rule in RULES for target in rule.targets if _name(target) in known]
     images = Images(folder, dtype)
@@ -296,7 +296,7 @@ def compare(folder: Path, *, dtype: torch.dtype = torch.float64, without: Sequen
 
 
 def uncovered(folder: Path) -> dict[tuple[str, str], tuple[int, str | None]]:
-    """Kinds of reference values that no rule covers: their number and why, or None where no reason is known."""
+    """Count the reference values that no rule covers, by kind, with the reason or None."""
     found: dict[tuple[str, str], tuple[int, str | None]] = {}
     for row in _rows(folder):
         metric, code = row["metric"], row["implementation"]
@@ -314,7 +314,7 @@ def _rows(folder: Path) -> Iterator[dict[str, str]]:
 
 @cache
 def _parts(target: str | CachingMetric) -> tuple[CachingMetric, float]:
-    """The metric that a target means, and what its value is multiplied with."""
+    """Return the metric of a target and the factor of its value."""
     if isinstance(target, CachingMetric):
         return target, 1.0
     profile, _, rest = target.partition(":")
@@ -339,7 +339,7 @@ def _error(ours: float, reference: float) -> float:
 
 
 def markdown(lines: Sequence[Line]) -> str:
-    """Two tables: every comparison, and every value that differs with the reason."""
+    """Format two tables: every comparison, and every value that differs with the reason."""
     head = "| metric | profile | against | values | max. rel. error | tolerance | differ |\n" + "| --- " * 7 + "|\n"
     rows, apart = "", ""
     for line in lines:

@@ -1,4 +1,4 @@
-"""How far the codes in circulation disagree on the same images: every profile's value of every metric, side by side.
+"""Compare the published conventions of every metric on the same images.
 
     python benchmarks/metric_disagreement.py --set MSRS=DIR/ir,DIR/vi [--set NAME=A,B ...] [--pairs 3] [--out FILE.md]
 
@@ -29,7 +29,7 @@ from fusionkit.metrics.inputs import CachingMetric, check_inputs
 METHODS = ("average", "maximum", "laplacian", "dwt", "gff", "copy-a")
 
 ONLY_UNDEFINED = {"undefined", "flat", "finite"}
-"""Settings that say what 0/0 gives: they change no value of a real image."""
+"""Settings for 0/0, which change no value of a real image."""
 
 WHY: Mapping[tuple[str, str], str] = {
     ("AG", "tang vifb mefb"): "divides by (H - 1)(W - 1) instead of H W",
@@ -68,7 +68,7 @@ WHY: Mapping[tuple[str, str], str] = {
 
 @dataclass
 class Convention:
-    """One way to compute a metric that gives other numbers than the standard, and what it gave.
+    """A convention of a metric that differs from the standard, and its values.
 
     Attributes:
         metric: its name.
@@ -84,7 +84,7 @@ class Convention:
 
     @property
     def why(self) -> str:
-        """How it differs."""
+        """Difference from the standard, in words."""
         names = set(self.profiles)
         return next(
             why for (metric, profiles), why in WHY.items() if metric == self.metric and set(profiles.split()) == names
@@ -92,7 +92,7 @@ class Convention:
 
 
 def conventions() -> list[Convention]:
-    """Every published convention that gives other values than the standard on real images, those alike as one."""
+    """Return the published conventions that differ from the standard on real images; equal ones are merged."""
     found: dict[tuple[str, str], Convention] = {}
     for profile in PROFILES.values():
         for name, settings in (profile.settings or {}).items():
@@ -112,7 +112,7 @@ def conventions() -> list[Convention]:
 def scenes(
     sets: Mapping[str, tuple[Path, Path]], methods: Sequence[str], count: int
 ) -> Iterator[tuple[tuple[str, str, str], MetricInputs]]:
-    """Every pair fused by every method, as luminance of the saved 8 bits."""
+    """Fuse every pair by every method; return the luminance of the saved 8 bits."""
     models = {name: fusionkit.load(name, device="cpu") for name in methods}
     for name, folders in sets.items():
         pairs, _ = match_by_stem(folders)
@@ -127,18 +127,18 @@ def scenes(
 
 
 def relative(value: float, standard: float) -> float:
-    """How far a value is from the standard's, as a share of it."""
+    """Relative difference of a value from the standard's."""
     return (value - standard) / abs(standard) if standard else math.inf
 
 
 def ranking(values: Mapping[tuple[str, str, str], float], methods: Sequence[str], higher: bool) -> list[float]:
-    """The mean of each method, so that more is better."""
+    """Mean of each method, negated where lower is better."""
     means = [statistics.fmean(v for (_, _, method), v in values.items() if method == m) for m in methods]
     return means if higher else [-mean for mean in means]
 
 
 def table(rows: Sequence[Convention], standard: Mapping[str, Convention], methods: Sequence[str]) -> str:
-    """The Markdown table: one line a convention, each metric's standard first."""
+    """Format the Markdown table: one line per convention, each metric's standard first."""
     head = ("metric", "convention", "mean", "from the standard", "range over images", "tau", "best method", "why")
     lines = [head, ("---",) * len(head)]
     shown = set()

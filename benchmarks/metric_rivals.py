@@ -1,4 +1,4 @@
-"""Other people's metrics, for :mod:`metrics` to time beside ours.
+"""Metrics of other packages, for :mod:`metrics` to time against ours.
 
 ``numpy/scipy`` is the formula as published evaluators write it, in whole-array numpy and scipy: that is what CDDFuse's
 and its successors' code does, which no package index has. The others are packages; one that is not installed is named
@@ -24,7 +24,7 @@ Function = Callable[[Image, Image, Image], float]
 
 @dataclass(frozen=True)
 class Rival:
-    """Somebody else's code for a metric; ``package`` is what has to be importable."""
+    """Another package's code for a metric; ``package`` is the module that must be importable."""
 
     metric: str
     package: str
@@ -37,7 +37,7 @@ class Rival:
 
 
 def missing(package: str) -> str | None:
-    """Why a package cannot be used, or None if it can."""
+    """Reason that a package cannot be used, or None if it can."""
     if package == "numpy":
         return None
     from fusionkit.errors import UsageError
@@ -174,7 +174,7 @@ def mean_of_two(similarity: Callable[[Image, Image], float]) -> Function:
 
 
 def of_tensors(similarity: Callable[[Tensor, Tensor], Tensor]) -> Function:
-    """The mean over both sources of a function of ``(1, 1, H, W)`` tensors."""
+    """Average a function of ``(1, 1, H, W)`` tensors over both sources."""
 
     def on_arrays(x: Image, y: Image) -> float:
         return float(similarity(torch.from_numpy(x)[None, None], torch.from_numpy(y)[None, None]))

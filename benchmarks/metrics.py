@@ -1,4 +1,4 @@
-"""Time metrics beside other people's code, in one run on one core.
+"""Time metrics against other packages, in one run on one core.
 
     python benchmarks/metrics.py [--size 480x640] [--images F A B] [--budget 6] [--timings FILE.csv] [--out FILE.md]
 
@@ -35,13 +35,13 @@ from torch import Tensor
 from fusionkit.metrics import Scene, build, evaluate, read_luminance
 
 GOAL = ("EN", "SD", "SF", "AG", "SCD", "SSIM", "VIFp", "Qabf", "MI", "QCB", "QNCIE")
-"""The metrics of the tables that this toolkit was built to reproduce."""
+"""Metrics of the tables that this toolkit reproduces."""
 
 PRECISIONS = {"float64": (torch.float64, np.float64, 1e-6), "float32": (torch.float32, np.float32, 1e-4)}
-"""To compute in, and the greatest relative difference at which two numbers are the same one."""
+"""Precisions, and the largest relative difference at which two values count as equal."""
 
 ILL_CONDITIONED = {"QCB": {"float64": 1e-4, "float32": 3e-2}}
-"""Where a quotient of two filtered images is near 0/0, codes differ by what rounding leaves."""
+"""Metrics with quotients near 0/0, in which codes differ by rounding."""
 
 SLOW, SLOW_ROUNDS, LEAST_ROUNDS, MOST_ROUNDS, LEAST_SAMPLE = 0.4, 2, 5, 31, 2e-3
 """Seconds from which on a code counts as slow; rounds that it runs; rounds of others; seconds of a sample."""
@@ -62,7 +62,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Row:
-    """Ours beside one rival."""
+    """Timing of our metric and one rival."""
 
     metric: str
     precision: str
@@ -125,7 +125,7 @@ def _timed(function: Callable[[], T]) -> tuple[T, float]:
 
 
 def compare(images: Sequence[Image], metrics: Sequence[str], rivals: Sequence[Rival], budget: float) -> Iterator[Row]:
-    """Every metric beside every rival of it, in both precisions."""
+    """Time every metric and every rival of it, in both precisions."""
     for name in metrics:
         for precision, (dtype, kind, _) in PRECISIONS.items():
             tensors = _tensors(images, dtype)
@@ -142,7 +142,7 @@ def compare(images: Sequence[Image], metrics: Sequence[str], rivals: Sequence[Ri
 
 
 def fastest(rows: Sequence[Row], precision: str) -> dict[str, Row]:
-    """Metric -> the fastest rival that counts."""
+    """Map each metric to its fastest valid rival."""
     found: dict[str, Row] = {}
     for row in rows:
         if row.precision == precision and row.counts:
@@ -153,7 +153,7 @@ def fastest(rows: Sequence[Row], precision: str) -> dict[str, Row]:
 
 
 def together(images: Sequence[Image], metrics: Sequence[str], budget: float) -> dict[str, Timing]:
-    """Precision -> all metrics of one scene, what they share computed once."""
+    """Time all metrics of one scene per precision, with shared intermediates computed once."""
     built = {name: build(name) for name in metrics}
     tensors = {precision: _tensors(images, dtype) for precision, (dtype, _, _) in PRECISIONS.items()}
     functions: dict[str, Callable[[], object]] = {
@@ -164,7 +164,7 @@ def together(images: Sequence[Image], metrics: Sequence[str], budget: float) -> 
 
 
 def elsewhere(path: Path, rows: Sequence[Row]) -> tuple[float, int, dict[str, tuple[float, str]]]:
-    """What a table of timings from elsewhere adds.
+    """Timings of a table that was measured elsewhere.
 
     Returns:
         Seconds here per second there, the number of codes that say so, and for each metric the scaled milliseconds and
@@ -191,7 +191,7 @@ def elsewhere(path: Path, rows: Sequence[Row]) -> tuple[float, int, dict[str, tu
 
 
 def _same_code(rival: str, code: str) -> bool:
-    """Whether a rival here and a code of a table are the same program under the same settings."""
+    """Return whether a rival here and a code of a table are the same program with the same settings."""
     if rival == "scikit-image":
         return code.startswith("skimage") and "gaussian" in code
     if rival == "piq":
@@ -209,7 +209,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def report(rows: Sequence[Row], shared: dict[str, Timing], absent: dict[str, str], timings: Path | None) -> str:
-    """Everything that was measured, as Markdown."""
+    """Format all measurements as Markdown."""
     parts = []
     for precision in PRECISIONS:
         best = fastest(rows, precision)

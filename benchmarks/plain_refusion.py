@@ -1,4 +1,4 @@
-"""F, P and R as published code writes such networks: the plain form that a training step is measured against.
+"""Plain form of F, P and R, as published code writes such networks, for comparison with our training step.
 
 Restormer's own way: NCHW throughout, LayerNorm between two rearranges, q and k normalised one by one, attention
 times v, then the projection. Parameters have the names of ``fusionkit_refusion``'s networks, so that

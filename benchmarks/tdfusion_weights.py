@@ -1,4 +1,4 @@
-"""What different downstream tasks ask of the sources: the weights of several runs side by side, one row a pair.
+"""Draw the weights that different downstream tasks lead to: several runs side by side, one row per pair.
 
 Usage: python benchmarks/tdfusion_weights.py runs/detection runs/segmentation --data DATA --out weights.png
 
@@ -43,7 +43,7 @@ def shrunk(image: Tensor, width: int) -> Tensor:
 
 
 def row(sources: list[Tensor], runs: list[Path]) -> list[np.ndarray]:
-    """The sources of a pair, and of every run the fused image and its weights, as 8-bit images."""
+    """Return the sources of a pair and, per run, the fused image and its weights, as 8-bit images."""
     shown = [grey(source) for source in sources]
     for run in runs:
         proposer = learned_proposer(run)
@@ -56,7 +56,7 @@ def row(sources: list[Tensor], runs: list[Path]) -> list[np.ndarray]:
 
 
 def heads(pairs: PairSet, runs: list[Path]) -> list[str]:
-    """What stands above the columns."""
+    """Labels of the columns."""
     named = list(pairs.task.sources)
     for run in runs:
         proposer = learned_proposer(run)
@@ -67,7 +67,7 @@ def heads(pairs: PairSet, runs: list[Path]) -> list[str]:
 
 
 def sheet(rows: list[list[np.ndarray]], labels: list[str]) -> np.ndarray:
-    """One picture: a row a pair, a column a label."""
+    """Draw one picture: one row per pair, one column per label."""
     strips = []
     for images in rows:
         height, width = images[0].shape[:2]

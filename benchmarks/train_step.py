@@ -1,4 +1,4 @@
-"""A training step of ReFusion: time and memory as ratios, beside the floors of arithmetic and memory traffic.
+"""Measure a training step of ReFusion: time and memory as ratios, with lower bounds of arithmetic and traffic.
 
 Usage: python benchmarks/train_step.py [--device cpu] [--batch 4] [--crop 128] [--rounds 7] [--threads 1]
 
@@ -38,7 +38,7 @@ OURS = (ReFusionFuser, ReFusionProposer, ReFusionReconstructor)
 PLAIN = (PlainFuser, PlainProposer, PlainReconstructor)
 
 WHOLE = 2**20
-"""More samples than any batch has: the plain form takes the batch as one."""
+"""More samples than any batch has, so that the plain form takes the batch as a whole."""
 
 VARIANTS: Mapping[str, tuple[str, tuple[type[nn.Module], ...], Mapping[str, str | int]]] = {
     "meta: exact, forward mode": ("meta", OURS, {"method": "forward"}),
@@ -49,7 +49,7 @@ VARIANTS: Mapping[str, tuple[str, tuple[type[nn.Module], ...], Mapping[str, str 
     "fusion": ("fusion", OURS, {}),
     "fusion: plain networks": ("fusion", PLAIN, {"at_once": WHOLE}),
 }
-"""Name -> stage, networks, options of the trainer."""
+"""Stage, networks and trainer options by name."""
 
 RATIOS = (
     ("meta: exact, forward mode", "meta: double backward"),
@@ -58,13 +58,13 @@ RATIOS = (
     ("meta: at the optimum", "meta: exact, forward mode"),
     ("fusion", "fusion: plain networks"),
 )
-"""What is set against what: the second's time and memory over the first's."""
+"""Pairs of variants; the table shows the second's time and memory divided by the first's."""
 
 Step = Callable[[], object]
 
 
 def build_step(name: str, options: argparse.Namespace) -> Step:
-    """A function that takes one more step of a variant each time it is called."""
+    """Return a function that takes one more step of a variant per call."""
     stage, kinds, changes = VARIANTS[name]
     device = torch.device(options.device)
     images = torch.randint(
@@ -98,7 +98,7 @@ def build_step(name: str, options: argparse.Namespace) -> Step:
 
 
 def seconds(step: Step, device: str, threads: int) -> float:
-    """What one step takes."""
+    """Time and memory of one step."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
     clock = time.process_time if device == "cpu" and threads == 1 else time.perf_counter
@@ -110,7 +110,7 @@ def seconds(step: Step, device: str, threads: int) -> float:
 
 
 def peak(name: str, options: argparse.Namespace) -> float:
-    """MiB that one step takes over what stands before it, in this process: called in a fresh one."""
+    """Measure the MiB that one step needs beyond the memory before it; call in a fresh process."""
     step = build_step(name, options)
     if options.device.startswith("cuda"):
         step()
@@ -126,7 +126,7 @@ def peak(name: str, options: argparse.Namespace) -> float:
 
 
 def take_turns(steps: Mapping[str, Step], options: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds of every variant in every round; a first round warms up and is not counted."""
+    """Measure the seconds of every variant in every round, after a warm-up round."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(options.rounds + 1):
         order = list(steps) if turn % 2 else list(reversed(steps))

@@ -1,4 +1,4 @@
-"""Docstrings are written with the roles that editors know; on the pages they are Markdown."""
+"""Convert the Sphinx roles of docstrings to Markdown for the pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CODE = re.compile(r"^(?P<before>.*\S)::\n(?=\n)", re.MULTILINE)
 
 
 def as_markdown(text: str) -> str:
-    """Roles as code, ``.. math::`` and ``:math:`` as formulas, ``::`` as a colon before an indented block."""
+    """Convert roles to code, ``.. math::`` and ``:math:`` to formulas, ``::`` to a colon before an indented block."""
 
     def formula(match: re.Match[str]) -> str:
         tex = " ".join(f"{match['first']} {textwrap.dedent(match['rest'])}".split())
@@ -29,9 +29,9 @@ def as_markdown(text: str) -> str:
 
 
 class PlainMarkup(griffe.Extension):
-    """Rewrites every docstring as it is read."""
+    """Griffe extension that converts every docstring as it is read."""
 
     def on_object(self, *, obj: griffe.Object, **_rest: Any) -> None:
-        """Griffe calls this with every module, class, function and attribute."""
+        """Convert the docstring of a module, class, function or attribute; called by Griffe."""
         if obj.docstring:
             obj.docstring.value = as_markdown(obj.docstring.value)

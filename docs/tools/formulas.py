@@ -1,4 +1,4 @@
-"""Formulas of the pages as inline SVG, drawn by matplotlib at build time: the pages need no script and no network."""
+"""Draw the formulas of the pages as inline SVG by matplotlib, so that the pages need no script and no network."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _EXAMPLE = re.compile(r"<p>(fusionkit [^<]+)</p>")
 
 
 def readable(tex: str, *, block: bool) -> str:
-    """A formula in the words that matplotlib knows: it sizes delimiters by itself and has no short fractions."""
+    """Rewrite a formula in matplotlib's dialect, which sizes delimiters itself and has no short fractions."""
     plain = _BARE_FRACTION.sub(r"\\frac{\1}{\2}", _SIZES.sub("", tex)).replace(r"\tfrac", r"\frac")
     plain = " ".join(plain.replace(r"\mathrm{mean}\max", r"\mathrm{mean}\,\max").split())
     return plain.replace(r"\frac", r"\dfrac") if block else plain
 
 
 def drawn(tex: str, *, block: bool) -> str:
-    """One formula as SVG in the text's colour and size.
+    """Draw one formula as SVG in the text's colour and size.
 
     Args:
         tex: the formula, in the part of TeX that matplotlib knows.
@@ -57,7 +57,7 @@ def drawn(tex: str, *, block: bool) -> str:
 
 
 def on_page_content(content: str, page: Any, **_rest: Any) -> str:
-    """MkDocs calls this with the HTML of every page."""
+    """Replace the formulas of a page's HTML; called by MkDocs."""
     if page.file.src_uri == "cli.md":
         # The examples of a command's help, which click keeps apart from its paragraphs.
         content = _EXAMPLE.sub(r"<pre><code>\1</code></pre>", content)

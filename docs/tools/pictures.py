@@ -1,4 +1,4 @@
-"""Pictures of finished runs for the page on training: ``python docs/tools/pictures.py RUN...``.
+"""Draw pictures of finished runs for the page on training: ``python docs/tools/pictures.py RUN...``.
 
 For each run it writes small pictures into ``docs/images`` and its section into ``docs/training.md``. Everything that
 the section says is read from the run's folder.
@@ -27,7 +27,7 @@ _SECTIONS = re.compile(r"(<!-- runs -->\n)(?P<body>.*?)(<!-- end of runs -->)", 
 
 
 def sheet(place: Path, sources: tuple[str, ...]) -> np.ndarray:
-    """The sources above, then a row a snapshot: the fused image, w and v of source a."""
+    """Draw the sources, then one row per snapshot: the fused image, w and v of source a."""
     steps = sorted({file.name.partition("_")[0] for file in place.glob("step-*_fused.png")})
     kept = [steps[round(k * (len(steps) - 1) / (_ROWS - 1))] for k in range(_ROWS)] if len(steps) > _ROWS else steps
     top = [(role, place / f"source_{letter}.png") for role, letter in zip(sources, "ab", strict=True)]
@@ -65,7 +65,7 @@ def write_jpeg(path: Path, pixels: np.ndarray) -> None:
 
 
 def command(record: Any) -> str:
-    """The command that a run was started with; where its data lay is nobody's business."""
+    """Return the command that started a run, without the path of its data."""
     given = "".join(f" --set {name}={value}" for name, value in _flat(record.given))
     data = "sample" if record.data == "sample" else "DATA"
     return (
@@ -75,16 +75,16 @@ def command(record: Any) -> str:
 
 
 def section(folder: RunFolder) -> str:
-    """What the page says of a run."""
+    """Write the page's section about a run."""
     record = folder.record
     task = catalogue.tasks.get(record.task)
     machine = record.environment
     rows = list(folder.metrics())
     fusion = [row["fusion.total"] for row in rows if "fusion.total" in row]
-    # At the optimum R learns in the meta steps.
+    # With the closed-form step R is trained in the meta steps.
     kind = "fusion" if any("fusion.outer" in row for row in rows) else "meta"
-    told = "fusion.outer" if kind == "fusion" else "meta.outer"
-    rebuilt = [row[told] for row in rows if told in row]
+    term = "fusion.outer" if kind == "fusion" else "meta.outer"
+    rebuilt = [row[term] for row in rows if term in row]
     pictures = []
     for place in sorted((folder.path / "images").glob("pair*")):
         name = f"learning_{record.task}_{place.name.removeprefix('pair')}.jpg"
@@ -122,7 +122,7 @@ def _flat(values: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def main() -> None:
-    """Write the page's sections and pictures for the runs given."""
+    """Write the page's sections and pictures for the given runs."""
     runs = [RunFolder.open(Path(argument)) for argument in sys.argv[1:]]
     unfinished = [str(run.path) for run in runs if not run.model.is_file()]
     if unfinished or not runs:

@@ -1,4 +1,4 @@
-"""The picture of labelled pairs: ``python docs/tools/streets.py`` draws three pairs of the labelled sample."""
+"""Draw three pairs of the labelled sample: ``python docs/tools/streets.py``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SCALE = 2
 
 
 def columns(folder: Path | None = None) -> np.ndarray:
-    """One test pair of each weather: infrared, visible, mask with boxes, one below the other."""
+    """Draw one test pair per weather: infrared, visible, mask with boxes, one below the other."""
     kinds: tuple[LabelKind, LabelKind] = ("segmentation", "detection")
     masks, boxes = (labelled_sample(catalogue.tasks.get("ivif"), kind, folder).split("test") for kind in kinds)
     drawn = []

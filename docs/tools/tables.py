@@ -18,13 +18,13 @@ _TABLE = re.compile(r"(<!-- table: (?P<name>[^\n]+?) -->\n)(?P<body>.*?)(<!-- en
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     lines = [head, ["---"] * len(head), *([_cell(text) for text in row] for row in rows)]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def options(target: str, prefix: str = "") -> str:
-    """The options of a dataclass: name, default and what its docstring says of each.
+    """List the options of a dataclass: name, default and description from its docstring.
 
     Args:
         target: ``module:Class``.
@@ -43,7 +43,7 @@ def options(target: str, prefix: str = "") -> str:
 
 
 def attributes(docstring: str) -> dict[str, str]:
-    """The ``Attributes:`` of a docstring, each as Markdown on one line."""
+    """Parse the ``Attributes:`` of a docstring, each as Markdown on one line."""
     found: dict[str, str] = {}
     name = ""
     for line in docstring.partition("Attributes:\n")[2].splitlines():
@@ -59,7 +59,7 @@ def attributes(docstring: str) -> dict[str, str]:
 
 
 def tasks() -> str:
-    """Every task with its sources, the folders that hold them and the metrics of its tables."""
+    """List every task with its sources, their folder names and the metrics of its tables."""
     from fusionkit.plugins import catalogue
 
     rows = []
@@ -71,7 +71,7 @@ def tasks() -> str:
 
 
 def datasets() -> str:
-    """Every named data set."""
+    """List every named data set."""
     from fusionkit.plugins import catalogue
 
     rows = []
@@ -85,7 +85,7 @@ def datasets() -> str:
 
 
 def labels() -> str:
-    """Every named data set with labels: of which kind, and the classes by id."""
+    """List every named data set with labels: kind of labels, and classes by id."""
     from fusionkit.plugins import catalogue
 
     rows = []
@@ -96,7 +96,7 @@ def labels() -> str:
 
 
 def presets(trainer: str) -> str:
-    """What each preset of a trainer is for and what it sets."""
+    """List the presets of a trainer with purpose and settings."""
     from fusionkit.plugins import catalogue
 
     kind = catalogue.trainers.get(trainer)
@@ -108,7 +108,7 @@ def presets(trainer: str) -> str:
 
 
 def classical() -> str:
-    """Every fuser that has nothing to train."""
+    """List every fuser without training."""
     from fusionkit.plugins import catalogue
 
     rows = []
@@ -122,7 +122,7 @@ def classical() -> str:
 
 
 def metrics() -> str:
-    """Every registered metric."""
+    """List every registered metric."""
     from fusionkit.metrics.naming import conventions
     from fusionkit.plugins import catalogue
 
@@ -138,7 +138,7 @@ def metrics() -> str:
 
 
 def models() -> str:
-    """Every trained model that ships, by its card."""
+    """List every shipped model from its card."""
     from fusionkit.models.listing import list_models
 
     cards = [(entry.name, entry.card) for entry in list_models()[0] if entry.card is not None]
@@ -158,7 +158,7 @@ def models() -> str:
 
 
 def headline(dataset: str) -> str:
-    """SCD and Qabf of a shipped model and others on one test set; on how many sets it leads the authors' weights."""
+    """Compare a shipped model on one test set in SCD and Qabf, and count the test sets where shipped models lead."""
     from fusionkit.models.listing import list_models
 
     shown = ("SCD", "Qabf")
@@ -193,7 +193,7 @@ def headline(dataset: str) -> str:
 
 
 def profiles() -> str:
-    """Every metric profile."""
+    """List every metric profile."""
     from fusionkit.metrics.profiles import PROFILES
 
     return table(
@@ -202,7 +202,7 @@ def profiles() -> str:
 
 
 def groups() -> str:
-    """Every entry-point group and what its targets must be."""
+    """List every entry-point group with the kind of its targets."""
     from fusionkit.plugins.catalogue import registries
 
     rows = []
@@ -215,7 +215,7 @@ def groups() -> str:
 
 
 def exit_codes() -> str:
-    """Every exit code of the command line."""
+    """List every exit code of the command line."""
     from fusionkit import cli, errors
 
     rows = [("0", "done", "")]
@@ -229,7 +229,7 @@ def exit_codes() -> str:
 
 
 def measured(name: str) -> str:
-    """The tables of a file of benchmarks/results, under whose headings they stand."""
+    """Copy the tables of a file of benchmarks/results, with the headings above them."""
     text = (DOCS.parent / "benchmarks" / "results" / name).read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.startswith(("| ", "## "))]
     return "".join(f"\n#{line}\n\n" if line.startswith("#") else f"{line}\n" for line in lines).lstrip("\n")
@@ -253,7 +253,7 @@ TABLES: dict[str, Callable[..., str]] = {
 
 
 def renewed(text: str) -> str:
-    """A page with its tables made anew."""
+    """Regenerate the tables of a page."""
 
     def replace(match: re.Match[str]) -> str:
         name, *arguments = match["name"].split("|")
