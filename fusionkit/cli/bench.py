@@ -127,8 +127,8 @@ def command(
         return
     from fusionkit.bench.benchmark import BenchRequest, run_bench
     from fusionkit.bench.report.board import write_board
-    from fusionkit.bench.report.quality_tables import leaderboards
-    from fusionkit.bench.report.terminal import print_boards
+    from fusionkit.bench.report.quality_tables import quality_tables
+    from fusionkit.bench.report.terminal import print_tables
     from fusionkit.errors import DataError, UsageError
 
     if settings or size is not None:
@@ -153,7 +153,7 @@ def command(
         outcome = run_bench(request, out, report=report, say=lambda line: click.echo(line, err=True))
     if not outcome.leads:
         return
-    print_boards(leaderboards(record for records in outcome.records for record in records))
+    print_tables(quality_tables(record for records in outcome.records for record in records))
     click.echo(f"board: {write_board(out).page}", err=True)
     if outcome.failures:
         raise DataError(f"{outcome.failures} results or values are missing (named above); the rest is in {out}")

@@ -22,9 +22,9 @@ def command(folder: Path, task: str | None, quiet: bool) -> None:
     fusionkit board bench
     """
     from fusionkit.bench.report.board import load_results, write_board
-    from fusionkit.bench.report.terminal import print_boards
+    from fusionkit.bench.report.terminal import print_tables
 
-    boards = load_results(folder)
+    tables = load_results(folder)
     if not quiet:
-        print_boards(load_results(folder, task=task) if task else boards)
-    click.echo(f"board: {write_board(folder, boards).page}", err=True)
+        print_tables(load_results(folder, task=task) if task else tables)
+    click.echo(f"board: {write_board(folder, tables).page}", err=True)

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bench_downstream"]
 
-_WIDTH = 160
-
 
 def bench_downstream(
     *,
@@ -40,12 +38,10 @@ def bench_downstream(
     Raises:
         fusionkit.errors.DataError: some trainings are missing; the rest was printed.
     """
-    from rich.console import Console
-
     from fusionkit.bench.downstream.experiments import DownstreamRequest, run_downstream
     from fusionkit.bench.report.board import write_board
-    from fusionkit.bench.report.downstream_formats import as_terminal
     from fusionkit.bench.report.downstream_tables import downstream_tables
+    from fusionkit.bench.report.terminal import print_tables
     from fusionkit.errors import DataError, UsageError
 
     if metrics:
@@ -69,11 +65,7 @@ def bench_downstream(
     if not outcome.leads:
         return
     tables = [table for table in downstream_tables(out) if table.folder in outcome.folders]
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDTH)
-    for table in tables:
-        console.print(as_terminal(table))
+    print_tables(tables)
     if tables:
         click.echo(f"board: {write_board(out).page}", err=True)
     if outcome.failures:

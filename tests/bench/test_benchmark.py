@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fusionkit.bench import contest, scoring
+from fusionkit.bench import image_scores, quality_job
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
 from fusionkit.bench.records import Record, read_record, read_records, record_path, write_record
 from fusionkit.bench.results_log import ResultsLog, notes_folder, read_notes
@@ -33,7 +33,7 @@ def _toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     benchtoys.register_for_a_test(monkeypatch)
     monkeypatch.chdir(tmp_path)
     yield
-    scoring.metric_use.cache_clear()
+    image_scores.metric_use.cache_clear()
 
 
 @pytest.fixture
@@ -154,8 +154,8 @@ def test_what_changed_is_done_again(scenes: Path, monkeypatch: pytest.MonkeyPatc
     assert after.images[0] == before.images[0]
     assert after.images[1].scores != before.images[1].scores
     assert after.images[2].model_copy(update={"cost": None}) == before.images[2].model_copy(update={"cost": None})
-    monkeypatch.setattr(scoring, "settings_of", lambda name, profile: {"newer": name})
-    scoring.metric_use.cache_clear()
+    monkeypatch.setattr(image_scores, "settings_of", lambda name, profile: {"newer": name})
+    image_scores.metric_use.cache_clear()
     calls = BenchMean.calls
     bench()
     assert (BenchMean.calls, BenchLevel.calls) == (calls, levels + 1 + 3)
@@ -177,7 +177,7 @@ def test_a_note_that_another_process_takes_while_a_record_is_written_is_in_the_r
     bench(metrics=("EN",))
     image = stored().images[0].model_copy(update={"scores": {"SD": 1.25}})
     own = read_notes(notes_folder(Path("out"), "ivif", "scenes", "bench-mean"))[0]
-    uses = {"SD": scoring.use_key(scoring.metric_use("SD", "refusion"))}
+    uses = {"SD": image_scores.use_key(image_scores.metric_use("SD", "refusion"))}
     other = own.model_copy(update={"image": image, "uses": uses, "at": own.at + 1})
     written = []
 
@@ -187,7 +187,7 @@ def test_a_note_that_another_process_takes_while_a_record_is_written_is_in_the_r
         written.append(record)
         return write_record(out, record)
 
-    monkeypatch.setattr(contest, "write_record", write)
+    monkeypatch.setattr(quality_job, "write_record", write)
     bench(metrics=("EN",))
     assert ["SD" in record.metrics for record in written[:2]] == [False, True]
     assert stored().images[0].scores["SD"] == 1.25

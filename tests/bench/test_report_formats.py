@@ -8,22 +8,25 @@ import json
 
 import pytest
 
-from fusionkit.bench.report.formats import as_csv, as_json, as_markdown, memory, parameters, seconds
-from fusionkit.bench.report.quality_tables import Leaderboard, leaderboards
+from fusionkit.bench.report.formats import as_csv, as_json, as_markdown
+from fusionkit.bench.report.quality_tables import QualityTable, quality_tables
+from fusionkit.bench.report.tables import Column, Format, format_value
 from tests.support.boardrecords import EVIL, IVIF_METRICS, record
 
 NASTY = "a|b_*c*`\x1b[31m\n<b>"
 
 
 @pytest.fixture(scope="module")
-def boards() -> tuple[Leaderboard, ...]:
+def boards() -> tuple[QualityTable, ...]:
     good = {metric: [2.0, 4.0, None] for metric in IVIF_METRICS}
     poor = {metric: [1.0, 2.0, 3.0] for metric in IVIF_METRICS}
-    return leaderboards([record(NASTY, good), record(EVIL, poor), record("full", poor, stretch="full")], resamples=200)
+    return quality_tables(
+        [record(NASTY, good), record(EVIL, poor), record("full", poor, stretch="full")], resamples=200
+    )
 
 
-def test_markdown_keeps_its_grid_whatever_a_method_is_called(boards: tuple[Leaderboard, ...]) -> None:
-    text = as_markdown(boards)
+def test_markdown_keeps_its_grid_whatever_a_method_is_called(boards: tuple[QualityTable, ...]) -> None:
+    text = as_markdown(boards, "Leaderboards")
     assert "<script" not in text
     assert "<b>" not in text
     assert "\x1b" not in text
@@ -34,7 +37,7 @@ def test_markdown_keeps_its_grid_whatever_a_method_is_called(boards: tuple[Leade
     assert "full: stretched to the full range, the other rows: not stretched" in text
 
 
-def test_csv_has_a_line_for_every_mean_and_tells_published_ones(boards: tuple[Leaderboard, ...]) -> None:
+def test_csv_has_a_line_for_every_mean_and_tells_published_ones(boards: tuple[QualityTable, ...]) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(boards))))
     measured = [row for row in rows if row["kind"] == "measured"]
     published = [row for row in rows if row["kind"] == "published"]
@@ -46,9 +49,9 @@ def test_csv_has_a_line_for_every_mean_and_tells_published_ones(boards: tuple[Le
     assert {row["marks"] for row in published} == {"refusion, Table 1 (MSRS)"}
 
 
-def test_json_has_what_the_table_has_and_every_pair_of_methods_once(boards: tuple[Leaderboard, ...]) -> None:
+def test_json_has_what_the_table_has_and_every_pair_of_methods_once(boards: tuple[QualityTable, ...]) -> None:
     (table,) = json.loads(as_json(boards))["tables"]
-    assert [row["method"] for row in table["rows"]] == [row.record.method.name for row in boards[0].rows]
+    assert [row["method"] for row in table["rows"]] == [row.method for row in boards[0].rows]
     assert table["rows"][0]["means"]["EN"]["mean"] == boards[0].rows[0].cells["EN"].mean
     assert len(table["wins"]) == 3 * len(IVIF_METRICS)
     first = table["wins"][0]
@@ -58,17 +61,19 @@ def test_json_has_what_the_table_has_and_every_pair_of_methods_once(boards: tupl
 
 
 @pytest.mark.parametrize(
-    ("shown", "expected"),
+    ("value", "form", "expected"),
     [
-        (parameters(59856), "59.9 k"),
-        (parameters(0), "0"),
-        (parameters(None), "-"),
-        (seconds(0.0123), "12.3 ms"),
-        (seconds(2.5), "2.5 s"),
-        (seconds(4e-5), "40 µs"),
-        (memory(50331648), "48.0 MiB"),
-        (memory(12), "12 B"),
+        (59856, "count", "59.9 k"),
+        (0, "count", "0"),
+        (None, "count", "-"),
+        (0.0123, "seconds", "12.3 ms"),
+        (2.5, "seconds", "2.5 s"),
+        (4e-5, "seconds", "40 µs"),
+        (50331648, "bytes", "48.0 MiB"),
+        (12, "bytes", "12 B"),
+        (0.885, "share", "88%"),
+        (0.6126, "percent", "61.3"),
     ],
 )
-def test_costs_are_shown_with_their_units(shown: str, expected: str) -> None:
-    assert shown == expected
+def test_values_are_written_with_their_units(value: float | None, form: Format, expected: str) -> None:
+    assert format_value(value, Column(key="k", title="k", format=form, decimals=1)) == expected

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fusionkit.bench.records import Record
-from fusionkit.bench.report.quality_tables import Leaderboard, Row, leaderboards
+from fusionkit.bench.report.quality_tables import QualityTable, quality_tables
+from fusionkit.bench.report.tables import Row
 from tests.support.boardrecords import IVIF_METRICS, record
 
 
@@ -16,18 +17,18 @@ def _six(values: list[float | None]) -> dict[str, list[float | None]]:
     return dict.fromkeys(IVIF_METRICS, values)
 
 
-def _one(*records: Record) -> Leaderboard:
-    (board,) = leaderboards(records, resamples=200)
+def _one(*records: Record) -> QualityTable:
+    (board,) = quality_tables(records, resamples=200)
     return board
 
 
-def _row(board: Leaderboard, name: str) -> Row:
-    return next(row for row in board.rows if row.record.method.name == name)
+def _row(board: QualityTable, name: str) -> Row:
+    return next(row for row in board.rows if row.method == name)
 
 
 def test_profiles_data_sets_and_splits_each_have_their_own_table() -> None:
     values = _six([1.0, 2.0])
-    boards = leaderboards(
+    boards = quality_tables(
         [
             record("m", values),
             record("m", values, profile="standard"),
@@ -66,7 +67,7 @@ def test_rank_follows_each_metrics_direction() -> None:
         record("a", {**_six(good), "SF": bad}, lower=["SF"]),
         record("b", {**_six(bad), "SF": good}, lower=["SF"]),
     )
-    assert [(row.record.method.name, row.mean_rank, row.win_rate) for row in board.rows] == [
+    assert [(row.method, row.value("mean_rank"), row.value("win_rate")) for row in board.rows] == [
         ("a", 1.0, 1.0),
         ("b", 2.0, 0.0),
     ]
@@ -84,11 +85,11 @@ def test_rank_follows_each_metrics_direction() -> None:
 def test_a_row_of_other_images_or_metrics_is_shown_marked_and_not_ranked(odd: Record, mark: str) -> None:
     rest = [record(name, _six([k + 1.0, k + 2.0, k + 3.0])) for k, name in enumerate("ab")]
     board = _one(*rest, odd)
-    assert board.rows[-1].record.method.name == "odd"
-    assert board.rows[-1].mean_rank is None
+    assert board.rows[-1].method == "odd"
+    assert board.rows[-1].value("mean_rank") is None
     assert mark in board.rows[-1].marks
     assert board.rows[-1].cells["SSIM"].mean == 9.0
-    assert [(row.record.method.name, row.mean_rank, row.marks) for row in board.rows[:2]] == [
+    assert [(row.method, row.value("mean_rank"), row.marks) for row in board.rows[:2]] == [
         ("b", 1.0, ()),
         ("a", 2.0, ()),
     ]
@@ -108,7 +109,7 @@ def test_stretch_and_metric_versions_that_differ_are_marked_and_still_ranked() -
     assert _row(board, "full").marks == ("stretched to the full range, the other rows: not stretched",)
     assert _row(board, "other").marks == ("stretch not known, the other rows: not stretched",)
     assert any("EN by image-fusionkit 0.0.1" in mark for mark in _row(board, "old").marks)
-    assert all(row.mean_rank == 3.0 for row in board.rows)
+    assert all(row.value("mean_rank") == 3.0 for row in board.rows)
 
 
 def test_a_table_says_how_its_results_are_stretched() -> None:
@@ -132,7 +133,7 @@ def test_a_table_says_how_its_results_are_stretched() -> None:
 
 def test_a_protocol_metric_that_nobody_measured_is_named() -> None:
     board = _one(record("a", {"EN": [1.0, 2.0], "Nabf": [1.0, 2.0]}))
-    assert [(c.metric, c.ranks) for c in board.columns] == [("EN", True), ("Nabf", False)]
+    assert [(c.key, c.ranks) for c in board.scores] == [("EN", True), ("Nabf", False)]
     assert "not measured: SD, SF, AG, SCD, SSIM" in board.notes[0]
 
 
@@ -142,14 +143,14 @@ def test_images_of_the_same_name_but_other_sources_are_never_compared() -> None:
     )
     assert (board.wins.images == 0).all()
     assert np.isnan(board.wins.rate).all()
-    assert {row.win_rate for row in board.rows} == {None}
+    assert {row.value("win_rate") for row in board.rows} == {None}
 
 
 def test_win_rates_are_in_the_order_of_the_rows_over_images_that_both_have() -> None:
     a = record("a", _six([1.0, 5.0, 1.0]))
     b = record("b", _six([2.0, 4.0]), images=["000", "001"], failures={"002": "?"})
     board = _one(a, b)
-    assert [row.record.method.name for row in board.rows] == ["a", "b"]
+    assert [row.method for row in board.rows] == ["a", "b"]
     assert (board.wins.images[0, 1] == 2).all()
     assert (board.wins.rate[0, 1] == 0.5).all()
 
@@ -162,7 +163,11 @@ def test_published_rows_stand_beside_and_change_no_rank() -> None:
     assert without.published == ()
     for name in "ab":
         first, second = _row(with_published, name), _row(without, name)
-        assert (first.mean_rank, first.win_rate, first.cells) == (second.mean_rank, second.win_rate, second.cells)
+        assert (first.value("mean_rank"), first.value("win_rate"), first.cells) == (
+            second.value("mean_rank"),
+            second.value("win_rate"),
+            second.cells,
+        )
 
 
 def test_published_rows_of_another_profile_are_not_shown() -> None:
@@ -186,5 +191,5 @@ def test_a_method_without_results_is_a_row_without_numbers() -> None:
     row = _row(board, "none")
     assert row.marks == ("2 of 2 pairs failed", "no results")
     assert row.cells["EN"].mean is None
-    assert row.mean_rank is None
-    assert row.seconds is None
+    assert row.value("mean_rank") is None
+    assert row.value("seconds") is None

@@ -44,6 +44,19 @@ function time(value) {
   return `${Number((value * 1e6).toPrecision(3))} µs`;
 }
 
+/** A value as its column writes it. */
+function written(value, column) {
+  if (value === null || value === undefined) return MISSING;
+  switch (column.format) {
+    case 'percent': return (100 * value).toFixed(column.decimals);
+    case 'share': return percent(value);
+    case 'count': return count(value);
+    case 'seconds': return time(value);
+    case 'bytes': return bytes(value);
+    default: return value.toFixed(column.decimals);
+  }
+}
+
 /** A name that may break behind its hyphens and underscores. */
 const breakable = name => name.split(/(?<=[-_])/).flatMap((part, k) => (k ? [el('wbr'), part] : [part]));
 

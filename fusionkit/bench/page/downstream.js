@@ -24,29 +24,21 @@ function lossCurve(curves) {
 }
 
 function downstreamTable(data, ranks) {
-  const classes = data.classes.length > 1 ? data.classes : [];
-  const score = data.class_columns[0];
-  const placed = data.columns.map(column => {
-    const ranked = data.rows.filter(row => !row.marks.length);
-    const best = [...new Set(ranked.map(row => row.scores[column].mean).filter(mean => mean !== null))].sort((a, b) => b - a);
-    return row => (row.marks.length || ranked.length < 2 ? -1 : best.indexOf(row.scores[column].mean));
-  });
+  const placed = data.table_columns.map(column => places(data.rows, column));
+  const cellOf = (row, column, k) => (column.score ? spreadCell(row.means[column.key], placed[k](row)) : detailCell(row, column));
+  const cells = row => data.table_columns.map((column, k) => cellOf(row, column, k));
+  const heads = data.table_columns.map(column => el('th', { scope: 'col', title: column.hint }, headed(column)));
   return el('table', { class: 'board' },
     el('caption', { class: 'hidden' }, data.heading),
-    el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Method'),
-      data.columns.map(column => el('th', { scope: 'col', title: 'higher is better' }, `${column} ↑`)),
-      classes.map(name => el('th', { scope: 'col', class: 'quiet', title: `${score} of ${name}` }, `${score} ${name}`)),
+    el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Method'), beside(data.table_columns, heads, [
       ranks ? el('th', { scope: 'col', title: 'mean rank by fusion quality, from the leaderboard above' }, 'Quality rank') : null,
-      el('th', { scope: 'col' }, 'Training loss'), el('th', { scope: 'col', title: 'mean time of a training' }, 'Time'), el('th', { scope: 'col', title: 'greatest memory of a training' }, 'Memory'))),
-    el('tbody', {}, data.rows.map((row, number) => el('tr', { class: row.marks.length ? 'unranked' : null },
+      el('th', { scope: 'col' }, 'Training loss')]))),
+    el('tbody', {}, data.rows.map((row, number) => el('tr', { class: row.ranked ? null : 'unranked' },
       el('th', { scope: 'row', class: 'method' }, el('span', { class: 'name', style: { '--ink': `var(--c${number % 10})` } }, row.method),
         row.marks.map(mark => el('span', { class: 'flag' }, mark))),
-      data.columns.map((column, k) => spreadCell(row.scores[column], placed[k](row))),
-      classes.map(name => spreadCell(row.per_class[name][score], -1)),
-      ranks ? el('td', { class: 'number' }, fixed(ranks.get(row.method), 2)) : null,
-      el('td', {}, lossCurve(row.curves)),
-      el('td', { class: 'number', title: row.devices.join(', ') }, time(row.seconds)),
-      el('td', { class: 'number' }, bytes(row.peak_bytes))))));
+      beside(data.table_columns, cells(row), [
+        ranks ? el('td', { class: 'number' }, fixed(ranks.get(row.method), 2)) : null,
+        el('td', {}, lossCurve(row.curves))])))));
 }
 
 function predictionRows(data) {

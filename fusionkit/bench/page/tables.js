@@ -2,29 +2,29 @@
 
 const state = { sort: 'mean_rank', descending: false, all: false, intervals: true };
 
+const headed = column => (column.score ? `${column.title} ${arrow(column)}` : column.title[0].toUpperCase() + column.title.slice(1));
+
 function columnsOf(table) {
-  return table.metrics.filter(metric => metric.ranks || state.all);
+  return table.table_columns.filter(column => !column.extra || state.all);
 }
 
-function places(table, metric) {
-  const means = table.rows.filter(row => row.mean_rank !== null && row.means[metric.name]).map(row => row.means[metric.name].mean);
-  const best = [...new Set(means.filter(mean => mean !== null))].sort((a, b) => (metric.higher_is_better ? b - a : a - b));
-  return row => (row.mean_rank === null || !row.means[metric.name] ? -1 : best.indexOf(row.means[metric.name].mean));
+function valueOf(row, column) {
+  if (!column.score) return row[column.key];
+  return row.means[column.key] ? row.means[column.key].mean : null;
 }
 
-const SORTS = {
-  method: row => row.method,
-  mean_rank: row => row.mean_rank,
-  win_rate: row => row.win_rate,
-  parameters: row => row.parameters,
-  seconds: row => row.seconds,
-  peak_bytes: row => row.peak_bytes,
-};
+// The place of each row by a score among the ranked rows, from 0; -1 for the others.
+function places(rows, column) {
+  if (!column.score) return () => -1;
+  const best = [...new Set(rows.filter(row => row.ranked).map(row => valueOf(row, column)).filter(mean => mean !== null))];
+  best.sort((a, b) => (column.higher_is_better ? b - a : a - b));
+  return row => (row.ranked ? best.indexOf(valueOf(row, column)) : -1);
+}
 
 // The scores that networks have on the methods' images, as columns beside the metrics; they do not count for the rank.
 function usesOf(table, downstream) {
   return downstream.flatMap((found, k) => found.columns.map(name => {
-    const scores = new Map(found.rows.filter(row => !row.marks.length).map(row => [row.method, row.scores[name]]));
+    const scores = new Map(found.rows.filter(row => row.ranked).map(row => [row.method, row.means[name]]));
     const known = table.rows.map(row => scores.get(row.method)).filter(spread => spread && spread.mean !== null);
     const best = Math.max(...known.map(spread => spread.mean));
     return { key: `use ${k} ${name}`, name, scores, known, hint: `${found.kind} by ${found.network.name}, in percent; higher is better; does not count for the rank`,
@@ -32,11 +32,11 @@ function usesOf(table, downstream) {
   })).filter(column => column.known.length);
 }
 
-function sorter(uses) {
+function sorter(table, uses) {
   const use = uses.find(column => column.key === state.sort);
   const used = row => { const spread = use.scores.get(row.method); return spread ? spread.mean : null; };
-  const get = use ? used : SORTS[state.sort] || (row => (row.means[state.sort] ? row.means[state.sort].mean : null));
-  return byValue(get, state.descending);
+  const column = table.table_columns.find(found => found.key === state.sort);
+  return byValue(use ? used : column ? row => valueOf(row, column) : row => row.method, state.descending);
 }
 
 function heading(label, key, descendingFirst, redraw, hint) {
@@ -51,48 +51,55 @@ function heading(label, key, descendingFirst, redraw, hint) {
       label, el('span', { class: 'caret', 'aria-hidden': 'true' }, current ? (state.descending ? '▾' : '▴') : '')));
 }
 
-function meanCell(row, metric, place, open) {
-  const cell = row.means[metric.name];
+function meanCell(row, column, place, open) {
+  const cell = row.means[column.key];
   if (!cell || cell.mean === null) return el('td', { class: 'number' }, el('span', { class: 'quiet' }, MISSING));
   const half = cell.low === null ? null : (cell.high - cell.low) / 2;
-  const interval = cell.low === null ? 'no interval' : `95 % interval ${fixed(cell.low, metric.decimals)} to ${fixed(cell.high, metric.decimals)}`;
+  const interval = cell.low === null ? 'no interval' : `95 % interval ${written(cell.low, column)} to ${written(cell.high, column)}`;
   const counted = `${plural(cell.count, 'image')}${cell.missing ? `, ${cell.missing} without a value` : ''}`;
   const rank = ['best', 'second'][place];
   return el('td', { class: 'number' },
-    el('button', { type: 'button', class: `mean ${rank || ''}`, title: `${interval}; ${counted}`, onclick: () => open(row, metric),
-      'aria-label': `${row.method}, ${metric.name} ${fixed(cell.mean, metric.decimals)}${rank ? `, ${rank}` : ''}, ${interval}, ${counted}: show the images` },
-      el('span', { class: 'value' }, fixed(cell.mean, metric.decimals)),
-      state.intervals && half !== null ? el('span', { class: 'half' }, `± ${fixed(half, metric.decimals)}`) : null,
+    el('button', { type: 'button', class: `mean ${rank || ''}`, title: `${interval}; ${counted}`, onclick: () => open(row, column),
+      'aria-label': `${row.method}, ${column.title} ${written(cell.mean, column)}${rank ? `, ${rank}` : ''}, ${interval}, ${counted}: show the images` },
+      el('span', { class: 'value' }, written(cell.mean, column)),
+      state.intervals && half !== null ? el('span', { class: 'half' }, `± ${written(half, column)}`) : null,
       cell.missing ? el('span', { class: 'half warn' }, `n = ${cell.count}`) : null));
 }
 
+function detailCell(row, column) {
+  const where = ['seconds', 'bytes'].includes(column.format) ? row.devices.join(', ') : null;
+  return el('td', { class: `number ${column.key === 'mean_rank' ? 'strong' : ''}`, title: where }, written(row[column.key], column));
+}
+
+// Cells of a row in the order of the columns, with those of downstream scores behind the last score.
+function beside(columns, cells, uses) {
+  const end = columns.findLastIndex(column => column.score) + 1;
+  return [cells.slice(0, end), uses, cells.slice(end)];
+}
+
 function measuredRow(row, columns, uses, placed, open, number) {
-  return el('tr', { class: row.mean_rank === null ? 'unranked' : null },
+  const cells = columns.map((column, k) => (column.score ? meanCell(row, column, placed[k](row), open) : detailCell(row, column)));
+  return el('tr', { class: row.ranked ? null : 'unranked' },
     el('th', { scope: 'row', class: 'method' },
       el('span', { class: 'name', style: { '--ink': `var(--c${number % 10})` } }, row.method),
       row.reference ? el('span', { class: 'quiet small clip', title: row.reference }, row.reference) : null,
       row.marks.map(mark => el('span', { class: 'flag' }, mark))),
-    el('td', { class: 'number strong' }, fixed(row.mean_rank, 2)),
-    columns.map((metric, k) => meanCell(row, metric, placed[k](row), open)),
-    uses.map(column => spreadCell(column.scores.get(row.method), column.place(column.scores.get(row.method)))),
-    el('td', { class: 'number' }, percent(row.win_rate)),
-    el('td', { class: 'number' }, count(row.parameters)),
-    el('td', { class: 'number', title: row.devices.join(', ') }, time(row.seconds)),
-    el('td', { class: 'number' }, bytes(row.peak_bytes)));
+    beside(columns, cells, uses.map(column => spreadCell(column.scores.get(row.method), column.place(column.scores.get(row.method))))));
 }
 
 function publishedBody(published, columns, uses, table) {
   const pairs = published.pairs === table.pairs ? `${published.pairs} pairs` : `on ${published.pairs} pairs, measured here on ${table.pairs}`;
-  const places = columns.map(metric => published.metrics.indexOf(metric.name));
+  const cells = row => columns.map(column => {
+    const place = column.score ? published.metrics.indexOf(column.key) : -1;
+    return el('td', { class: 'number' }, place >= 0 ? fixed(row.values[place], 2) : column.score ? MISSING : null);
+  });
   return el('tbody', { class: 'published' },
-    el('tr', {}, el('th', { scope: 'rowgroup', colspan: columns.length + uses.length + 6 },
+    el('tr', {}, el('th', { scope: 'rowgroup', colspan: columns.length + uses.length + 1 },
       el('span', { class: 'about' }, el('span', { class: 'tag' }, 'published'), ` ${published.label}, ${pairs}; neither ranked nor averaged. `,
         el('span', { class: 'quiet small' }, published.citation)))),
     published.rows.map(row => el('tr', {},
       el('th', { scope: 'row', class: 'method' }, el('span', { class: 'name' }, row.method)),
-      el('td', { class: 'number quiet' }, MISSING),
-      places.map(place => el('td', { class: 'number' }, place < 0 ? MISSING : fixed(row.values[place], 2))),
-      uses.map(() => el('td')), el('td'), el('td'), el('td'), el('td'))));
+      beside(columns, cells(row), uses.map(() => el('td'))))));
 }
 
 function leaderboard(table, downstream, open) {
@@ -100,9 +107,9 @@ function leaderboard(table, downstream, open) {
   const section = el('section', { class: 'card', 'aria-labelledby': 'leaderboard-title' });
   const draw = focus => {
     const columns = columnsOf(table);
-    const placed = columns.map(metric => places(table, metric));
-    const rows = [...table.rows].sort(sorter(uses));
-    const extra = table.metrics.some(metric => !metric.ranks);
+    const placed = columns.map(column => places(table.rows, column));
+    const rows = [...table.rows].sort(sorter(table, uses));
+    const extra = table.table_columns.some(column => column.extra);
     const toggle = (key, label) => el('label', { class: 'check' },
       el('input', { type: 'checkbox', checked: state[key], onchange: event => { state[key] = event.target.checked; draw(); } }), label);
     section.replaceChildren(
@@ -113,14 +120,8 @@ function leaderboard(table, downstream, open) {
           el('caption', { class: 'hidden' }, `Methods on ${table.label}; every mean opens its images`),
           el('thead', {}, el('tr', {},
             heading('Method', 'method', false, draw, 'sort by name'),
-            heading('Rank', 'mean_rank', false, draw, 'mean over the ranking metrics of the rank by each'),
-            columns.map(metric => heading(`${metric.name} ${arrow(metric)}`, metric.name, metric.higher_is_better, draw,
-              `${better(metric)}; unit ${metric.unit}${metric.ranks ? '' : '; does not count for the rank'}`)),
-            uses.map(column => heading(`${column.name} ↑`, column.key, true, draw, column.hint)),
-            heading('Wins', 'win_rate', true, draw, 'share of images on which it is better than another method'),
-            heading('Params', 'parameters', false, draw, 'learned parameters'),
-            heading('Time', 'seconds', false, draw, 'median time of fusing an image'),
-            heading('Memory', 'peak_bytes', false, draw, 'greatest memory that fusing an image took'))),
+            beside(columns, columns.map(column => heading(headed(column), column.key, Boolean(column.higher_is_better), draw, column.hint)),
+              uses.map(column => heading(`${column.name} ↑`, column.key, true, draw, column.hint))))),
           el('tbody', {}, rows.map(row => measuredRow(row, columns, uses, placed, open, table.rows.indexOf(row)))),
           table.published.map(published => publishedBody(published, columns, uses, table)))),
       el('p', { class: 'quiet small' }, 'Choose a number to see the images behind it. Means over images ± half of the 95 % bootstrap interval; ',

@@ -1,4 +1,4 @@
-"""The board of a bench: its leaderboards on a page, in Markdown, CSV and JSON, written beside its records."""
+"""The board of a bench: its tables on a page, in Markdown, CSV and JSON, written beside its records."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionkit.bench.records import RESULTS, read_records
-from fusionkit.bench.report.downstream_formats import write_tables
 from fusionkit.bench.report.downstream_tables import downstream_tables
-from fusionkit.bench.report.formats import as_csv, as_json, as_markdown
+from fusionkit.bench.report.formats import as_csv, as_downstream_csv, as_json, as_markdown
 from fusionkit.bench.report.page import page_text
-from fusionkit.bench.report.quality_tables import Leaderboard, leaderboards
+from fusionkit.bench.report.quality_tables import QualityTable, quality_tables
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import write_text
 
@@ -25,7 +24,7 @@ class BoardFiles:
     Attributes:
         page: the page, to be opened in a browser.
         markdown: every table.
-        csv: a line a method and metric.
+        csv: one line per method and metric.
         json: everything but the values of single images, which the records have.
     """
 
@@ -35,12 +34,15 @@ class BoardFiles:
     json: Path
 
 
-def load_results(out: Path, *, task: str | None = None) -> tuple[Leaderboard, ...]:
-    """The leaderboards of a bench, one a task, data set, split and profile; none where it has downstream tables alone.
+def load_results(out: Path, *, task: str | None = None) -> tuple[QualityTable, ...]:
+    """The quality tables of a bench, one per task, data set, split and profile.
 
     Args:
         out: the folder that the bench wrote to.
         task: only those of this task.
+
+    Returns:
+        The tables; none where the bench has downstream tables alone.
 
     Raises:
         fusionkit.errors.DataError: there is no bench in the folder, no record in it, or a damaged one.
@@ -51,12 +53,12 @@ def load_results(out: Path, *, task: str | None = None) -> tuple[Leaderboard, ..
     records = read_records(out, task=task)
     if not records:
         raise DataError(f"{out}: holds no results of a bench yet: run 'fusionkit bench --out {out}'")
-    return leaderboards(records)
+    return quality_tables(records)
 
 
 def write_board(
     out: Path,
-    boards: tuple[Leaderboard, ...] | None = None,
+    tables: tuple[QualityTable, ...] | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> BoardFiles:
@@ -67,21 +69,23 @@ def write_board(
 
     Args:
         out: the folder that the bench wrote to.
-        boards: what :func:`load_results` gave for it, if it was called already.
+        tables: what :func:`load_results` gave for it, if it was called already.
         progress: called with the number of images whose previews are done, and of all.
 
     Raises:
         fusionkit.errors.DataError: as :func:`load_results`, or something cannot be written.
     """
-    boards = load_results(out) if boards is None else boards
+    tables = load_results(out) if tables is None else tables
     files = BoardFiles(
         page=out / "index.html", markdown=out / "board.md", csv=out / "board.csv", json=out / "board.json"
     )
-    write_text(files.markdown, as_markdown(boards))
-    write_text(files.csv, as_csv(boards))
-    write_text(files.json, as_json(boards))
+    write_text(files.markdown, as_markdown(tables, "Leaderboards"))
+    write_text(files.csv, as_csv(tables))
+    write_text(files.json, as_json(tables))
     downstream = downstream_tables(out)
     if downstream:
-        write_tables(out, downstream)
-    write_text(files.page, page_text(out, boards, downstream, progress=progress))
+        write_text(out / "downstream.md", as_markdown(downstream, "Downstream scores"))
+        write_text(out / "downstream.csv", as_downstream_csv(downstream))
+        write_text(out / "downstream.json", as_json(downstream))
+    write_text(files.page, page_text(out, tables, downstream, progress=progress))
     return files

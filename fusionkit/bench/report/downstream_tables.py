@@ -1,4 +1,4 @@
-"""From records to tables: one a data set, network and protocol, a method a row, every score with its spread over seeds.
+"""Tables of downstream scores from records: one per data set, network and protocol, with the spread over seeds.
 
 Nothing here imports torch.
 """
@@ -13,104 +13,51 @@ from pathlib import Path
 from typing import TypeVar
 
 from fusionkit.bench.downstream.downstream_records import COLUMNS, PER_CLASS, DownstreamRecord, read_downstreams
+from fusionkit.bench.report.comparability import find_task
+from fusionkit.bench.report.tables import Cell, Column, Detail, Row, Table, format_value
 
-__all__ = ["DownstreamRow", "DownstreamTable", "Spread", "downstream_tables"]
+__all__ = ["DOWNSTREAM_DETAILS", "DownstreamTable", "downstream_tables", "seed_cell"]
 
 Key = TypeVar("Key")
 
+DOWNSTREAM_DETAILS: tuple[Detail, ...] = (
+    Detail(
+        key="seconds",
+        title="time",
+        higher_is_better=False,
+        format="seconds",
+        hint="mean time of a training",
+        measure=lambda records: statistics.fmean(record.cost.seconds for record in records),
+    ),
+    Detail(
+        key="peak_bytes",
+        title="memory",
+        higher_is_better=False,
+        format="bytes",
+        hint="greatest memory of a training",
+        measure=lambda records: max((r.cost.peak_bytes for r in records if r.cost.peak_bytes), default=None),
+    ),
+)
+"""What is measured of each method beside its scores; a new one is shown in every form of the board."""
 
-@dataclass(frozen=True)
-class Spread:
-    """One score of a method over its seeds.
-
-    Attributes:
-        values: seed -> value; None where it is not defined.
-    """
-
-    values: Mapping[int, float | None]
-
-    @property
-    def mean(self) -> float | None:
-        """Over the seeds; None where a seed has no value."""
-        known = self._known
-        return statistics.fmean(known) if known and len(known) == len(self.values) else None
-
-    @property
-    def deviation(self) -> float | None:
-        """Standard deviation over the seeds, with n - 1; None for fewer than two."""
-        known = self._known
-        return statistics.stdev(known) if len(known) > 1 and len(known) == len(self.values) else None
-
-    @property
-    def _known(self) -> list[float]:
-        return [value for value in self.values.values() if value is not None]
+_MIRRORED = {"none": "none mirrored", "horizontal": "mirrored left-right", "both": "mirrored both ways"}
 
 
-@dataclass(frozen=True)
-class DownstreamRow:
-    """One method.
-
-    Attributes:
-        records: its trainings, by seed.
-        files: the records' files, in the same order.
-        scores: score -> its spread.
-        per_class: class -> score -> its spread.
-        marks: what keeps it from being comparable with the rest of the table.
-    """
-
-    records: tuple[DownstreamRecord, ...]
-    files: tuple[Path, ...]
-    scores: Mapping[str, Spread]
-    per_class: Mapping[str, Mapping[str, Spread]]
-    marks: tuple[str, ...]
-
-    @property
-    def method(self) -> str:
-        """The method's name."""
-        return self.records[0].method.name
-
-    @property
-    def seconds(self) -> float:
-        """Mean time of a training."""
-        return statistics.fmean(record.cost.seconds for record in self.records)
-
-    @property
-    def peak_bytes(self) -> int | None:
-        """Greatest memory of a training; None where none was measured."""
-        return max((r.cost.peak_bytes for r in self.records if r.cost.peak_bytes is not None), default=None)
-
-
-@dataclass(frozen=True)
-class DownstreamTable:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DownstreamTable(Table):
     """Methods on one data set under one network and protocol, the best first.
 
     Attributes:
         folder: where the records are.
-        rows: the methods.
-        columns: the scores.
-        class_columns: the scores of each class.
     """
 
     folder: Path
-    rows: tuple[DownstreamRow, ...]
-    columns: tuple[str, ...]
-    class_columns: tuple[str, ...]
 
     @property
     def first(self) -> DownstreamRecord:
         """A record that stands for what all of them share."""
-        return self.rows[0].records[0]
-
-    @property
-    def seeds(self) -> int:
-        """Greatest number of trainings of a method."""
-        return max(len(row.records) for row in self.rows)
-
-    def best(self, column: str) -> set[str]:
-        """The methods with the greatest mean of a score, among those without marks; none where there is one alone."""
-        means = {row.method: row.scores[column].mean for row in self.rows if not row.marks}
-        known = [mean for mean in means.values() if mean is not None]
-        return {name for name, mean in means.items() if mean == max(known)} if len(known) > 1 else set()
+        record: DownstreamRecord = self.rows[0].records[0]
+        return record
 
 
 def downstream_tables(out: Path) -> tuple[DownstreamTable, ...]:
@@ -119,55 +66,116 @@ def downstream_tables(out: Path) -> tuple[DownstreamTable, ...]:
     Raises:
         fusionkit.errors.DataError: a record is damaged.
     """
-    found: dict[Path, list[tuple[Path, DownstreamRecord]]] = {}
+    found: dict[Path, list[DownstreamRecord]] = {}
     for file, record in read_downstreams(out):
-        found.setdefault(file.parent.parent, []).append((file, record))
+        found.setdefault(file.parent.parent, []).append(record)
     return tuple(_table(folder, entries) for folder, entries in found.items())
 
 
-def _table(folder: Path, entries: Sequence[tuple[Path, DownstreamRecord]]) -> DownstreamTable:
-    kind = entries[0][1].kind
-    usual_data = _most(_data(record) for _, record in entries)
-    seeds = _most(_seeds(own) for own in _by_method(entries).values())
+def _table(folder: Path, entries: Sequence[DownstreamRecord]) -> DownstreamTable:
+    head = entries[0]
+    columns = _columns(head)
+    usual_data = _most(_data(record) for record in entries)
+    by_method = _by_method(entries)
+    seeds = _most(_seeds(own) for own in by_method.values())
     rows = []
-    for own in _by_method(entries).values():
-        records = tuple(record for _, record in own)
+    for records in by_method.values():
         marks = ["other data"] if any(_data(record) != usual_data for record in records) else []
         if len({record.method.model_dump_json(include={"weights_sha256", "config"}) for record in records}) > 1:
             marks.append("its seeds are of different versions of the method")
-        if _seeds(own) != seeds:
-            marks.append(f"seeds {', '.join(map(str, _seeds(own)))}, the others {', '.join(map(str, seeds))}")
+        if _seeds(records) != seeds:
+            marks.append(f"seeds {', '.join(map(str, _seeds(records)))}, the others {', '.join(map(str, seeds))}")
+        cells = {
+            column.key: seed_cell({record.seed: _score(record, column.key) for record in records}) for column in columns
+        }
+        cells |= {detail.key: Cell(mean=detail.measure(records)) for detail in DOWNSTREAM_DETAILS}
         rows.append(
-            DownstreamRow(
-                records=records,
-                files=tuple(file for file, _ in own),
-                scores={name: Spread({r.seed: r.scores.get(name) for r in records}) for name in COLUMNS[kind]},
-                per_class={
-                    label: {
-                        name: Spread({r.seed: r.per_class.get(label, {}).get(name) for r in records})
-                        for name in PER_CLASS[kind]
-                    }
-                    for label in records[0].classes
-                },
+            Row(
+                records=tuple(records),
+                cells=cells,
                 marks=tuple(marks),
+                ranked=not marks,
+                devices=tuple(sorted({record.cost.device for record in records})),
             )
         )
-    first = COLUMNS[kind][0]
-    rows.sort(key=lambda row: (bool(row.marks), -(row.scores[first].mean or 0.0), row.method))
-    return DownstreamTable(folder, tuple(rows), COLUMNS[kind], PER_CLASS[kind])
+    rows.sort(key=lambda row: (not row.ranked, -(row.value(columns[0].key) or 0.0), row.method))
+    most = max(len(row.records) for row in rows)
+    task = find_task(head.task)
+    images = f"{head.test.pairs} images, trained on {head.train.pairs}"
+    return DownstreamTable(
+        task=head.task,
+        title=task.title if task else head.task,
+        dataset=head.dataset,
+        split=head.test.split,
+        heading=f"{head.kind} by {head.network.name}: {head.label}, {images}",
+        legend=(
+            f"Percent, {'mean ± standard deviation over the seeds' if most > 1 else 'one seed: no spread is known'}. "
+            "Every row is the same network trained afresh on that method's images, from the same initial weights, on "
+            "the same batches. Best in bold, second-best underlined."
+        ),
+        columns=(*columns, *DOWNSTREAM_DETAILS),
+        rows=tuple(rows),
+        facts=_facts(head, most),
+        folder=folder,
+    )
 
 
-def _by_method(
-    entries: Sequence[tuple[Path, DownstreamRecord]],
-) -> dict[str, list[tuple[Path, DownstreamRecord]]]:
-    found: dict[str, list[tuple[Path, DownstreamRecord]]] = {}
-    for file, record in sorted(entries, key=lambda entry: entry[1].seed):
-        found.setdefault(record.method.name, []).append((file, record))
+def seed_cell(values: Mapping[int, float | None]) -> Cell:
+    """One score of a method over its seeds: no mean where a seed has no value, no spread for fewer than two seeds."""
+    known = [value for value in values.values() if value is not None]
+    whole = bool(known) and len(known) == len(values)
+    return Cell(
+        mean=statistics.fmean(known) if whole else None,
+        half_width=statistics.stdev(known) if whole and len(known) > 1 else None,
+        count=len(known),
+        missing=len(values) - len(known),
+        values=dict(values),
+    )
+
+
+def _columns(head: DownstreamRecord) -> list[Column]:
+    """The scores of all classes, and one score of each class where there are several."""
+
+    def column(key: str, hint: str, ranks: bool) -> Column:
+        return Column(
+            key=key, title=key, higher_is_better=True, ranks=ranks, format="percent", decimals=1, hint=hint, score=True
+        )
+
+    score = PER_CLASS[head.kind][0]
+    overall = [column(name, "higher is better", k == 0) for k, name in enumerate(COLUMNS[head.kind])]
+    classes = head.classes if len(head.classes) > 1 else ()
+    return [*overall, *(column(f"{score} {name}", f"{score} of {name}; higher is better", False) for name in classes)]
+
+
+def _score(record: DownstreamRecord, key: str) -> float | None:
+    if key in record.scores:
+        return record.scores[key]
+    score, _, label = key.partition(" ")
+    return record.per_class.get(label, {}).get(score)
+
+
+def _facts(head: DownstreamRecord, seeds: int) -> tuple[str, ...]:
+    """The protocol in a few words."""
+    p = head.protocol
+    size = "x".join(map(str, p.get("size", ()))) or "own size"
+    count = format_value(head.network.parameters, Column(key="", title="", format="count"))
+    return (
+        f"{count} parameters, {head.network.implementation} of {head.network.version}",
+        f"{p['steps']} updates of {p['batch']} images {size}, {_MIRRORED.get(p['flip'], p['flip'])}",
+        f"Adam {p['lr']:g}, {p['warmup']} updates warm-up, cosine to {p['lr'] * p['lr_end']:g}",
+        f"{seeds} seed{'s' if seeds > 1 else ''}",
+    )
+
+
+def _by_method(entries: Sequence[DownstreamRecord]) -> dict[str, list[DownstreamRecord]]:
+    found: dict[str, list[DownstreamRecord]] = {}
+    for record in sorted(entries, key=lambda record: record.seed):
+        found.setdefault(record.method.name, []).append(record)
     return found
 
 
-def _seeds(own: Sequence[tuple[Path, DownstreamRecord]]) -> tuple[int, ...]:
-    return tuple(record.seed for _, record in own)
+def _seeds(own: Sequence[DownstreamRecord]) -> tuple[int, ...]:
+    return tuple(record.seed for record in own)
 
 
 def _data(record: DownstreamRecord) -> tuple[str, str]:

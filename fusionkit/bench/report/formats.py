@@ -1,4 +1,4 @@
-"""Leaderboards as Markdown, CSV and JSON. Published rows are set apart in each."""
+"""Tables as Markdown, CSV and JSON. Published rows are set apart in each."""
 
 from __future__ import annotations
 
@@ -11,145 +11,138 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fusionkit.bench.published_tables import PublishedTable
-from fusionkit.bench.report.quality_tables import Cell, Column, Leaderboard, Row
+from fusionkit.bench.report.downstream_tables import DownstreamTable, seed_cell
+from fusionkit.bench.report.quality_tables import QualityTable
+from fusionkit.bench.report.tables import Cell, Detail, Row, Table
 
 __all__ = [
     "MARK",
     "as_csv",
+    "as_data",
+    "as_downstream_csv",
     "as_json",
     "as_markdown",
-    "cell_lines",
-    "costs",
-    "heading",
-    "memory",
-    "parameters",
-    "plain",
     "printable",
     "printed",
-    "seconds",
-    "titled",
 ]
 
 MARK = "†"
 """Stands behind a method that departs from its table's protocol."""
 
-_LEGEND = (
-    "Means over images ± half of the 95 % bootstrap interval (percentile, 9999 draws). Best in bold, second-best "
-    "underlined, among ranked rows. Rank: mean over the metrics of the rank. Wins: share of images on which a method "
-    "is better than another one, over rivals and metrics. Published rows are what papers print, never ranked."
-)
 
-
-def as_markdown(boards: Sequence[Leaderboard]) -> str:
-    """Every table in one Markdown document."""
-    lines = ["# Leaderboards", "", _LEGEND, ""]
-    for board in boards:
-        lines += [f"## {_markdown(heading(board))}", ""]
-        titles = ["method", *(titled(column) for column in board.ranking), "rank", "wins", "params", "time", "memory"]
-        rows = [_markdown_row(board, row) for row in board.rows]
-        lines += _grid(titles, rows)
-        lines += [f"- note: {_markdown(note)}" for note in board.notes]
+def as_markdown(tables: Sequence[Table], title: str) -> str:
+    """Tables in one Markdown document under a title; without the columns that are left out where room is scarce."""
+    lines = [f"# {title}", ""]
+    for table in tables:
+        columns = [column for column in table.columns if not column.extra]
+        lines += [f"## {_markdown(table.heading)}", "", table.legend, ""]
+        if table.facts:
+            lines += [*(f"- {_markdown(fact)}" for fact in table.facts), ""]
+        rows = [
+            [
+                _markdown(row.method) + (f" {MARK}" if row.marks else ""),
+                *(_markdown_cell(table, row, column.key) for column in columns),
+            ]
+            for row in table.rows
+        ]
+        lines += _grid(["method", *(_markdown(column.heading) for column in columns)], rows)
+        lines += [f"- note: {_markdown(note)}" for note in table.notes]
         lines += [
-            f"- {_markdown(row.record.method.name)}: {_markdown('; '.join(row.marks))}"
-            for row in board.rows
-            if row.marks
+            f"- {MARK} {_markdown(row.method)}: {_markdown('; '.join(row.marks))}" for row in table.rows if row.marks
         ]
         lines.append("")
-        for table in board.published:
-            lines += [f"Published, not measured: {_markdown(_where(table))}", ""]
+        for published in table.published if isinstance(table, QualityTable) else ():
+            lines += [f"Published, not measured: {_markdown(_where(published))}", ""]
             lines += _grid(
-                ["method", *table.printed],
-                [[_markdown(line.method), *(printed(value) for value in line.values)] for line in table.rows],
+                ["method", *published.printed],
+                [[_markdown(line.method), *(printed(value) for value in line.values)] for line in published.rows],
             )
             lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def as_csv(boards: Sequence[Leaderboard]) -> str:
-    """Every mean in one table: a line a method and metric; published values have no interval and no rank."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    head = "kind task dataset split profile method metric mean low high images missing mean_rank win_rate"
-    writer.writerow((*head.split(), "parameters", "seconds", "peak_bytes", "stretch", "marks"))
-    for board in boards:
-        place = (board.task, board.dataset, board.split, board.profile)
-        for row in board.rows:
-            method = row.record.method
-            costs = (method.parameters, row.seconds, row.peak_bytes, method.stretch, "; ".join(row.marks))
-            for metric, cell in row.cells.items():
-                value = (cell.mean, cell.low, cell.high, cell.count, cell.missing)
-                writer.writerow(("measured", *place, method.name, metric, *value, row.mean_rank, row.win_rate, *costs))
-        for table in board.published:
-            for line in table.rows:
-                for metric, mean in zip(table.metrics, line.values, strict=True):
-                    printed = (mean, "", "", table.pairs, "")
-                    writer.writerow(("published", *place, line.method, metric, *printed, *[""] * 6, table.label))
+def as_csv(tables: Sequence[QualityTable]) -> str:
+    """Every mean, one line per method and metric; published values have no interval and no rank."""
+    details = _detail_keys(tables)
+    head = "kind task dataset split profile method metric mean low high images missing"
+    text, writer = _csv((*head.split(), *details, "stretch", "marks"))
+    for table in tables:
+        place = (table.task, table.dataset, table.split, table.profile)
+        for row in table.rows:
+            costs = (*(row.value(key) for key in details), row.about.stretch, "; ".join(row.marks))
+            for column in table.scores:
+                if (cell := row.cells.get(column.key)) is not None:
+                    value = (cell.mean, cell.low, cell.high, cell.count, cell.missing)
+                    writer.writerow(("measured", *place, row.method, column.key, *value, *costs))
+        for published in table.published:
+            for line in published.rows:
+                for metric, mean in zip(published.metrics, line.values, strict=True):
+                    value = (mean, None, None, published.pairs, None)
+                    blanks = [None] * (len(details) + 1)
+                    writer.writerow(("published", *place, line.method, metric, *value, *blanks, published.label))
     return text.getvalue()
 
 
-def as_json(boards: Sequence[Leaderboard]) -> str:
-    """Everything as JSON: rows, intervals, win rates with their p-values, notes, published tables."""
-    return json.dumps({"format": 1, "tables": [plain(board) for board in boards]}, indent=1, ensure_ascii=False) + "\n"
+def as_downstream_csv(tables: Sequence[DownstreamTable]) -> str:
+    """Every value of every seed, one line per method, seed, class ("" for all) and score, from 0 to 1."""
+    details = _detail_keys(tables)
+    head = "task dataset split network protocol method seed class score value"
+    text, writer = _csv((*head.split(), *details, "device"))
+    for table in tables:
+        measures = {column.key: column for column in table.columns if isinstance(column, Detail)}
+        for row in table.rows:
+            for record in row.records:
+                place = (table.task, table.dataset, table.split, record.network.name, table.folder.name)
+                costs = (*(measures[key].measure((record,)) for key in details), record.cost.device)
+                for label, scores in [("", record.scores), *record.per_class.items()]:
+                    for score, value in scores.items():
+                        writer.writerow((*place, row.method, record.seed, label, score, value, *costs))
+    return text.getvalue()
 
 
-def heading(board: Leaderboard) -> str:
-    """What a table is about: ``"infrared-visible image fusion: MSRS-test, 361 pairs, profile refusion"``."""
-    pairs = f"{board.pairs} pair{'s' if board.pairs != 1 else ''}"
-    return f"{board.title}: {board.rows[0].record.label}, {pairs}, profile {board.profile}"
+def as_json(tables: Sequence[Table]) -> str:
+    """Tables as JSON: everything but the values of single images, which the records have."""
+    return (
+        json.dumps({"format": 1, "tables": [as_data(table) for table in tables]}, indent=1, ensure_ascii=False) + "\n"
+    )
+
+
+def as_data(table: Table) -> dict[str, Any]:
+    """A table as plain data, for JSON and the page."""
+    data = {
+        "task": table.task,
+        "title": table.title,
+        "dataset": table.dataset,
+        "split": table.split,
+        "label": table.label,
+        "heading": table.heading,
+        "table_columns": [column.as_data() for column in table.columns],
+        "rows": [_row_data(table, row) for row in table.rows],
+        "notes": list(table.notes),
+    }
+    if isinstance(table, QualityTable):
+        metrics = [
+            {"name": c.key, "higher_is_better": c.higher_is_better, "unit": c.unit, "ranks": c.ranks}
+            for c in table.scores
+        ]
+        published = [_published_data(found) for found in table.published]
+        data |= {"profile": table.profile, "pairs": table.pairs, "metrics": metrics, "wins": _wins_data(table)}
+        data["published"] = published
+    if isinstance(table, DownstreamTable):
+        first = table.first
+        overall = [c.key for c in table.scores if c.key in first.scores]
+        data |= {"kind": first.kind, "classes": list(first.classes), "columns": overall}
+        data["class_columns"] = list(next(iter(first.per_class.values())))
+        data["protocol"] = {"name": table.folder.name, **first.protocol}
+        shared = {"name", "implementation", "version", "config", "parameters"}
+        data |= {"network": first.network.model_dump(include=shared), "train": first.train.model_dump()}
+        data["test"] = first.test.model_dump()
+    return data
 
 
 def printable(text: str) -> str:
     """Text with what is not printable replaced, so that a name cannot move a terminal's cursor."""
-    return "".join(c if c.isprintable() else "�" for c in text)
-
-
-def parameters(number: int | None) -> str:
-    """``"59.9 k"``."""
-    return "-" if number is None else _scaled(number, ("", "k", "M", "G"), 1000)
-
-
-def seconds(value: float | None) -> str:
-    """``"12.3 ms"``."""
-    if value is None:
-        return "-"
-    return f"{value:.3g} s" if value >= 1 else f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"
-
-
-def memory(value: int | None) -> str:
-    """``"48.0 MiB"``."""
-    return "-" if value is None else _scaled(value, ("B", "KiB", "MiB", "GiB", "TiB"), 1024)
-
-
-def _scaled(number: float, units: Sequence[str], step: int) -> str:
-    place = 0
-    while number >= step and place < len(units) - 1:
-        number /= step
-        place += 1
-    return f"{number:.1f} {units[place]}".strip() if place else f"{number:.0f} {units[0]}".strip()
-
-
-def titled(column: Column) -> str:
-    """``"EN ↑"``."""
-    return f"{column.metric} {'↑' if column.higher_is_better else '↓'}"
-
-
-def cell_lines(cell: Cell | None, column: Column) -> list[str]:
-    """The mean, half of its interval, and the number of values where some are missing."""
-    if cell is None or cell.mean is None:
-        return ["-"]
-    half = [] if cell.half_width is None else [f"± {cell.half_width:.{column.decimals}f}"]
-    return [f"{cell.mean:.{column.decimals}f}", *half, *([f"(n={cell.count})"] if cell.missing else [])]
-
-
-def costs(row: Row) -> tuple[str, str, str, str, str]:
-    """Rank, wins, parameters, time and memory as they are shown."""
-    return (
-        "-" if row.mean_rank is None else f"{row.mean_rank:.2f}",
-        "-" if row.win_rate is None else f"{row.win_rate:.0%}",
-        parameters(row.record.method.parameters),
-        seconds(row.seconds),
-        memory(row.peak_bytes),
-    )
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def printed(value: float | None) -> str:
@@ -157,19 +150,97 @@ def printed(value: float | None) -> str:
     return "/" if value is None else f"{value:.2f}"
 
 
+def _row_data(table: Table, row: Row) -> dict[str, Any]:
+    about = row.about
+    data: dict[str, Any] = {
+        "method": row.method,
+        "kind": about.kind,
+        "version": about.version,
+        "reference": about.reference,
+        "stretch": about.stretch,
+        "devices": list(row.devices),
+        "marks": list(row.marks),
+        "ranked": row.ranked,
+        **{column.key: row.value(column.key) for column in table.details},
+        "means": {c.key: _cell_data(row.cells[c.key]) for c in table.scores if c.key in row.cells},
+    }
+    if isinstance(table, DownstreamTable):
+        data["seeds"] = [record.seed for record in row.records]
+        data["scores"] = {
+            name: _cell_data(seed_cell({r.seed: r.scores.get(name) for r in row.records}))
+            for name in row.records[0].scores
+        }
+        data["per_class"] = {
+            label: {
+                name: _cell_data(seed_cell({r.seed: r.per_class.get(label, {}).get(name) for r in row.records}))
+                for name in scores
+            }
+            for label, scores in row.records[0].per_class.items()
+        }
+    return data
+
+
+def _cell_data(cell: Cell) -> dict[str, Any]:
+    data = {"mean": cell.mean, "low": cell.low, "high": cell.high, "count": cell.count, "missing": cell.missing}
+    if cell.values is not None:
+        data |= {"deviation": cell.half_width, "values": list(cell.values.values())}
+    return data
+
+
+def _wins_data(table: QualityTable) -> list[dict[str, Any]]:
+    names = [row.method for row in table.rows]
+    wins = table.wins
+    return [
+        {
+            "method": names[i],
+            "against": names[j],
+            "metric": column.key,
+            "rate": float(wins.rate[i, j, k]),
+            "p": float(wins.p[i, j, k]),
+            "images": int(wins.images[i, j, k]),
+        }
+        for i in range(len(names))
+        for j in range(i + 1, len(names))
+        for k, column in enumerate(table.ranking)
+        if wins.images[i, j, k]
+    ]
+
+
+def _published_data(table: PublishedTable) -> Mapping[str, Any]:
+    return {
+        "label": table.label,
+        "citation": table.citation,
+        "pairs": table.pairs,
+        "profile": table.profile,
+        "metrics": list(table.metrics),
+        "printed": list(table.printed),
+        "rows": [{"method": row.method, "values": list(row.values)} for row in table.rows],
+    }
+
+
+def _detail_keys(tables: Sequence[Table]) -> tuple[str, ...]:
+    """The measured columns of all tables, in the order in which they are shown."""
+    return tuple(dict.fromkeys(column.key for table in tables for column in table.details))
+
+
+def _csv(head: Sequence[str]) -> tuple[io.StringIO, Any]:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    return text, writer
+
+
 def _where(table: PublishedTable) -> str:
     pairs = f", {table.pairs} pairs" if table.pairs else ""
     return f"{table.label}{pairs}, profile {table.profile}. {table.citation}"
 
 
-def _markdown_row(board: Leaderboard, row: Row) -> list[str]:
-    name = row.record.method.name
-    cells = []
-    for column in board.ranking:
-        shown = " ".join(cell_lines(row.cells.get(column.metric), column))
-        place = board.placed(column.metric).get(name)
-        cells.append(f"**{shown}**" if place == 1 else f"<u>{shown}</u>" if place == 2 else shown)
-    return [_markdown(name) + (f" {MARK}" if row.marks else ""), *cells, *costs(row)]
+def _markdown_cell(table: Table, row: Row, key: str) -> str:
+    column = next(column for column in table.columns if column.key == key)
+    cell = row.cells.get(key)
+    shown = " ".join(cell.lines(column)) if cell else "-"
+    place = table.placed(key).get(row.method) if column.score else None
+    return f"**{shown}**" if place == 1 else f"<u>{shown}</u>" if place == 2 else shown
 
 
 def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -183,75 +254,3 @@ def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~])", r"\\\1", html.escape(printable(text), quote=False))
-
-
-def plain(board: Leaderboard) -> dict[str, Any]:
-    """A table as plain data."""
-    return {
-        "task": board.task,
-        "dataset": board.dataset,
-        "split": board.split,
-        "profile": board.profile,
-        "pairs": board.pairs,
-        "metrics": [
-            {"name": c.metric, "higher_is_better": c.higher_is_better, "unit": c.unit, "ranks": c.ranks}
-            for c in board.columns
-        ],
-        "rows": [_plain_row(row) for row in board.rows],
-        "wins": _plain_wins(board),
-        "notes": list(board.notes),
-        "published": [_plain_published(table) for table in board.published],
-    }
-
-
-def _plain_row(row: Row) -> dict[str, Any]:
-    method = row.record.method
-    return {
-        "method": method.name,
-        "kind": method.kind,
-        "version": method.version,
-        "reference": method.reference,
-        "stretch": method.stretch,
-        "parameters": method.parameters,
-        "mean_rank": row.mean_rank,
-        "win_rate": row.win_rate,
-        "seconds": row.seconds,
-        "peak_bytes": row.peak_bytes,
-        "devices": list(row.devices),
-        "marks": list(row.marks),
-        "means": {
-            metric: {"mean": c.mean, "low": c.low, "high": c.high, "count": c.count, "missing": c.missing}
-            for metric, c in row.cells.items()
-        },
-    }
-
-
-def _plain_wins(board: Leaderboard) -> list[dict[str, Any]]:
-    names = [row.record.method.name for row in board.rows]
-    wins = board.wins
-    return [
-        {
-            "method": names[i],
-            "against": names[j],
-            "metric": column.metric,
-            "rate": float(wins.rate[i, j, k]),
-            "p": float(wins.p[i, j, k]),
-            "images": int(wins.images[i, j, k]),
-        }
-        for i in range(len(names))
-        for j in range(i + 1, len(names))
-        for k, column in enumerate(board.ranking)
-        if wins.images[i, j, k]
-    ]
-
-
-def _plain_published(table: PublishedTable) -> Mapping[str, Any]:
-    return {
-        "label": table.label,
-        "citation": table.citation,
-        "pairs": table.pairs,
-        "profile": table.profile,
-        "metrics": list(table.metrics),
-        "printed": list(table.printed),
-        "rows": [{"method": row.method, "values": list(row.values)} for row in table.rows],
-    }

@@ -8,33 +8,33 @@ import json
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 
 from fusionkit.bench.records import ImageResult, Record, map_file, maps_folder
 from fusionkit.bench.report.comparability import find_task
-from fusionkit.bench.report.downstream_section import placeholders, sections
 from fusionkit.bench.report.downstream_tables import DownstreamTable
-from fusionkit.bench.report.formats import plain
+from fusionkit.bench.report.formats import as_data
 from fusionkit.bench.report.previews import Previews
-from fusionkit.bench.report.quality_tables import Leaderboard
+from fusionkit.bench.report.quality_tables import QualityTable
+
+if TYPE_CHECKING:
+    from fusionkit.bench.report.prediction_pictures import PredictionPictures
 
 __all__ = ["page_text"]
 
 _SCRIPTS = ("dom", "tables", "wins", "plot", "values", "gallery", "stage", "viewer", "downstream", "main")
 _SHOWN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 
-Told = Callable[[int, int], None]
-
 
 def page_text(
     out: Path,
-    boards: Sequence[Leaderboard],
+    tables: Sequence[QualityTable],
     downstream: Sequence[DownstreamTable] = (),
     *,
-    progress: Told | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> str:
     """The page of a board, whose previews are written on the way.
 
@@ -43,21 +43,21 @@ def page_text(
 
     Args:
         out: the folder of the board.
-        boards: its tables.
+        tables: its tables of fusion quality.
         downstream: its downstream tables, shown with the data sets' own.
         progress: called with the number of images done and of all.
     """
     previews = Previews(out)
-    total = sum(len(row.record.images) for board in boards for row in board.rows)
+    total = sum(len(row.records[0].images) for table in tables for row in table.rows)
     done = 0
-    heads = [_head(board) for board in boards]
-    heads += placeholders(downstream, {(head["task"], head["label"]) for head in heads})
-    blocks = [_block("board", {"tables": heads}), _block("downstream", {"tables": sections(out, downstream)})]
-    for number, board in enumerate(boards):
-        values = _Values(out, board, previews)
-        for row in board.rows:
-            values.add(row.record)
-            done += len(row.record.images)
+    heads = [_head(table) for table in tables]
+    heads += _placeholders(downstream, {(head["task"], head["label"]) for head in heads})
+    blocks = [_block("board", {"tables": heads}), _block("downstream", {"tables": _sections(out, downstream)})]
+    for number, table in enumerate(tables):
+        values = _Values(out, table, previews)
+        for row in table.rows:
+            values.add(row.records[0])
+            done += len(row.records[0].images)
             if progress:
                 progress(done, total)
         blocks.append(_block(f"values-{number}", values.data()))
@@ -78,9 +78,9 @@ def page_text(
 class _Values:
     """What the page needs of every image of a table, gathered record by record."""
 
-    def __init__(self, out: Path, board: Leaderboard, previews: Previews) -> None:
+    def __init__(self, out: Path, table: QualityTable, previews: Previews) -> None:
         self._out = out
-        self._board = board
+        self._table = table
         self._previews = previews
         self._places: dict[tuple[str, tuple[str, ...]], int] = {}
         self._images: list[dict[str, Any]] = []
@@ -88,7 +88,7 @@ class _Values:
 
     def add(self, record: Record) -> None:
         """Take up a method's images; the rows' order is the order of the calls."""
-        metrics = [column.metric for column in self._board.columns if column.metric in record.metrics]
+        metrics = [column.key for column in self._table.scores if column.key in record.metrics]
         folder = maps_folder(self._out, record.task, record.label, record.method.name)
         self._methods.append(
             {
@@ -110,7 +110,7 @@ class _Values:
         )
 
     def data(self) -> dict[str, Any]:
-        task = find_task(self._board.task)
+        task = find_task(self._table.task)
         return {"roles": list(task.sources) if task else [], "images": self._images, "methods": self._methods}
 
     def _place(self, image: ImageResult) -> int:
@@ -134,20 +134,89 @@ class _Values:
         return [quote(self._previews.of(relative, digest)), own]
 
 
-def _head(board: Leaderboard) -> dict[str, Any]:
+def _head(table: QualityTable) -> dict[str, Any]:
     """A table without its images: what the JSON report has, win rates as arrays, and how to show numbers."""
-    head = {**plain(board), "title": board.title, "label": board.rows[0].record.label}
-    for shown, column in zip(head["metrics"], board.columns, strict=True):
+    head = as_data(table)
+    for shown, column in zip(head["metrics"], table.scores, strict=True):
         shown["decimals"] = column.decimals
-    wins = board.wins
+    wins = table.wins
     head["wins"] = {
         "rate": _nested(wins.rate, 4),
         "p": _nested(wins.p, 6),
         "images": wins.images.tolist(),
     }
-    head["citations"] = list({row.record.data.citation for row in board.rows if row.record.data.citation})
-    head["licences"] = list({row.record.data.licence for row in board.rows if row.record.data.licence})
+    data = [row.records[0].data for row in table.rows]
+    head["citations"] = list(dict.fromkeys(found.citation for found in data if found.citation))
+    head["licences"] = list(dict.fromkeys(found.licence for found in data if found.licence))
     return head
+
+
+def _placeholders(tables: Sequence[DownstreamTable], there: set[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Entries without rows for the data sets that have downstream tables alone, in the form of the page's tables.
+
+    Args:
+        tables: downstream tables.
+        there: task and label of the data sets that the page has a table of.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for table in tables:
+        key = (table.task, table.label)
+        if key in there or key in found:
+            continue
+        first = table.first
+        found[key] = {
+            **{name: [] for name in ("metrics", "table_columns", "rows", "notes", "published")},
+            "task": table.task,
+            "title": table.title,
+            "dataset": table.dataset,
+            "label": table.label,
+            "split": table.split,
+            "profile": "",
+            "pairs": first.test.pairs,
+            "citations": [first.citation] if first.citation else [],
+            "licences": [first.licence] if first.licence else [],
+        }
+    return list(found.values())
+
+
+def _sections(out: Path, tables: Sequence[DownstreamTable]) -> list[dict[str, Any]]:
+    """Each downstream table as data for the page; its pictures are drawn on the way."""
+    if not tables:
+        return []
+    # Drawing needs torch, which a board without downstream tables does not.
+    from fusionkit.bench.report.prediction_pictures import PredictionPictures
+
+    pictures = PredictionPictures(out)
+    found = [_section(table, pictures) for table in tables]
+    pictures.sweep()
+    return found
+
+
+def _section(table: DownstreamTable, pictures: PredictionPictures) -> dict[str, Any]:
+    from fusionkit.bench.report.prediction_pictures import COLOURS
+
+    truths: dict[tuple[str, str], str] = {}
+    shown = []
+    for row in table.rows:
+        record = row.records[0]
+        names = [(image.name, image.label_sha256) for image in record.images]
+        if any(name not in truths for name in names):
+            truths |= dict(zip(names, pictures.truths(record), strict=True))
+        shown.append(dict(zip(names, pictures.predictions(record), strict=True)))
+    data = as_data(table)
+    for row, row_data in zip(table.rows, data["rows"], strict=True):
+        row_data["curves"] = [[[step, round(loss, 5)] for step, loss in record.losses] for record in row.records]
+    return {
+        **data,
+        "facts": table.facts,
+        "legend": table.legend,
+        "seed": table.first.seed,
+        "colours": COLOURS,
+        "images": [
+            {"name": key[0], "truth": quote(truth), "shown": [quote(own.get(key, "")) for own in shown]}
+            for key, truth in truths.items()
+        ],
+    }
 
 
 def _nested(values: np.ndarray[Any, Any], digits: int) -> Any:

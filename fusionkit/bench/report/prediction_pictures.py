@@ -1,11 +1,10 @@
-"""Pictures of predictions: a small JPEG a method and test image, and one of what is known to be there."""
+"""Pictures of predictions: one small JPEG per method and test image, and one of the labels."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from fusionkit.bench.downstream.downstream_records import DOWNSTREAM, DownstreamRecord, PredictedBox, Prediction
-from fusionkit.bench.downstream.samples import resize_boxes, resize_mask
+from fusionkit.bench.downstream.samples import resize_mask
+from fusionkit.bench.report.previews import PictureStore
 from fusionkit.data.labels.label_files import read_boxes, read_mask
-from fusionkit.errors import DataError
-from fusionkit.io.atomic import written_aside
+from fusionkit.data.labels.label_transforms import scale_boxes
 from fusionkit.io.color import luminance
 from fusionkit.io.images import read_image
 from fusionkit.label_types import IGNORE
 from fusionkit.runtime.threads import in_threads
 
-__all__ = ["COLOURS", "LEAST_SHOWN", "Pictures", "matched"]
+__all__ = ["COLOURS", "LEAST_SHOWN", "PredictionPictures", "matched"]
 
 LEAST_SHOWN = 0.3
 """Least score of the boxes that are drawn; scores count all."""
@@ -40,17 +39,15 @@ _OVERLAP = 0.5
 Pixels = NDArray[np.uint8]
 
 
-class Pictures:
-    """Draws the pictures of a board's downstream tables; what is drawn already stays, what is not needed goes.
+class PredictionPictures(PictureStore):
+    """The pictures of a board's downstream tables.
 
     Args:
         out: the bench's folder.
     """
 
     def __init__(self, out: Path) -> None:
-        self.out = out
-        self._folder = out / DOWNSTREAM / "pictures"
-        self._used: set[Path] = set()
+        super().__init__(out, f"{DOWNSTREAM}/pictures")
 
     def predictions(self, record: DownstreamRecord) -> list[str]:
         """One picture a test image: the prediction on the fused image; paths relative to ``out``, "" for none.
@@ -64,14 +61,7 @@ class Pictures:
         """One picture a test image: what is known, on the mean of the sources."""
         return self._all(record, "truth", lambda image: self._truth(record, image))
 
-    def sweep(self) -> None:
-        """Remove pictures that are on the board no longer."""
-        for path in self._folder.glob("??/*.jpg"):
-            # A name with a dot in front is a picture that another process is just writing.
-            if path not in self._used and not path.name.startswith("."):
-                path.unlink(missing_ok=True)
-
-    def _all(self, record: DownstreamRecord, key: str, draw: Any) -> list[str]:
+    def _all(self, record: DownstreamRecord, key: str, draw: Callable[[Prediction], Pixels]) -> list[str]:
         def one(image: Prediction) -> str:
             content = (
                 _VERSION,
@@ -83,15 +73,7 @@ class Pictures:
                 self._size(record),
             )
             digest = hashlib.sha256("\n".join(content).encode()).hexdigest()
-            path = self._folder / digest[:2] / f"{digest[:24]}.jpg"
-            if not path.is_file():
-                try:
-                    pixels = draw(image)
-                except DataError:
-                    return ""
-                _write(path, pixels)
-            self._used.add(path)
-            return path.relative_to(self.out).as_posix()
+            return self.keep(digest, lambda: _encoded(draw(image)))
 
         return in_threads(one, record.images, workers=2)
 
@@ -126,7 +108,7 @@ class Pictures:
         height, width = read_image(self.out / image.fused).pixels.shape[:2]
         size = tuple(record.protocol["size"])
         boxes = read_boxes(self.out / image.label, (height, width), record.classes)
-        boxes = resize_boxes(boxes, (height, width), (size[0], size[1]))
+        boxes = scale_boxes(boxes, (height, width), (size[0], size[1]))
         return [tuple(corners) for corners in boxes.corners.tolist()], boxes.classes.tolist()
 
 
@@ -214,10 +196,8 @@ def _dashed(pixels: Pixels, corners: Sequence[float], scale: float, colour: tupl
             cv2.line(pixels, (x, start), (x, min(start + 4, y1)), colour, 1)
 
 
-def _write(path: Path, pixels: Pixels) -> None:
+def _encoded(pixels: Pixels) -> bytes:
     # Lines of one pixel keep their colour only where chroma is not subsampled.
     how = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
     how += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    data = cv2.imencode(".jpg", np.ascontiguousarray(pixels[..., ::-1]), how)[1]
-    with written_aside(path) as aside:
-        aside.write_bytes(data.tobytes())
+    return cv2.imencode(".jpg", np.ascontiguousarray(pixels[..., ::-1]), how)[1].tobytes()

@@ -1,9 +1,10 @@
-"""Small copies of images for the page: one JPEG a different image, named by its digest, written once."""
+"""Small JPEGs for the page, named by a digest of what they show and written once."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from fusionkit.errors import DataError
 from fusionkit.io.atomic import written_aside
 from fusionkit.io.images import read_image
 
-__all__ = ["PREVIEWS", "Previews"]
+__all__ = ["PREVIEWS", "PictureStore", "Previews"]
 
 PREVIEWS = "previews"
 """Sub-folder of the previews."""
@@ -24,19 +25,60 @@ _QUALITY = 84
 _NAME = re.compile(r"[0-9a-f]{24}\.jpg")
 
 
-class Previews:
-    """Writes the previews of a board and forgets those that it no longer needs.
+class PictureStore:
+    """A folder of small JPEGs that are named by a digest of what they show: each is written once.
+
+    Args:
+        out: the folder of the board.
+        folder: the store's folder below it.
+    """
+
+    def __init__(self, out: Path, folder: str) -> None:
+        self.out = out
+        self._folder = out / folder
+        self._used: set[Path] = set()
+
+    def keep(self, digest: str, draw: Callable[[], bytes]) -> str:
+        """The picture of a digest, drawn where it is not there.
+
+        Args:
+            digest: of all that decides the picture, hexadecimal.
+            draw: makes the JPEG.
+
+        Returns:
+            Its path relative to the board's folder, in POSIX form; "" where ``draw`` raises a
+            :class:`fusionkit.errors.DataError`: a board outlives the data that it was measured on.
+        """
+        path = self._folder / digest[:2] / f"{digest[:24]}.jpg"
+        if not path.is_file():
+            try:
+                data = draw()
+            except DataError:
+                return ""
+            with written_aside(path) as aside:
+                aside.write_bytes(data)
+        self._used.add(path)
+        return path.relative_to(self.out).as_posix()
+
+    def sweep(self) -> None:
+        """Remove the pictures that were not asked for: they are on the board no longer."""
+        for path in self._folder.glob("??/*.jpg"):
+            if path not in self._used and _NAME.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
+class Previews(PictureStore):
+    """Small copies of a board's images: at most 1024 pixels long, 8 bits.
 
     Args:
         out: the folder of the board.
     """
 
     def __init__(self, out: Path) -> None:
-        self.out = out
-        self._used: set[Path] = set()
+        super().__init__(out, PREVIEWS)
 
     def of(self, relative: str, digest: str = "") -> str:
-        """The preview of an image: at most 1024 pixels long, 8 bits.
+        """The preview of an image.
 
         Args:
             relative: the image's path, relative to the board's folder.
@@ -44,36 +86,19 @@ class Previews:
 
         Returns:
             The preview's path relative to the board's folder, in POSIX form; "" where there is no such image, or
-            none that can be read: a board outlives the data that it was measured on.
+            none that can be read.
         """
         if not digest:
             try:
                 digest = hashlib.sha256((self.out / relative).read_bytes()).hexdigest()
             except OSError:
                 return ""
-        path = self.out / PREVIEWS / digest[:2] / f"{digest[:24]}.jpg"
-        if not path.is_file() and not self._write(path, relative):
-            return ""
-        self._used.add(path)
-        return path.relative_to(self.out).as_posix()
+        return self.keep(digest, lambda: _encoded(self.out / relative))
 
-    def sweep(self) -> None:
-        """Remove the previews of images that are on the board no longer."""
-        for path in (self.out / PREVIEWS).glob("??/*.jpg"):
-            if path not in self._used and _NAME.fullmatch(path.name):
-                path.unlink(missing_ok=True)
 
-    def _write(self, path: Path, relative: str) -> bool:
-        try:
-            pixels = read_image(self.out / relative).pixels
-        except DataError:
-            return False
-        found, data = cv2.imencode(".jpg", _small(pixels), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-        if not found:
-            return False
-        with written_aside(path) as aside:
-            aside.write_bytes(data.tobytes())
-        return True
+def _encoded(file: Path) -> bytes:
+    pixels = _small(read_image(file).pixels)
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 
 
 def _small(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""From records to leaderboards: one a task, data set and profile, with what keeps its rows from being comparable.
+"""Tables of fusion quality from records: one per task, data set, split and profile.
 
 Records under different profiles are never put in one table: one metric name means several numbers in this field.
 """
@@ -16,132 +16,79 @@ from fusionkit.bench.published_tables import PublishedTable, published_beside
 from fusionkit.bench.records import ImageResult, Record
 from fusionkit.bench.report.comparability import departures, find_task, table_notes, usual_images, usual_use
 from fusionkit.bench.report.significance import Means, WinRates, bootstrap_means, mean_ranks, win_rates
+from fusionkit.bench.report.tables import Cell, Column, Detail, Row, Table
 from fusionkit.tasks import Task
 
-__all__ = ["Cell", "Column", "Leaderboard", "Row", "leaderboards"]
+__all__ = ["QUALITY_DETAILS", "QualityTable", "quality_tables"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """One metric of a table.
+_LEGEND = (
+    "Means over images ± half of the 95 % bootstrap interval (percentile, 9999 draws). Best in bold, second-best "
+    "underlined, among ranked rows. Rank: mean over the metrics of the rank. Wins: share of images on which a method "
+    "is better than another one, over rivals and metrics. Published rows are what papers print, never ranked."
+)
 
-    Attributes:
-        metric: its name.
-        higher_is_better: its direction.
-        unit: of its values.
-        ranks: whether it counts for mean rank and win rate.
-        decimals: how many to show.
-    """
+RANK = Column(
+    key="mean_rank",
+    title="rank",
+    higher_is_better=False,
+    hint="mean over the ranking metrics of the rank by each",
+)
+WINS = Column(
+    key="win_rate",
+    title="wins",
+    higher_is_better=True,
+    format="share",
+    hint="share of images on which it is better than another method",
+)
 
-    metric: str
-    higher_is_better: bool
-    unit: str
-    ranks: bool
-    decimals: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """Mean of one metric over a method's images, with its 95 % bootstrap interval.
-
-    Attributes:
-        mean: over the images that have a value; None where none has.
-        low: lower end of the interval; None with fewer than two values.
-        high: its upper end.
-        count: number of values.
-        missing: number of images without one: not defined there, or not asked for.
-    """
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    count: int
-    missing: int
-
-    @property
-    def half_width(self) -> float | None:
-        """Half of the interval's width."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One method.
-
-    Attributes:
-        record: its result.
-        cells: metric -> mean; without the metrics that it was not scored by.
-        mean_rank: mean over the ranking metrics of its rank; None where it is not ranked.
-        win_rate: how often it is better than another on an image, over rivals and ranking metrics.
-        seconds: median time of fusing an image.
-        peak_bytes: greatest memory that fusing an image took.
-        devices: where that was measured.
-        marks: how it departs from the table's protocol.
-    """
-
-    record: Record
-    cells: Mapping[str, Cell]
-    mean_rank: float | None
-    win_rate: float | None
-    seconds: float | None
-    peak_bytes: int | None
-    devices: tuple[str, ...]
-    marks: tuple[str, ...]
+QUALITY_DETAILS: tuple[Detail, ...] = (
+    Detail(
+        key="parameters",
+        title="params",
+        higher_is_better=False,
+        format="count",
+        hint="learned parameters",
+        measure=lambda records: records[0].method.parameters,
+    ),
+    Detail(
+        key="seconds",
+        title="time",
+        higher_is_better=False,
+        format="seconds",
+        hint="median time of fusing an image",
+        measure=lambda records: records[0].median_seconds(),
+    ),
+    Detail(
+        key="peak_bytes",
+        title="memory",
+        higher_is_better=False,
+        format="bytes",
+        hint="greatest memory that fusing an image took",
+        measure=lambda records: records[0].peak_bytes(),
+    ),
+)
+"""What is measured of each method beside its scores; a new one is shown in every form of the board."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Leaderboard:
-    """Methods on one data set under one profile, best mean rank first, rows that are not ranked last.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QualityTable(Table):
+    """Methods on one data set under one profile, the best mean rank first.
 
     Attributes:
-        task: name of the task.
-        title: the task in words.
-        dataset: name of the data set.
-        split: of the data set, or "".
         profile: metric profile of every row.
         pairs: number of pairs of the image set that most rows have.
-        columns: the metrics, the task's own first.
-        rows: the methods.
         wins: how often each row beats each other one, by each ranking metric, in the order of rows and columns.
-        notes: what goes for the whole table: departures from the task's protocol, missing values.
         published: what papers print for this data set under this profile, never ranked with the rows.
     """
 
-    task: str
-    title: str
-    dataset: str
-    split: str
     profile: str
     pairs: int
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
     wins: WinRates
-    notes: tuple[str, ...]
     published: tuple[PublishedTable, ...]
 
-    @property
-    def label(self) -> str:
-        """Task, data set with split, and profile: ``"ivif / MSRS-test / refusion"``."""
-        return f"{self.task} / {self.rows[0].record.label} / {self.profile}"
 
-    @property
-    def ranking(self) -> tuple[Column, ...]:
-        """The columns that count for mean rank and win rate."""
-        return tuple(column for column in self.columns if column.ranks)
-
-    def placed(self, metric: str) -> dict[str, int]:
-        """Method -> 1 or 2, for the best and the second-best means among the ranked rows; ties share a place."""
-        higher = next(column.higher_is_better for column in self.columns if column.metric == metric)
-        means = {
-            row.record.method.name: cell.mean
-            for row in self.rows
-            if row.mean_rank is not None and (cell := row.cells.get(metric)) is not None and cell.mean is not None
-        }
-        best = sorted(set(means.values()), reverse=higher)[:2]
-        return {name: best.index(mean) + 1 for name, mean in means.items() if mean in best}
-
-
-def leaderboards(records: Iterable[Record], *, resamples: int = 9999, seed: int = 0) -> tuple[Leaderboard, ...]:
+def quality_tables(records: Iterable[Record], *, resamples: int = 9999, seed: int = 0) -> tuple[QualityTable, ...]:
     """A table for each task, data set, split and profile.
 
     Args:
@@ -154,10 +101,10 @@ def leaderboards(records: Iterable[Record], *, resamples: int = 9999, seed: int 
         return record.task, record.dataset, record.split, record.profile
 
     ordered = sorted(records, key=lambda record: (*key(record), record.method.name))
-    return tuple(_leaderboard(tuple(group), resamples, seed) for _, group in groupby(ordered, key=key))
+    return tuple(_table(tuple(group), resamples, seed) for _, group in groupby(ordered, key=key))
 
 
-def _leaderboard(records: tuple[Record, ...], resamples: int, seed: int) -> Leaderboard:
+def _table(records: tuple[Record, ...], resamples: int, seed: int) -> QualityTable:
     head = records[0]
     task = find_task(head.task)
     usual = usual_images(records)
@@ -192,24 +139,30 @@ def _leaderboard(records: tuple[Record, ...], resamples: int, seed: int) -> Lead
     order = sorted(range(len(records)), key=lambda k: (np.isnan(ranks[k]), ranks[k], records[k].method.name))
     wins = win_rates(values[:, order][:, :, at], higher)
     overall = dict(zip(order, wins.overall(), strict=True))
-    return Leaderboard(
+    pairs = f"{usual[1]} pair{'s' if usual[1] != 1 else ''}"
+    title = task.title if task else head.task
+    return QualityTable(
         task=head.task,
-        title=task.title if task else head.task,
+        title=title,
         dataset=head.dataset,
         split=head.split,
         profile=head.profile,
         pairs=usual[1],
-        columns=tuple(_column(metric, records, ranking, cells) for metric in metrics),
+        heading=f"{title}: {head.label}, {pairs}, profile {head.profile}",
+        legend=_LEGEND,
+        columns=(RANK, *(_column(metric, records, ranking, cells) for metric in metrics), WINS, *QUALITY_DETAILS),
         rows=tuple(
             Row(
-                record=records[k],
-                cells=cells[k],
-                mean_rank=_finite(ranks[k]),
-                win_rate=_finite(overall[k]),
-                seconds=records[k].median_seconds(),
-                peak_bytes=records[k].peak_bytes(),
-                devices=tuple(sorted({image.cost.device for image in records[k].images if image.cost})),
+                records=(records[k],),
+                cells={
+                    **cells[k],
+                    RANK.key: Cell(mean=_finite(ranks[k])),
+                    WINS.key: Cell(mean=_finite(overall[k])),
+                    **{detail.key: Cell(mean=detail.measure((records[k],))) for detail in QUALITY_DETAILS},
+                },
                 marks=marks[k],
+                ranked=bool(np.isfinite(ranks[k])),
+                devices=tuple(sorted({image.cost.device for image in records[k].images if image.cost})),
             )
             for k in order
         ),
@@ -240,10 +193,12 @@ def _values(records: Sequence[Record], metrics: Sequence[str]) -> NDArray[np.flo
 
 def _cell(means: Means, place: int, images: int) -> Cell:
     count = int(means.count[place])
+    low, high = _finite(means.low[place]), _finite(means.high[place])
     return Cell(
         mean=_finite(means.mean[place]),
-        low=_finite(means.low[place]),
-        high=_finite(means.high[place]),
+        half_width=None if low is None or high is None else (high - low) / 2,
+        low=low,
+        high=high,
         count=count,
         missing=images - count,
     )
@@ -256,12 +211,18 @@ def _column(
     sizes = [abs(cell.mean) for row in cells if (cell := row.get(metric)) and cell.mean is not None]
     greatest = max(sizes, default=0.0)
     decimals = 4 if greatest < 1 else 3 if greatest < 10 else 2 if greatest < 1000 else 1
+    ranks = metric in ranking
+    better = "higher is better" if use.higher_is_better else "lower is better"
     return Column(
-        metric=metric,
-        higher_is_better=use.higher_is_better,
+        key=metric,
+        title=metric,
         unit=use.unit,
-        ranks=metric in ranking,
+        higher_is_better=use.higher_is_better,
+        ranks=ranks,
         decimals=decimals,
+        hint=f"{better}; unit {use.unit}{'' if ranks else '; does not count for the rank'}",
+        score=True,
+        extra=not ranks,
     )
 
 

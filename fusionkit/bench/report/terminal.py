@@ -1,4 +1,4 @@
-"""Leaderboards on a terminal."""
+"""Tables on a terminal."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
+import rich.table
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from fusionkit.bench.published_tables import PublishedTable
-from fusionkit.bench.report.formats import MARK, cell_lines, costs, heading, printable, printed, titled
-from fusionkit.bench.report.quality_tables import Column, Leaderboard
+from fusionkit.bench.report.formats import MARK, printable, printed
+from fusionkit.bench.report.quality_tables import QualityTable
+from fusionkit.bench.report.tables import Column, Table
 
-__all__ = ["as_terminal", "print_boards"]
+__all__ = ["as_terminal", "print_tables"]
 
 _PIPED = 10_000
 _STYLES = {1: "bold", 2: "underline"}
@@ -24,11 +25,11 @@ _STYLES = {1: "bold", 2: "underline"}
 
 @dataclass(frozen=True)
 class _Strip:
-    """A column of a table: its title, a cell a row, and whether it counts for the rank."""
+    """A column of a table as text: its title, one cell per row, and whether it is shown dimmed."""
 
     title: str
     cells: tuple[Text, ...]
-    ranks: bool = True
+    extra: bool = False
 
     @property
     def width(self) -> int:
@@ -36,64 +37,57 @@ class _Strip:
         return max(map(cell_len, lines)) + 2  # with the gap behind it
 
 
-def print_boards(boards: Sequence[Leaderboard], stream: TextIO | None = None) -> None:
+def print_tables(tables: Sequence[Table], stream: TextIO | None = None) -> None:
     """Print tables, one below the other: cut to a terminal's width, and never cut into a pipe or file.
 
     Args:
-        boards: what to print.
+        tables: what to print.
         stream: where to; standard output if None.
     """
     console = Console(file=stream, highlight=False)
     width = console.width if console.is_terminal else None
     if width is None:
         console = Console(file=stream, highlight=False, width=_PIPED)
-    for number, board in enumerate(boards):
+    for number, table in enumerate(tables):
         if number:
             console.print()
-        console.print(as_terminal(board, width=width))
+        console.print(as_terminal(table, width=width))
 
 
-def as_terminal(board: Leaderboard, *, width: int | None = None) -> RenderableType:
-    """A board as tables for a terminal, with what is to be said of it and published rows below.
+def as_terminal(table: Table, *, width: int | None = None) -> RenderableType:
+    """A table for a terminal, with its notes and published rows below.
 
     Args:
-        board: what to show.
+        table: what to show.
         width: columns of the terminal. A wider table goes on below with the methods repeated; None never cuts.
     """
-    methods = _Strip("method", tuple(Text(f"{_name(board, k)}") for k in range(len(board.rows))))
-    strips = [*(_metric(board, column) for column in board.columns), *_costs(board)]
-    parts: list[RenderableType] = [Text(heading(board), style="bold")]
-    parts += [_table([methods, *block]) for block in _blocks(strips, None if width is None else width - methods.width)]
+    methods = _Strip("method", tuple(Text(printable(r.method) + (f" {MARK}" if r.marks else "")) for r in table.rows))
+    strips = [_strip(table, column) for column in table.columns]
+    parts: list[RenderableType] = [Text(table.heading, style="bold")]
+    parts += [_grid([methods, *block]) for block in _blocks(strips, None if width is None else width - methods.width)]
     parts += [
-        Text(f"{MARK} {printable(row.record.method.name)}: {printable('; '.join(row.marks))}", style="yellow")
-        for row in board.rows
+        Text(f"{MARK} {printable(row.method)}: {printable('; '.join(row.marks))}", style="yellow")
+        for row in table.rows
         if row.marks
     ]
-    parts += [Text(f"note: {printable(note)}", style="yellow") for note in board.notes]
-    parts += [part for table in board.published for part in _published(table)]
+    parts += [Text(f"note: {printable(note)}", style="yellow") for note in table.notes]
+    if isinstance(table, QualityTable):
+        parts += [part for published in table.published for part in _published(published)]
+    else:
+        parts.append(Text(table.legend, style="dim"))
     return Group(*parts)
 
 
-def _name(board: Leaderboard, row: int) -> str:
-    return printable(board.rows[row].record.method.name) + (f" {MARK}" if board.rows[row].marks else "")
-
-
-def _metric(board: Leaderboard, column: Column) -> _Strip:
-    placed = board.placed(column.metric) if column.ranks else {}
+def _strip(table: Table, column: Column) -> _Strip:
+    placed = table.placed(column.key) if column.score and not column.extra else {}
     cells = [
         Text(
-            "\n".join(cell_lines(row.cells.get(column.metric), column)),
-            style=_STYLES.get(placed.get(row.record.method.name, 0), ""),
+            "\n".join(cell.lines(column)) if (cell := row.cells.get(column.key)) else "-",
+            style=_STYLES.get(placed.get(row.method, 0), ""),
         )
-        for row in board.rows
+        for row in table.rows
     ]
-    return _Strip(titled(column), tuple(cells), column.ranks)
-
-
-def _costs(board: Leaderboard) -> Iterator[_Strip]:
-    shown = [costs(row) for row in board.rows]
-    for place, title in enumerate(("rank", "wins", "params", "time", "memory")):
-        yield _Strip(title, tuple(Text(values[place]) for values in shown))
+    return _Strip(printable(column.heading), tuple(cells), column.extra)
 
 
 def _blocks(strips: Sequence[_Strip], width: int | None) -> Iterator[list[_Strip]]:
@@ -107,15 +101,15 @@ def _blocks(strips: Sequence[_Strip], width: int | None) -> Iterator[list[_Strip
     yield block
 
 
-def _table(strips: Sequence[_Strip]) -> Table:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+def _grid(strips: Sequence[_Strip]) -> rich.table.Table:
+    table = rich.table.Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     for place, strip in enumerate(strips):
         table.add_column(
             strip.title,
             justify="right" if place else "left",
             no_wrap=place > 0,
             overflow="fold",
-            style="" if strip.ranks else "dim",
+            style="dim" if strip.extra else "",
         )
     for row in zip(*(strip.cells for strip in strips), strict=True):
         table.add_row(*row)
@@ -128,4 +122,4 @@ def _published(table: PublishedTable) -> Iterator[RenderableType]:
         _Strip(title, tuple(Text(printed(row.values[place])) for row in table.rows))
         for place, title in enumerate(table.printed)
     ]
-    yield _table([_Strip("method", tuple(Text(printable(row.method)) for row in table.rows)), *columns])
+    yield _grid([_Strip("method", tuple(Text(printable(row.method)) for row in table.rows)), *columns])

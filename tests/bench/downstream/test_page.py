@@ -15,7 +15,7 @@ import pytest
 from fusionkit.bench.downstream.downstream_records import PredictedBox, Prediction
 from fusionkit.bench.records import write_record
 from fusionkit.bench.report.board import load_results, write_board
-from fusionkit.bench.report.prediction_pictures import Pictures, matched
+from fusionkit.bench.report.prediction_pictures import PredictionPictures, matched
 from tests.support.boardrecords import record as quality
 from tests.support.downstreamrecords import keep, record, street
 
@@ -42,7 +42,7 @@ def test_boxes_are_held_against_each_known_object_once() -> None:
 
 def test_a_picture_shows_what_is_found_wrong_and_missed(tmp_path: Path) -> None:
     one = record("a", 0, 0.5, images=(street(tmp_path, "n0"),))
-    pictures = Pictures(tmp_path)
+    pictures = PredictionPictures(tmp_path)
     (place,) = pictures.predictions(one)
     shown = tmp_path / place
     for colour, left, right in ((FOUND, 9, 25), (WRONG, 40, 56), (MISSED, 72, 88)):
@@ -60,10 +60,10 @@ def test_a_picture_shows_what_is_found_wrong_and_missed(tmp_path: Path) -> None:
 
 def test_pictures_that_are_needed_no_longer_go_and_others_stay(tmp_path: Path) -> None:
     one = record("a", 0, 0.5, images=(street(tmp_path, "n0"), street(tmp_path, "n1")))
-    first = Pictures(tmp_path)
+    first = PredictionPictures(tmp_path)
     before = first.predictions(one)
     stamp = (tmp_path / before[0]).stat().st_mtime_ns
-    second = Pictures(tmp_path)
+    second = PredictionPictures(tmp_path)
     assert second.predictions(one.model_copy(update={"images": one.images[:1]})) == before[:1]
     second.sweep()
     assert (tmp_path / before[0]).stat().st_mtime_ns == stamp
@@ -80,7 +80,7 @@ def test_a_mask_tints_its_classes_and_leaves_the_ground(tmp_path: Path) -> None:
         **{**dict(image), "boxes": None, "mask": "seen.png", "label": "label.png", "confusion": ((1, 0), (0, 1))}
     )
     one = record("a", 0, 0.5, kind="segmentation", classes=("ground", "road"), images=(seen,))
-    pictures = Pictures(tmp_path)
+    pictures = PredictionPictures(tmp_path)
     for place, side in ((pictures.predictions(one)[0], 1), (pictures.truths(one)[0], 0)):
         pixels = cv2.imread(str(tmp_path / place)).astype(int)
         halves = pixels[:, : pixels.shape[1] // 2 - 8], pixels[:, pixels.shape[1] // 2 + 8 :]
@@ -92,7 +92,7 @@ def test_a_mask_tints_its_classes_and_leaves_the_ground(tmp_path: Path) -> None:
 def test_images_that_are_gone_leave_the_page_whole(tmp_path: Path) -> None:
     one = record("a", 0, 0.5, images=(street(tmp_path, "n0"),))
     shutil.rmtree(tmp_path / "data")
-    assert Pictures(tmp_path).truths(one) == [""]
+    assert PredictionPictures(tmp_path).truths(one) == [""]
     keep(tmp_path, one)
     assert write_board(tmp_path).page.is_file()
 

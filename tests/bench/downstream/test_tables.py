@@ -12,8 +12,10 @@ import pytest
 from rich.console import Console
 
 from fusionkit.bench.downstream.downstream_records import DownstreamRecord, read_downstream, read_downstreams
-from fusionkit.bench.report.downstream_formats import as_csv, as_json, as_markdown, as_terminal, percent
-from fusionkit.bench.report.downstream_tables import DownstreamTable, Spread, downstream_tables
+from fusionkit.bench.report.downstream_tables import DownstreamTable, downstream_tables, seed_cell
+from fusionkit.bench.report.formats import as_downstream_csv, as_json, as_markdown
+from fusionkit.bench.report.tables import Cell, Column
+from fusionkit.bench.report.terminal import as_terminal
 from fusionkit.errors import DataError
 from tests.support.downstreamrecords import ONE, TWO, keep, record
 
@@ -25,22 +27,27 @@ def table_of(out: Path, *records: DownstreamRecord) -> DownstreamTable:
 
 
 def test_a_spread_is_the_mean_and_the_deviation_of_a_sample() -> None:
-    spread = Spread({0: 0.4, 1: 0.5, 2: 0.9})
-    assert spread.mean == pytest.approx(0.6)
-    assert spread.deviation == pytest.approx(statistics.stdev([0.4, 0.5, 0.9]))
-    assert percent(spread) == "60.0 ± 26.5"
-    assert (Spread({0: 0.5}).deviation, percent(Spread({0: 0.5}))) == (None, "50.0")
-    undefined = Spread({0: 0.5, 1: None})
-    assert (undefined.mean, undefined.deviation, percent(undefined)) == (None, None, "-")
+    column = Column(key="mIoU", title="mIoU", format="percent", decimals=1)
+
+    def text(cell: Cell) -> str:
+        return " ".join(cell.lines(column))
+
+    cell = seed_cell({0: 0.4, 1: 0.5, 2: 0.9})
+    assert cell.mean == pytest.approx(0.6)
+    assert cell.half_width == pytest.approx(statistics.stdev([0.4, 0.5, 0.9]))
+    assert text(cell) == "60.0 ± 26.5"
+    assert (seed_cell({0: 0.5}).half_width, text(seed_cell({0: 0.5}))) == (None, "50.0")
+    undefined = seed_cell({0: 0.5, 1: None})
+    assert (undefined.mean, undefined.half_width, text(undefined)) == (None, None, "-")
 
 
 def test_rows_are_in_the_order_of_the_first_score(tmp_path: Path) -> None:
     values = {"low": 0.2, "high": 0.7, "middle": 0.5}
     table = table_of(tmp_path, *(record(name, seed, v + 0.01 * seed) for name, v in values.items() for seed in (0, 1)))
     assert [row.method for row in table.rows] == ["high", "middle", "low"]
-    assert table.best("mAP50") == {"high"}
-    assert table.rows[0].seconds == pytest.approx(60.5)
-    assert (table.seeds, table.rows[0].peak_bytes, table.rows[0].marks) == (2, 2**20, ())
+    assert table.placed("mAP50") == {"high": 1, "middle": 2}
+    assert table.rows[0].value("seconds") == pytest.approx(60.5)
+    assert (table.facts[-1], table.rows[0].value("peak_bytes"), table.rows[0].marks) == ("2 seeds", 2**20, ())
 
 
 def test_rows_that_do_not_compare_are_marked_and_come_last(tmp_path: Path) -> None:
@@ -60,13 +67,13 @@ def test_rows_that_do_not_compare_are_marked_and_come_last(tmp_path: Path) -> No
         "changed": ("its seeds are of different versions of the method",),
     }
     assert [row.method for row in table.rows][:2] == ["a", "b"]
-    assert table.best("mAP50") == {"a", "b"}
+    assert table.placed("mAP50") == {"a": 1, "b": 1}
 
 
 def test_protocols_are_tables_of_their_own(tmp_path: Path) -> None:
     keep(tmp_path, record("a", 0, 0.5))
     keep(tmp_path, record("a", 0, 0.6), digest="ffffffff")
-    assert [table.rows[0].scores["mAP50"].mean for table in downstream_tables(tmp_path)] == [0.5, 0.6]
+    assert [table.rows[0].value("mAP50") for table in downstream_tables(tmp_path)] == [0.5, 0.6]
     assert downstream_tables(tmp_path / "nowhere") == ()
 
 
@@ -74,7 +81,7 @@ def test_every_value_of_every_seed_is_in_the_csv(tmp_path: Path) -> None:
     classes = ("person", "car")
     per_class = {"person": 0.25, "car": None}
     table = table_of(tmp_path, *(record("a|b", s, 0.5 + s / 8, classes=classes, per_class=per_class) for s in (0, 1)))
-    rows = list(csv.DictReader(io.StringIO(as_csv([table]))))
+    rows = list(csv.DictReader(io.StringIO(as_downstream_csv([table]))))
     assert len(rows) == 2 * (3 + 2 * 2)
     found = {(row["seed"], row["class"], row["score"]): row["value"] for row in rows}
     assert found["1", "", "mAP75"] == "0.625"
@@ -90,7 +97,7 @@ def test_the_other_forms_say_the_same(tmp_path: Path) -> None:
         for seed in (0, 1)
     ]
     table = table_of(tmp_path, *records)
-    markdown = as_markdown([table])
+    markdown = as_markdown([table], "Downstream scores")
     line = next(line for line in markdown.splitlines() if "a\\|b" in line)
     assert "| **51.0 ± 1.4** |" in line
     assert "30 updates of 2 images 64x96" in markdown
@@ -100,7 +107,8 @@ def test_the_other_forms_say_the_same(tmp_path: Path) -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(as_terminal(table))
     shown = console.export_text()
-    assert "51.0 ± 1.4" in shown
+    assert "51.0" in shown
+    assert "± 1.4" in shown
     assert "detection by toy: streets-test, 3 images, trained on 7" in shown
     assert "AP50-95 car" in shown
 

@@ -1,0 +1,221 @@
+"""Tables of methods, with their columns as data: every form of a board shows the columns that a table lists.
+
+A column that is measured from a method's records alone is added in one place: :data:`QUALITY_DETAILS` in
+:mod:`fusionkit.bench.report.quality_tables`, or :data:`DOWNSTREAM_DETAILS` in
+:mod:`fusionkit.bench.report.downstream_tables`. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from fusionkit.bench.records import Method
+
+__all__ = ["Cell", "Column", "Detail", "Format", "Row", "Table", "format_value"]
+
+Format = Literal["number", "percent", "share", "count", "seconds", "bytes"]
+"""How a value is written: 1.25; 0.613 as 61.3; 0.89 as 89%; 59856 as 59.9 k; 0.0123 as 12.3 ms; 2048 as 2.0 KiB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        key: its name in JSON and CSV, unique in the table.
+        title: its heading.
+        unit: of its values, "" where the format says it.
+        higher_is_better: its direction; None where there is none.
+        ranks: whether it counts for the mean rank and win rate, or orders the rows.
+        format: how its values are written.
+        decimals: how many to show of numbers and percentages.
+        hint: what it is, in a few words.
+        score: whether it is a score of images, with a spread; else one measured value per method.
+        extra: left out where room is scarce: in Markdown, and on the page until it is asked for.
+    """
+
+    key: str
+    title: str
+    unit: str = ""
+    higher_is_better: bool | None = None
+    ranks: bool = False
+    format: Format = "number"
+    decimals: int = 2
+    hint: str = ""
+    score: bool = False
+    extra: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title, with an arrow for scores: ``"EN ↑"``."""
+        return f"{self.title} {'↑' if self.higher_is_better else '↓'}" if self.score else self.title
+
+    def as_data(self) -> dict[str, Any]:
+        """The column for JSON and the page."""
+        return {name: value for name, value in asdict(self).items() if name != "measure"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detail(Column):
+    """A column whose value is computed from a method's records.
+
+    Attributes:
+        measure: the value from the records of one method: one record of quality, or one record per seed.
+    """
+
+    measure: Callable[[Sequence[Any]], float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One value of a table.
+
+    Attributes:
+        mean: the value: a mean over images or seeds, or what was measured; None where there is none.
+        half_width: half of the interval's width, or the standard deviation over seeds; None where there is none.
+        low: lower end of the interval, if there is one.
+        high: its upper end.
+        count: number of values behind it.
+        missing: number of images without a value: not defined there, or not asked for.
+        values: seed -> value, for scores of trainings.
+    """
+
+    mean: float | None
+    half_width: float | None = None
+    low: float | None = None
+    high: float | None = None
+    count: int = 1
+    missing: int = 0
+    values: Mapping[int, float | None] | None = None
+
+    def lines(self, column: Column) -> list[str]:
+        """The value, its spread, and the number of values where some are missing, as text."""
+        if self.mean is None:
+            return ["-"]
+        spread = [] if self.half_width is None else [f"± {format_value(self.half_width, column)}"]
+        return [format_value(self.mean, column), *spread, *([f"(n={self.count})"] if self.missing else [])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method.
+
+    Attributes:
+        records: its records: one of quality, or one per seed.
+        cells: column key -> value; without the scores that it does not have.
+        marks: how it departs from the table's protocol.
+        ranked: whether it is compared with the other rows.
+        devices: where its costs were measured.
+    """
+
+    records: tuple[Any, ...]
+    cells: Mapping[str, Cell]
+    marks: tuple[str, ...]
+    ranked: bool
+    devices: tuple[str, ...]
+
+    @property
+    def about(self) -> Method:
+        """The method as its record describes it."""
+        method: Method = self.records[0].method
+        return method
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.about.name
+
+    def value(self, key: str) -> float | None:
+        """The value of a column; None where there is none."""
+        cell = self.cells.get(key)
+        return cell.mean if cell else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Methods on one data set, the best first, rows that are not ranked last.
+
+    Attributes:
+        task: name of the task.
+        title: the task in words.
+        dataset: name of the data set.
+        split: of the data set, or "".
+        heading: what the table is about.
+        legend: how to read its numbers.
+        columns: in the order in which they are shown.
+        rows: the methods.
+        facts: how it was measured, a few words each.
+        notes: what limits the whole table: departures from the task's protocol, missing values.
+    """
+
+    task: str
+    title: str
+    dataset: str
+    split: str
+    heading: str
+    legend: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    facts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The data set with its split: ``"MSRS-test"``."""
+        return f"{self.dataset}-{self.split}" if self.split else self.dataset
+
+    @property
+    def scores(self) -> tuple[Column, ...]:
+        """The columns of scores."""
+        return tuple(column for column in self.columns if column.score)
+
+    @property
+    def details(self) -> tuple[Column, ...]:
+        """The columns of one measured value per method."""
+        return tuple(column for column in self.columns if not column.score)
+
+    @property
+    def ranking(self) -> tuple[Column, ...]:
+        """The scores that count for mean rank and win rate."""
+        return tuple(column for column in self.scores if column.ranks)
+
+    def placed(self, key: str) -> dict[str, int]:
+        """Method -> 1 or 2, for the best and second-best values among the ranked rows; ties share a place."""
+        higher = next(column.higher_is_better for column in self.columns if column.key == key)
+        means = {row.method: mean for row in self.rows if row.ranked and (mean := row.value(key)) is not None}
+        best = sorted(set(means.values()), reverse=bool(higher))[:2]
+        return {name: best.index(mean) + 1 for name, mean in means.items() if mean in best}
+
+
+def format_value(value: float | None, column: Column) -> str:
+    """A value as its column writes it.
+
+    >>> format_value(0.0123, Column(key="seconds", title="time", format="seconds"))
+    '12.3 ms'
+    """
+    if value is None:
+        return "-"
+    match column.format:
+        case "number":
+            return f"{value:.{column.decimals}f}"
+        case "percent":
+            return f"{100 * value:.{column.decimals}f}"
+        case "share":
+            return f"{value:.0%}"
+        case "count":
+            return _scaled(value, ("", "k", "M", "G"), 1000)
+        case "bytes":
+            return _scaled(value, ("B", "KiB", "MiB", "GiB", "TiB"), 1024)
+        case "seconds":
+            scale, unit = (1.0, "s") if value >= 1 else (1e3, "ms") if value >= 1e-3 else (1e6, "µs")
+            return f"{value * scale:.3g} {unit}"
+
+
+def _scaled(number: float, units: Sequence[str], step: int) -> str:
+    place = 0
+    while number >= step and place < len(units) - 1:
+        number /= step
+        place += 1
+    return f"{number:.1f} {units[place]}".strip() if place else f"{number:.0f} {units[0]}".strip()
