@@ -141,4 +141,5 @@ def score_image(
         scores[name] = value if math.isfinite(value) else None
         if not math.isfinite(value):
             reasons[name] = UNDEFINED if math.isnan(value) else INFINITE
-    return ImageScores(*inputs.fused.shape[2:], scores, reasons)
+    height, width = inputs.fused.shape[2:]
+    return ImageScores(height, width, scores, reasons)

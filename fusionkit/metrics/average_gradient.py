@@ -19,7 +19,7 @@ __all__ = ["AG", "average_gradient"]
 
 
 def average_gradient(fused: Tensor, *, per: Literal["pixel", "inner"] = "pixel") -> Tensor:
-    """Mean length of the gradient.
+    """Average gradient (AG): the mean length of the gradient.
 
     ``AG = mean sqrt((gx^2 + gy^2) / 2)``, g central differences, one-sided at the border.
 
@@ -34,6 +34,13 @@ def average_gradient(fused: Tensor, *, per: Literal["pixel", "inner"] = "pixel")
         UsageError: an unknown ``per``.
 
     Source: Cui, Feng, Xu, Li and Chen, Opt. Commun. 341, 2015.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.average_gradient import average_gradient
+        >>> fused = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> round(average_gradient(fused).item(), 4)
+        11.3358
     """
     total = summed_over_tiles(_steepness, fused, halo=2) if fused.shape[2] > 2 else 0.0
     border = [(fused[:, :, :1], fused[:, :, 1:2]), (fused[:, :, -1:], fused[:, :, -2:-1])]

@@ -35,6 +35,14 @@ def correlation_coefficients(
 
     Returns:
         ``(B, S)`` in [-1, 1].
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.correlation import correlation_coefficients
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> [round(x, 4) for x in correlation_coefficients(fused, a, b).flatten().tolist()]
+        [0.7498, 0.7498]
     """
     target = cache(centred, fused)
     return torch.cat([correlation(cache(centred, s), target, undefined, cache=cache) for s in sources], 1)
@@ -43,7 +51,7 @@ def correlation_coefficients(
 def sum_of_correlations_of_differences(
     fused: Tensor, first: Tensor, second: Tensor, *, undefined: float = 0.0, cache: Cache = no_cache
 ) -> Tensor:
-    """How well each source explains what the fused image has beyond the other source.
+    """Sum of the correlations of differences (SCD): each source with what the fused image has beyond the other source.
 
     ``SCD = r(F - B, A) + r(F - A, B)``, r Pearson's correlation.
 
@@ -59,6 +67,14 @@ def sum_of_correlations_of_differences(
 
     Source: Aslantas and Bendes, AEU Int. J. Electron. Commun. 69, 2015. Subtraction in uint8, which saturates,
     gives other values.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.correlation import sum_of_correlations_of_differences
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(sum_of_correlations_of_differences(fused, a, b).item(), 4)
+        1.3232
     """
     f_mean, *means = (cache(centre, image) for image in (fused, first, second))
     sources = (first, second)

@@ -18,7 +18,7 @@ __all__ = ["EI", "edge_intensity"]
 
 
 def edge_intensity(fused: Tensor, *, padding: Padding = "replicate", cache: Cache = no_cache) -> Tensor:
-    """Mean length of the Sobel gradient.
+    """Edge intensity (EI): the mean length of the Sobel gradient.
 
     ``EI = mean sqrt(sx^2 + sy^2)``, s the unnormalised 3 x 3 Sobel responses.
 
@@ -31,6 +31,13 @@ def edge_intensity(fused: Tensor, *, padding: Padding = "replicate", cache: Cach
         ``(B,)`` in units of 8 grey levels a pixel.
 
     Source: Rajalingam and Priya, Int. J. Eng. Sci. Invent., 2018.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.edge_intensity import edge_intensity
+        >>> fused = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> round(edge_intensity(fused).item(), 4)
+        120.2545
     """
     sx, sy = cache(sobel, fused, padding=padding)
     return root(sx.square() + sy.square()).mean((1, 2, 3))

@@ -32,7 +32,7 @@ WINDOWS_AT_ONCE = {"cpu": 1 << 12, "cuda": 1 << 16}
 def feature_mutual_information(
     fused: Tensor, *sources: Tensor, feature: Feature = "pixels", window: int = 3, cache: Cache = no_cache
 ) -> Tensor:
-    """Mean normalised mutual information of local features (FAST-FMI).
+    """Mean normalised mutual information of local features (FMI, the fast algorithm).
 
     Every 3 x 3 window of a feature map, scaled from its least to its greatest value (all ones where it is flat) and
     divided by its sum, is a distribution p over 9 positions, read down the columns. The joint distribution of two is
@@ -56,6 +56,14 @@ def feature_mutual_information(
         UsageError: ``feature`` is unknown, or ``window`` is even or below 3.
 
     Source: Haghighat, Aghagolzadeh and Seyedarabi, Comput. Electr. Eng. 37, 2011; Haghighat and Razian, AICT 2014.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.fmi import feature_mutual_information
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(feature_mutual_information(fused, a, b).item(), 4)
+        0.4258
     """
     if window < 3 or window % 2 == 0:
         raise UsageError(f"window {window} is out of range: FMI takes odd sides from 3")
@@ -74,7 +82,7 @@ def feature_mutual_information(
 
 
 def feature_map(image: Tensor, *, feature: Feature) -> Tensor:
-    """The features of an image that FMI compares.
+    """Compute the features of an image that FMI compares.
 
     Args:
         image: ``(B, 1, H, W)``.
@@ -85,6 +93,13 @@ def feature_map(image: Tensor, *, feature: Feature) -> Tensor:
 
     Raises:
         UsageError: ``feature`` is unknown.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.fmi import feature_map
+        >>> fused = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> [round(x, 4) for x in feature_map(fused, feature="gradient")[0, 0, 0, :2].flatten().tolist()]
+        [1.0, 1.0]
     """
     image = image.double()
     if feature == "pixels":

@@ -29,7 +29,7 @@ CONTRAST_FLOOR = 0.001
 
 
 def mef_ssim(fused: Tensor, *sources: Tensor, scales: int = 3, constant: float = 0.03) -> Tensor:
-    """Similarity of every patch to the patch that the sources at their best would give (MEF-SSIM).
+    """Structural similarity for multi-exposure fusion (MEF-SSIM): every patch against the best patch of the sources.
 
     Of a patch's sources ``x_k`` (11 x 11 pixels, means taken off) the norms are ``c_k = |x_k| + 0.001``, their
     agreement is ``R = |sum x_k| / sum |x_k|`` and ``p = min(tan(pi R / 2), 10)``. The wanted patch has the direction of
@@ -54,6 +54,14 @@ def mef_ssim(fused: Tensor, *sources: Tensor, scales: int = 3, constant: float =
         DataError: the images are smaller than ``11 * 2^(scales - 1)``.
 
     Source: Ma, Zeng and Wang, IEEE Trans. Image Process. 24, 2015; agrees with the authors' ``mef_ms_ssim``.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.mef_ssim import mef_ssim
+        >>> a = torch.arange(1936.0).double().view(1, 1, 44, 44) % 251
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(mef_ssim(fused, a, b).item(), 4)
+        0.9353
     """
     if not 1 <= scales <= len(SCALE_WEIGHTS):
         raise UsageError(f"scales {scales} is out of range: MEF-SSIM has 1 to {len(SCALE_WEIGHTS)} scales")

@@ -38,6 +38,14 @@ def multi_scale_structural_similarity(
 
     Source: Wang, Simoncelli and Bovik, Asilomar 2003. Scales are 2 x 2 means; an odd side gets a row of zeros first,
     as in pytorch_msssim.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.ms_ssim import multi_scale_structural_similarity
+        >>> a = torch.arange(25921.0).double().view(1, 1, 161, 161) % 251
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> [round(x, 4) for x in multi_scale_structural_similarity(fused, a, b).flatten().tolist()]
+        [0.7229, 0.7229]
     """
     images = torch.cat((fused, *sources), 1)
     m = cache(moments, fused, *sources, window=GAUSSIAN, padding="valid", sample=False)

@@ -18,7 +18,16 @@ PEAK = 255.0
 
 
 def mean_squared_errors(fused: Tensor, *sources: Tensor) -> Tensor:
-    """``mean((F - S)^2)`` for each source: ``(B, S)`` in squared grey levels."""
+    """``mean((F - S)^2)`` for each source: ``(B, S)`` in squared grey levels.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.mse import mean_squared_errors
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> [round(x, 4) for x in mean_squared_errors(fused, a, b).flatten().tolist()]
+        [2390.625, 2390.625]
+    """
     count = fused[0].numel()
     errors = [fused - source for source in sources]
     return torch.cat([length(e, spent=not e.requires_grad).square() / count for e in errors], 1)

@@ -28,7 +28,7 @@ class _Preservation(NamedTuple):
 def fusion_artefacts(
     fused: Tensor, *sources: Tensor, least_weight: float = 0.001, undefined: float = 0.0, cache: Cache = no_cache
 ) -> Tensor:
-    """Share of edge information that fusion made up.
+    """Share of edge information that fusion made up (Nabf).
 
     ``Nabf = sum over artefacts of sum_S (1 - Q_SF) w_S / sum over all pixels of sum_S w_S``. An artefact is a pixel
     whose gradient exceeds that of every source. ``Q_SF = sqrt(Qg Qa)`` with
@@ -47,6 +47,14 @@ def fusion_artefacts(
         ``(B,)`` in [0, 1].
 
     Source: Shreyamsha Kumar, Signal Image Video Process. 7, 2013, after Petrovic and Xydeas, 2005.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.nabf import fusion_artefacts
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(fusion_artefacts(fused, a, b).item(), 4)
+        0.0
     """
     p = cache(_preservation, fused, *sources, least_weight=least_weight)
     lost = torch.where(p.artefact, (1 - p.quality) * p.weight, 0.0)
@@ -56,7 +64,16 @@ def fusion_artefacts(
 def fusion_loss(
     fused: Tensor, *sources: Tensor, least_weight: float = 0.001, undefined: float = 0.0, cache: Cache = no_cache
 ) -> Tensor:
-    """Share of edge information that fusion lost: :func:`fusion_artefacts` over all pixels that are no artefacts."""
+    """Share of edge information that fusion lost (Labf): :func:`fusion_artefacts` over all other pixels.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.nabf import fusion_loss
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(fusion_loss(fused, a, b).item(), 4)
+        0.1681
+    """
     p = cache(_preservation, fused, *sources, least_weight=least_weight)
     lost = torch.where(p.artefact, 0.0, (1 - p.quality) * p.weight)
     return ratio(lost.sum((1, 2, 3)), p.weight.sum((1, 2, 3)), undefined)

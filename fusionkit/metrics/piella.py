@@ -35,7 +35,7 @@ def piella(
     window: Window = LARGE,
     cache: Cache = no_cache,
 ) -> Tensor:
-    """Similarity to the sources, each counting by its share of the local variance (Piella's QS and QW).
+    """Similarity to the sources, each weighted by its share of the local variance (Piella's QS and QW).
 
     ``q = l SSIM(A, F) + (1 - l) SSIM(B, F)`` per window, ``l = var A / (var A + var B)``. QS is the mean of q; QW
     weighs each window by ``max(var A, var B)``.
@@ -58,6 +58,14 @@ def piella(
         UsageError: ``images`` is unknown.
 
     Source: Piella and Heijmans, ICIP 2003, with SSIM for their index as in Z. Liu's toolbox (``metricPeilla``).
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.piella import piella
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(piella(fused, a, b).item(), 4)
+        0.7291
     """
     if images == "edges":
         fused, a, b = (cache(_prewitt, x) for x in (fused, a, b))
@@ -103,6 +111,14 @@ def piella_edge(
         ``(B,)`` in [-1, 1]; 1 where all images are one constant.
 
     Source: Piella and Heijmans, ICIP 2003.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.piella import piella_edge
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(piella_edge(fused, a, b).item(), 4)
+        0.6595
     """
     grey, edges = (
         piella(fused, a, b, weighted=True, images=images, flat_variance=flat_variance, window=window, cache=cache)
@@ -112,7 +128,7 @@ def piella_edge(
 
 
 def flat_windows(image: Tensor, *, size: int) -> Tensor:
-    """Where all pixels of a window are equal.
+    """Find the windows whose pixels are all equal.
 
     Args:
         image: ``(B, 1, H, W)``.
@@ -120,6 +136,13 @@ def flat_windows(image: Tensor, *, size: int) -> Tensor:
 
     Returns:
         ``(B, 1, H - size + 1, W - size + 1)``, boolean.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.piella import flat_windows
+        >>> fused = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> flat_windows(fused.clamp(min=200), size=5).sum().item()
+        101
     """
     rows = _all_along(_all_along(image[..., 1:] == image[..., :-1], size - 1, 3), size, 2)
     columns = _all_along(image[..., 1:, :] == image[..., :-1, :], size - 1, 2)

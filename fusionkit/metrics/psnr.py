@@ -30,7 +30,7 @@ def peak_signal_to_noise_ratio(
     pooled: bool = True,
     cache: Cache = no_cache,
 ) -> Tensor:
-    """Peak signal-to-noise ratio in decibels.
+    """Peak signal-to-noise ratio in decibels (PSNR).
 
     ``PSNR = 10 log10(255^2 / MSE)``, MSE the mean over the sources of their mean squared errors.
 
@@ -47,6 +47,14 @@ def peak_signal_to_noise_ratio(
 
     Raises:
         UsageError: an unknown error or peak.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.psnr import peak_signal_to_noise_ratio
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(peak_signal_to_noise_ratio(fused, a, b).item(), 4)
+        14.3457
     """
     errors = cache(mean_squared_errors, fused, *sources)
     if error == "unit_mse":

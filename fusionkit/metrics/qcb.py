@@ -19,7 +19,7 @@ __all__ = ["QCB", "chen_blum"]
 
 
 def chen_blum(fused: Tensor, a: Tensor, b: Tensor, *, undefined: float = 1.0, unit_range: bool = True) -> Tensor:
-    """How much of the sources' visible local contrast the fused image keeps (Chen and Blum).
+    """Share of the sources' visible local contrast that the fused image keeps (Chen and Blum's QCB).
 
     Every image is stretched to 0..255 and filtered by a difference-of-Gaussians contrast sensitivity; with Gaussians
     G2, G4 of sigma 2 and 4 on 31 x 31 pixels, the contrast ``C = |G2*x / G4*x - 1|`` is masked to
@@ -40,6 +40,14 @@ def chen_blum(fused: Tensor, a: Tensor, b: Tensor, *, undefined: float = 1.0, un
         ``(B,)`` in [0, 1].
 
     Source: Chen and Blum, Image Vis. Comput. 27, 2009, with the constants of Z. Liu's toolbox (``metricChenBlum``).
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.qcb import chen_blum
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(chen_blum(fused, a, b).item(), 4)
+        0.6933
     """
     strict = math.isnan(undefined)
     response = frequency_response(fused, _difference_of_gaussians, 30.0)

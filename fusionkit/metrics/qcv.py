@@ -21,7 +21,7 @@ __all__ = ["QCV", "chen_varshney"]
 def chen_varshney(
     fused: Tensor, a: Tensor, b: Tensor, *, block: int = 16, saliency_power: float = 5.0, undefined: float = 0.0
 ) -> Tensor:
-    """Visible squared difference between the fused image and its sources, where the sources are salient; 0 is best.
+    """Visible squared difference to the sources, weighted by their saliency (Chen and Varshney's QCV); 0 is best.
 
     Every image is stretched to 0..255. A block of source X weighs ``l_X = sum |Sobel X|^5``; ``D_X`` is the block mean
     of the squared difference ``X - F`` after the Mannos-Sakrison contrast sensitivity
@@ -41,6 +41,14 @@ def chen_varshney(
         ``(B,)`` in [0, inf).
 
     Source: Chen and Varshney, Inf. Fusion 8, 2007, with the constants of Z. Liu's toolbox (``metricChen``).
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.qcv import chen_varshney
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(chen_varshney(fused, a, b).item(), 4)
+        143.6836
     """
     images = torch.cat([stretch_or_constant(x.double(), undefined) for x in (fused, a, b)], 1)
     sources = images[:, 1:]

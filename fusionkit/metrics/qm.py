@@ -19,7 +19,7 @@ SCALE_POWERS = (2 / 3, 1 / 3)
 
 
 def wang_liu(fused: Tensor, a: Tensor, b: Tensor, *, normalised: bool = False) -> Tensor:
-    """How much of the sources' wavelet detail the fused image keeps, over two scales (Wang and Liu's QM).
+    """Share of the sources' wavelet detail that the fused image keeps, over two scales (Wang and Liu's QM).
 
     On each scale of an orthonormal Haar transform with the detail bands d = horizontal, vertical, diagonal,
     ``E_X = sum_d exp(-|d_X - d_F|)`` and ``w_X = sum_d d_X^2``; ``Q = sum(E_A w_A + E_B w_B) / sum(w_A + w_B)``
@@ -36,6 +36,14 @@ def wang_liu(fused: Tensor, a: Tensor, b: Tensor, *, normalised: bool = False) -
         ``(B,)`` in [0, 3], or in [0, 1] if normalised; the greatest value where all images are equal.
 
     Source: Wang and Liu, ICSP 2008; the sum of the exponentials is that of Z. Liu's toolbox (``metricPWW``).
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.qm import wang_liu
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(wang_liu(fused, a, b).item(), 4)
+        1.0007
     """
     images = torch.cat((fused, a, b), 1).double()
     value = images.new_ones(images.shape[0])

@@ -21,7 +21,7 @@ WINDOW = Window(11, 1.5)
 def zhao(
     fused: Tensor, a: Tensor, b: Tensor, *, threshold: float = 0.1, finite: bool = True, cache: Cache = no_cache
 ) -> Tensor:
-    """How well the fused image keeps the sources' edges and corners, by phase congruency (Zhao's QP).
+    """Correlation of the sources' and the fused image's phase congruency (Zhao's QP).
 
     For each of the maps of :func:`phase_congruency` (p, M, m) the fused map is correlated locally, 11 x 11 Gaussian
     of sigma 1.5, zeros beyond the border, ``(cov + 1e-4) / (sigma sigma_F + 1e-4)``, with the map of A, of B and of
@@ -42,6 +42,14 @@ def zhao(
         ``(B,)`` in [-1, 1]; computed in float64 whatever the dtype.
 
     Source: Zhao, Laganiere and Liu, Int. J. Innov. Comput. Inf. Control 3, 2007; Z. Liu's toolbox (``metricZhao``).
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.qp import zhao
+        >>> a = torch.arange(1024.0).double().view(1, 1, 32, 32) % 251
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(zhao(fused, a, b).item(), 4)
+        0.5596
     """
     of_fused, of_a, of_b = (cache(phase_congruency, x) for x in (fused, a, b))
     a_leads = of_a.total > of_b.total

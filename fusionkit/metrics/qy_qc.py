@@ -44,7 +44,7 @@ def yang(
     drop_undefined: bool = False,
     cache: Cache = no_cache,
 ) -> Tensor:
-    """Similarity to both sources where they agree, to the better one where they do not (Yang's QY).
+    """Similarity to both sources where they are similar, else to the more similar one (Yang's QY).
 
     ``l S(A, F) + (1 - l) S(B, F)`` where ``S(A, B) >= 0.75``, ``l = var A / (var A + var B)``, else
     ``max(S(A, F), S(B, F))``; S is SSIM with a 7 x 7 Gaussian window of sigma 1.5 and constants of 2e-16. ``l = 1/2``
@@ -66,6 +66,14 @@ def yang(
         UsageError: ``rounding`` is unknown.
 
     Source: Yang, Zhang, Wang and Liu, Inf. Fusion 9, 2008, with the constants of Z. Liu's toolbox (``metricYang``).
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.qy_qc import yang
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(yang(fused, a, b).item(), 4)
+        0.7039
     """
     m = cache(_local_moments, *(cache(_double, x) for x in (fused, a, b)), rounding=rounding)
     similar_a, similar_b = m.similarity(0, 1), m.similarity(0, 2)
@@ -86,7 +94,7 @@ def cvejic(
     drop_undefined: bool = False,
     cache: Cache = no_cache,
 ) -> Tensor:
-    """Similarity to the sources, each counting by its share of the covariance with the fused image (Cvejic's QC).
+    """Similarity to the sources, each weighted by its share of the covariance with the fused image (Cvejic's QC).
 
     ``q = s S(A, F) + (1 - s) S(B, F)``, ``s = cov(A, F) / (cov(A, F) + cov(B, F))``, S as in :func:`yang`. Where s is
     outside [0, 1], q is 0 below and 1 above: so all published code has it. The paper cuts s off instead
@@ -110,6 +118,14 @@ def cvejic(
         UsageError: ``clip`` or ``rounding`` is unknown.
 
     Source: Cvejic, Loza, Bull and Canagarajah, Int. J. Signal Process. 2, 2005; Z. Liu's toolbox (``metricCvejic``, 2).
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.qy_qc import cvejic
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(cvejic(fused, a, b).item(), 4)
+        0.6957
     """
     if clip not in ("quality", "weight"):
         raise UsageError(f"clip {clip!r} is unknown: {did_you_mean(clip, ('quality', 'weight'))}")

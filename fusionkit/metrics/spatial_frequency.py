@@ -17,7 +17,7 @@ __all__ = ["SF", "spatial_frequency"]
 
 
 def spatial_frequency(fused: Tensor, *, per: Literal["difference", "pixel"] = "difference") -> Tensor:
-    """Root mean square of the differences between neighbours.
+    """Spatial frequency (SF): the root mean square of the differences between neighbours.
 
     ``SF = sqrt(RF^2 + CF^2)``, ``RF^2`` the mean squared difference along the rows, ``CF^2`` along the columns.
 
@@ -32,6 +32,13 @@ def spatial_frequency(fused: Tensor, *, per: Literal["difference", "pixel"] = "d
         UsageError: an unknown ``per``.
 
     Source: Eskicioglu and Fisher, IEEE Trans. Commun. 43, 1995.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.spatial_frequency import spatial_frequency
+        >>> fused = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> round(spatial_frequency(fused).item(), 4)
+        16.0312
     """
     if per not in ("difference", "pixel"):
         raise UsageError(f"per {per!r} is unknown: {did_you_mean(per, ('difference', 'pixel'))}")

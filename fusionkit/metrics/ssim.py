@@ -20,7 +20,7 @@ GAUSSIAN = Window(11, 1.5)
 
 
 def similarity_maps(m: Moments, data_range: float = 255.0) -> tuple[Tensor, Tensor]:
-    """SSIM's two factors: luminance, and contrast times structure.
+    """Compute SSIM's two factors: luminance, and contrast times structure.
 
     ``(2 mu_S mu_F + C1) / (mu_S^2 + mu_F^2 + C1)`` and ``(2 cov + C2) / (var_S + var_F + C2)``,
     ``C1 = (0.01 L)^2``, ``C2 = (0.03 L)^2``.
@@ -31,6 +31,15 @@ def similarity_maps(m: Moments, data_range: float = 255.0) -> tuple[Tensor, Tens
 
     Returns:
         Two maps ``(B, S, h, w)`` in [-1, 1].
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.ssim import similarity_maps
+        >>> from fusionkit.metrics.windows import Window, moments
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(similarity_maps(moments(fused, a, window=Window(11, 1.5)))[0].mean().item(), 4)
+        0.9894
     """
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     luminance = (m.mean * m.mean_fused).mul_(2).add_(c1) / (m.mean.square() + (m.mean_fused.square() + c1))
@@ -47,7 +56,7 @@ def structural_similarity(
     padding: Padding = "valid",
     cache: Cache = no_cache,
 ) -> Tensor:
-    """Mean structural similarity of the fused image with each source.
+    """Mean structural similarity of the fused image with each source (SSIM).
 
     ``SSIM = mean (2 mu_S mu_F + C1) (2 cov + C2) / ((mu_S^2 + mu_F^2 + C1) (var_S + var_F + C2))``.
 
@@ -65,6 +74,14 @@ def structural_similarity(
 
     Source: Wang, Bovik, Sheikh and Simoncelli, IEEE Trans. Image Process. 13, 2004. The defaults agree with
     ``ssim_index.m``, scikit-image (Gaussian weights, biased covariance), piq without downsampling, pytorch_msssim.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.ssim import structural_similarity
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> [round(x, 4) for x in structural_similarity(fused, a, b).flatten().tolist()]
+        [0.7291, 0.7291]
     """
     m = cache(moments, fused, *sources, window=window, padding=padding, sample=sample)
     return _mean_similarity(m, data_range)
@@ -86,6 +103,14 @@ def float32_structural_similarity(fused: Tensor, *sources: Tensor, size: int = 7
         ``(B, S)`` in [-1, 1].
 
     Source: the order of operations of scikit-image's ``structural_similarity`` on float32 images.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.ssim import float32_structural_similarity
+        >>> a = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> [round(x, 4) for x in float32_structural_similarity(fused, a, b, data_range=2.0).flatten().tolist()]
+        [0.6957, 0.6957]
     """
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     sample = size**2 / (size**2 - 1)

@@ -15,7 +15,7 @@ __all__ = ["SD", "standard_deviation"]
 
 
 def standard_deviation(fused: Tensor, *, cache: Cache = no_cache) -> Tensor:
-    """Contrast of the fused image.
+    """Standard deviation of the fused image (SD): its contrast.
 
     ``SD = sqrt(mean((F - mean F)^2))``, the mean over all ``H W`` pixels.
 
@@ -27,6 +27,13 @@ def standard_deviation(fused: Tensor, *, cache: Cache = no_cache) -> Tensor:
         ``(B,)`` in grey levels, 0..127.5.
 
     Source: Rao, Meas. Sci. Technol. 8, 1997.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.standard_deviation import standard_deviation
+        >>> fused = torch.arange(256.0).double().view(1, 1, 16, 16)
+        >>> round(standard_deviation(fused).item(), 4)
+        73.9003
     """
     return cache(deviation_length, fused, cache(centre, fused))[:, 0] / fused[0].numel() ** 0.5
 

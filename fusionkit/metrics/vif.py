@@ -44,7 +44,7 @@ def visual_information_fidelity(
     grid: Grid = "centred",
     cache: Cache = no_cache,
 ) -> Tensor:
-    """How much of the information a viewer gets from each source the fused image still gives.
+    """Visual information fidelity per source (VIFp): the share of the source's visual information that is kept.
 
     ``VIFp = sum log(1 + g^2 var_S / (var_V + 2)) / sum log(1 + var_S / 2)`` over 4 scales and all windows, with the
     local model ``F = g S + V``: ``g = cov / var_S``, ``var_V = var_F - g cov``.
@@ -60,6 +60,14 @@ def visual_information_fidelity(
         ``(B, S)``; 1 for a copy, above 1 where contrast is enhanced.
 
     Source: Sheikh and Bovik, IEEE Trans. Image Process. 15, 2006, pixel domain (``vifp_mscale.m``).
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.vif import visual_information_fidelity
+        >>> a = torch.arange(2304.0).double().view(1, 1, 48, 48) % 251
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> [round(x, 4) for x in visual_information_fidelity(fused, a, b).flatten().tolist()]
+        [0.0923, 0.0923]
     """
     kept, given = sum(_information(m) for m in cache(_scales, fused, *sources, grid=grid))  # type: ignore[misc]
     empty = given == 0
@@ -74,7 +82,7 @@ def visual_information_fidelity(
 def visual_information_fidelity_for_fusion(
     fused: Tensor, first: Tensor, second: Tensor, *, cache: Cache = no_cache
 ) -> Tensor:
-    """VIF for fusion: at every window the source that the fused image follows less steeply is the reference.
+    """Visual information fidelity for fusion (VIFF): the reference is chosen per window.
 
     ``VIFF = sum_k p_k F_k``, ``F_k = sum (log(1 + g^2 var_S / (var_V + n)) + 1e-7) / sum (log(1 + var_S / n) + 1e-7)``
     at scale k, S the source with the smaller g, n = 0.005 255^2, p = (1, 0, 0.15, 1) / 2.15; logarithms to base 10.
@@ -89,6 +97,14 @@ def visual_information_fidelity_for_fusion(
         ``(B,)``.
 
     Source: Han, Cai, Cao and Xu, Inf. Fusion 14, 2013.
+
+    Example:
+        >>> import torch
+        >>> from fusionkit.metrics.vif import visual_information_fidelity_for_fusion
+        >>> a = torch.arange(2304.0).double().view(1, 1, 48, 48) % 251
+        >>> b, fused = a.mT, (a + a.mT) / 2
+        >>> round(visual_information_fidelity_for_fusion(fused, a, b).item(), 4)
+        0.1115
     """
     total = torch.zeros_like(fused[:, 0, 0, 0])
     for weight, m in zip(FUSION_WEIGHTS, cache(_scales, fused, first, second, grid="centred"), strict=True):
