@@ -23,7 +23,7 @@ from fusionkit.data.pair_store import PairStore
 from fusionkit.losses import sobel
 from fusionkit.plugins import catalogue
 from fusionkit.train.bilevel import evidence
-from fusionkit.train.bilevel.noise import Noise, channel_noise, through
+from fusionkit.train.bilevel.noise import Noise, draw_noise, through
 from fusionkit_refusion.proposer import EqualProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
 
@@ -76,7 +76,7 @@ def main(data: str, task: str, deviation: float, steps: int, threads: int) -> No
         told = []
         for step, rows in enumerate(plan, 1):
             batch = stores["train"].crops(rows, 64)
-            drawn = channel_noise(batch.sources[0], fine=sigma, coarse=sigma, seed=0, step=step)
+            drawn = draw_noise(batch.sources[0], pixel=sigma, patch=sigma, seed=0, step=step)
             noise = (lambda _image, _sources, drawn=drawn: drawn) if sigma else None
             optimiser.zero_grad()
             outer_loss.loss(through(noise, (batch.sources[0] + batch.sources[1]) / 2, batch), batch)["total"].backward()

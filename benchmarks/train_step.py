@@ -41,13 +41,13 @@ WHOLE = 2**20
 """More samples than any batch has, so that the plain form takes the batch as a whole."""
 
 VARIANTS: Mapping[str, tuple[str, tuple[type[nn.Module], ...], Mapping[str, str | int]]] = {
-    "meta: exact, forward mode": ("meta", OURS, {"method": "forward"}),
-    "meta: double backward": ("meta", OURS, {"method": "double_backward"}),
-    "meta: double backward, plain networks": ("meta", PLAIN, {"method": "double_backward"}),
-    "meta: image space": ("meta", OURS, {"hypergradient": "image"}),
-    "meta: at the optimum": ("meta", OURS, {"hypergradient": "optimum"}),
+    "meta: exact, forward mode": ("meta", OURS, {"autodiff": "forward"}),
+    "meta: double backward": ("meta", OURS, {"autodiff": "double_backward"}),
+    "meta: double backward, plain networks": ("meta", PLAIN, {"autodiff": "double_backward"}),
+    "meta: image space": ("meta", OURS, {"hypergradient": "image_space"}),
+    "meta: at the optimum": ("meta", OURS, {"hypergradient": "closed_form"}),
     "fusion": ("fusion", OURS, {}),
-    "fusion: plain networks": ("fusion", PLAIN, {"at_once": WHOLE}),
+    "fusion: plain networks": ("fusion", PLAIN, {"micro_batch": WHOLE}),
 }
 """Stage, networks and trainer options by name."""
 

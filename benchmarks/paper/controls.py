@@ -16,8 +16,8 @@ RECIPE = "the recipe"
 RIVALS = ("average", "maximum")
 """What a training without any learned loss has to be measured against: it costs nothing."""
 
-_CLEAN = {"noise": 0.0, "coarse_noise": 0.0}
-_FULL_RANGE = {"noise_unit": "full", "noise": 0.1, "coarse_noise": 0.1}
+_CLEAN = {"outer_loss_noise": {"pixel": 0.0, "patch": 0.0}}
+_FULL_RANGE = {"outer_loss_noise": {"unit": "full", "pixel": 0.1, "patch": 0.1}}
 """Noise of about what ``contrast`` gives a pair of middling contrast, the same for every pair."""
 
 
@@ -29,39 +29,40 @@ def controls(schedule: Schedule) -> tuple[Variant, ...]:
     """
     recipe = trainer_options(schedule.options)
     rate = recipe.lr_proposer or recipe.lr
+    noise = recipe.outer_loss_noise
     third = max(recipe.epochs // 3, 1)
 
     def steps(share: float) -> dict[str, int]:
         return {"meta_steps": max(round(recipe.meta_steps * share), 1)}
 
     trainer: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("adam", "F by Adam", {"fuser_update": "adam"}),
-        ("turns", "P and R go on to the end", {"settle": 0, "epochs": recipe.epochs - recipe.settled_epochs}),
-        ("image", "image-space hypergradient", {"hypergradient": "image"}),
-        ("exact", "exact hypergradient", {"hypergradient": "exact"}),
-        ("exact-clean", "exact hypergradient, no noise", {"hypergradient": "exact", **_CLEAN}),
+        ("adam", "F by Adam", {"fuser_optimizer": "adam"}),
+        ("turns", "P and R go on to the end", {"freeze_fraction": 0, "epochs": recipe.epochs - recipe.frozen_epochs}),
+        ("image", "image-space hypergradient", {"hypergradient": "image_space"}),
+        ("exact", "exact hypergradient", {"hypergradient": "one_step"}),
+        ("exact-clean", "exact hypergradient, no noise", {"hypergradient": "one_step", **_CLEAN}),
         (
             "exact-normalized",
             "exact, normalised outer steps",
-            {"hypergradient": "exact", "proposer_update": "normalized"},
+            {"hypergradient": "one_step", "proposer_optimizer": "normalized"},
         ),
-        ("exact-raw", "exact, plain outer steps", {"hypergradient": "exact", "proposer_update": "sgd"}),
-        ("warmed", "exact after a start in image space", {"hypergradient": "exact", "image_epochs": third}),
-        ("normalized", "normalised outer steps", {"proposer_update": "normalized"}),
+        ("exact-raw", "exact, plain outer steps", {"hypergradient": "one_step", "proposer_optimizer": "sgd"}),
+        ("warmed", "exact after a start in image space", {"hypergradient": "one_step", "image_space_epochs": third}),
+        ("normalized", "normalised outer steps", {"proposer_optimizer": "normalized"}),
         ("clean", "R sees no noise", _CLEAN),
         ("range", "noise the same for every pair", _FULL_RANGE),
-        ("fine", "fine noise alone", {"coarse_noise": 0.0}),
-        ("coarse", "coarse noise alone", {"noise": 0.0}),
-        ("patches", "patches / 4", {"patch": max(recipe.patch // 4, 1)}),
-        ("faint", "noise / 2", {"noise": recipe.noise / 2, "coarse_noise": recipe.coarse_noise / 2}),
-        ("strong", "noise x 2", {"noise": recipe.noise * 2, "coarse_noise": recipe.coarse_noise * 2}),
-        ("held", "a light indifference", {"indifference": 0.03}),
+        ("fine", "fine noise alone", {"outer_loss_noise": {"patch": 0.0}}),
+        ("coarse", "coarse noise alone", {"outer_loss_noise": {"pixel": 0.0}}),
+        ("patches", "patches / 4", {"outer_loss_noise": {"patch_size": max(noise.patch_size // 4, 1)}}),
+        ("faint", "noise / 2", {"outer_loss_noise": {"pixel": noise.pixel / 2, "patch": noise.patch / 2}}),
+        ("strong", "noise x 2", {"outer_loss_noise": {"pixel": noise.pixel * 2, "patch": noise.patch * 2}}),
+        ("held", "a light indifference", {"weight_map_kl": 0.03}),
         ("slow", "P's learning rate / 3", {"lr_proposer": rate / 3}),
         ("fast", "P's learning rate x 3", {"lr_proposer": rate * 3}),
         ("few", "meta steps / 3", steps(1 / 3)),
         ("many", "meta steps x 3", steps(3)),
-        ("constant", "no decay of the learning rates", {"decay": "none"}),
-        ("last", "the last weights, no average", {"average": 0.0}),
+        ("constant", "no decay of the learning rates", {"lr_schedule": "none"}),
+        ("last", "the last weights, no average", {"ema_decay": 0.0}),
         ("swap", "sources swapped at random", {"swap": True}),
     )
     losses: tuple[tuple[str, str, dict[str, Any]], ...] = (

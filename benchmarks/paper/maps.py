@@ -28,8 +28,8 @@ from fusionkit.losses import sobel, weighted_fusion_loss, weighted_fusion_minimi
 from fusionkit.metrics import score
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import Task
-from fusionkit.train.bilevel import optimum_meta_gradient
-from fusionkit.train.bilevel.noise import Noise, channel_noise, in_unit, through
+from fusionkit.train.bilevel import closed_form_meta_gradient
+from fusionkit.train.bilevel.noise import Noise, draw_noise, in_unit, through
 from fusionkit.train.bilevel.optimisers import make_rule
 from fusionkit_refusion.proposer import ReFusionProposer
 from fusionkit_refusion.reconstructor import ReFusionReconstructor
@@ -118,7 +118,7 @@ def maps(study: Study, *, rows: Sequence[str], command: str) -> Report:
     options: Any = resolve(
         catalogue.trainers.get(TRAINER).Config, ("schedule", merged(study.schedule.options, study.options))
     )
-    steps = (options.trainer.epochs - options.trainer.settled_epochs) * options.trainer.meta_steps
+    steps = (options.trainer.epochs - options.trainer.frozen_epochs) * options.trainer.meta_steps
     if not steps:
         raise UsageError("this schedule has no meta steps: choose another --schedule or more trainer.meta_steps")
     variants = choose(ROWS, rows)
@@ -149,12 +149,12 @@ def maps(study: Study, *, rows: Sequence[str], command: str) -> Report:
 
 
 def _noise(options: Any, seed: int, step: int) -> Noise:
-    o = options.trainer
+    o = options.trainer.outer_loss_noise
 
     def drawn(like: Tensor, _sources: Sequence[Tensor]) -> Tensor:
-        return channel_noise(like, fine=o.noise, coarse=o.coarse_noise, patch=o.patch, seed=seed, step=step)
+        return draw_noise(like, pixel=o.pixel, patch=o.patch, patch_size=o.patch_size, seed=seed, step=step)
 
-    return in_unit(drawn, o.noise_unit)
+    return in_unit(drawn, o.unit)
 
 
 def _taught(
@@ -168,7 +168,7 @@ def _taught(
             HandMaps(HandOptions(**hand, alpha=options.proposer.alpha)) if hand else ReFusionProposer(options.proposer)
         )
     rules = (
-        make_rule(o.proposer_update, proposer, o.lr_proposer or o.lr, eps=o.proposer_eps),
+        make_rule(o.proposer_optimizer, proposer, o.lr_proposer or o.lr, eps=o.proposer_eps),
         make_rule(o.outer_loss_optimizer, outer_loss, o.lr_outer_loss or o.lr),
     )
     plan = draw_epoch(
@@ -178,7 +178,7 @@ def _taught(
     _minimiser(proposer, store.crops(plan.ftr[0], o.crop).sources)
     for step, rows in enumerate(plan.ftr):
         rate = 0.5 * (1 + math.cos(math.pi * step / steps))
-        gradient = optimum_meta_gradient(
+        gradient = closed_form_meta_gradient(
             proposer, outer_loss, store.crops(rows, o.crop), noise=_noise(options, seed, step)
         )
         rules[0].update(gradient.proposer, rate)

@@ -80,7 +80,7 @@ def trainer_options(options: Mapping[str, Any]) -> BilevelOptions:
 def steps_of(options: BilevelOptions) -> int:
     """Length of the whole method's training: the epochs that warm up or settle have no meta steps."""
     o = options
-    return o.epochs * o.fusion_steps + (o.epochs - o.warmup - o.settled_epochs) * o.meta_steps
+    return o.epochs * o.fusion_steps + (o.epochs - o.warmup - o.frozen_epochs) * o.meta_steps
 
 
 def cut(options: BilevelOptions, steps: int) -> BilevelOptions:

@@ -14,7 +14,7 @@ from benchmarks.paper.schedules import TRAINER, Schedule
 from benchmarks.paper.variants import Variant
 from fusionkit.bench.benchmark import BenchRequest, run_bench
 from fusionkit.bench.records import Record
-from fusionkit.config import merged
+from fusionkit.config import current_names, merged
 from fusionkit.data.pair_finding import find_pairs
 from fusionkit.data.pair_set import PairSet
 from fusionkit.errors import DivergedError, UsageError
@@ -173,8 +173,10 @@ class Study:
     def _check(self, path: Path, request: TrainRequest) -> None:
         """Refuse to take another run's results for this cell's."""
         record = RunFolder.open(path).record
-        given = {"options": record.given, "pairs": record.fingerprint, "precision": record.precision}
-        asked = {"options": request.options, "pairs": self.fingerprint, "precision": request.precision}
+        config = catalogue.trainers.get(TRAINER).Config
+        kept, wanted = (current_names(config, o, str(path)) for o in (record.given, request.options or {}))
+        given = {"options": kept, "pairs": record.fingerprint, "precision": record.precision}
+        asked = {"options": wanted, "pairs": self.fingerprint, "precision": request.precision}
         for name in given:
             if json.dumps(given[name], sort_keys=True) != json.dumps(asked[name], sort_keys=True):
                 raise UsageError(f"{path}: holds a run with other {name}: choose another --out, or remove it")

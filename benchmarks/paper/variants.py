@@ -35,9 +35,9 @@ FULL = Variant("full", "Ours")
 
 _ABLATIONS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "I": ({"proposal": "equal"}, ""),
-    "II": ({"proposal": "equal", "trainer": {"scheme": "joint", "settle": 0}}, ""),
+    "II": ({"proposal": "equal", "trainer": {"scheme": "joint", "freeze_fraction": 0}}, ""),
     "III": (
-        {"trainer": {"scheme": "inner", "hypergradient": "exact", "warmup": 0, "settle": 0}},
+        {"trainer": {"scheme": "inner", "hypergradient": "one_step", "warmup": 0, "freeze_fraction": 0}},
         "its inner steps are F's only steps: exact hypergradient, no epochs without, whatever the schedule says",
     ),
     "IV": ({"reconstructor": {"combine": "sum"}}, ""),

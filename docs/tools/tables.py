@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,19 @@ def options(target: str, prefix: str = "") -> str:
         prefix: stands before every name (``"trainer."``).
     """
     module, _, name = target.partition(":")
-    kind = getattr(import_module(module), name)
+    rows = _option_rows(getattr(import_module(module), name), prefix)
+    return table(("option", "default", "what it is"), rows)
+
+
+def _option_rows(kind: Any, prefix: str) -> Iterator[tuple[str, str, str]]:
     said = attributes(kind.__doc__ or "")
     default = kind()
-    rows = []
     for field in dataclasses.fields(kind):
         value = getattr(default, field.name)
         if not dataclasses.is_dataclass(value):
-            rows.append((f"`{prefix}{field.name}`", _value(value), said[field.name]))
-    return table(("option", "default", "what it is"), rows)
+            yield f"`{prefix}{field.name}`", _value(value), said[field.name]
+        elif prefix:  # the groups of a whole training have tables of their own
+            yield from _option_rows(type(value), f"{prefix}{field.name}.")
 
 
 def attributes(docstring: str) -> dict[str, str]:

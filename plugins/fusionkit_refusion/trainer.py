@@ -21,19 +21,16 @@ _P = "proposer."
 """What the names of P's weights begin with in a checkpoint."""
 
 
-_OPTIMUM = {
+_CLOSED_FORM = {
     "crop": 64,
     "lr": 1e-3,
     "lr_proposer": 3e-3,
     "lr_outer_loss": 3e-3,
-    "hypergradient": "optimum",
-    "fuser_update": "muon",
-    "noise": 1.0,
-    "coarse_noise": 1.0,
-    "patch": 16,
-    "noise_unit": "contrast",
-    "average": 0.98,
-    "decay": "cosine",
+    "hypergradient": "closed_form",
+    "fuser_optimizer": "muon",
+    "outer_loss_noise": {"pixel": 1.0, "patch": 1.0, "patch_size": 16, "unit": "contrast"},
+    "ema_decay": 0.98,
+    "lr_schedule": "cosine",
 }
 _SMALL = {
     "proposer": {"dim": 8, "blocks": 1, "logit_cap": 4.0, "inputs": "image+gradient+share"},
@@ -71,11 +68,11 @@ class ReFusionTrainer(BilevelTrainer):
     fuser_name = "refusion"
     presets = {
         "optimum": {
-            "trainer": _OPTIMUM | {"epochs": 50, "settle": 0.6, "meta_steps": 50, "fusion_steps": 80},
+            "trainer": _CLOSED_FORM | {"epochs": 50, "freeze_fraction": 0.6, "meta_steps": 50, "fusion_steps": 80},
             **_SMALL,
         },
         "quick": {
-            "trainer": _OPTIMUM | {"epochs": 20, "settle": 0.5, "meta_steps": 30, "fusion_steps": 25},
+            "trainer": _CLOSED_FORM | {"epochs": 20, "freeze_fraction": 0.5, "meta_steps": 30, "fusion_steps": 25},
             **_SMALL,
         },
         "paper": {},

@@ -14,7 +14,7 @@ from fusionkit.contracts import Batch, Fuser
 from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import UsageError
 from fusionkit.tasks import IVIF
-from fusionkit.train.bilevel import BilevelOptions, image_meta_gradient, meta_gradient
+from fusionkit.train.bilevel import BilevelOptions, image_space_meta_gradient, meta_gradient
 from fusionkit_refusion.trainer import ReFusionOptions, ReFusionTrainer
 
 CPU = torch.device("cpu")
@@ -60,7 +60,7 @@ def test_the_paper_preset_is_the_papers_schedule() -> None:
     options = resolve(ReFusionOptions, ("preset", ReFusionTrainer.presets["paper"]))
     t = options.trainer
     assert (t.epochs, t.meta_steps, t.fusion_steps, t.batch, t.crop, t.lr) == (50, 600, 1600, 4, 128, 1e-4)
-    assert (t.hypergradient, t.scheme, t.average, t.warmup, t.indifference) == ("exact", "meta", 0, 0, 0)
+    assert (t.hypergradient, t.scheme, t.ema_decay, t.warmup, t.weight_map_kl) == ("one_step", "meta", 0, 0, 0)
     assert (options.proposer.alpha, options.reconstructor.alpha, options.reconstructor.combine) == (1, 1, "max")
 
 
@@ -90,7 +90,7 @@ def test_a_fusion_step_is_adam_on_l_f_for_f_and_on_l_r_for_r_with_p_fixed() -> N
 
 
 def test_a_meta_step_moves_p_alone_by_the_hypergradient() -> None:
-    trainer = _trainer("trainer.proposer_update=sgd", "trainer.lr_proposer=10")
+    trainer = _trainer("trainer.proposer_optimizer=sgd", "trainer.lr_proposer=10")
     networks = [copy.deepcopy(trainer.networks[n]) for n in ("fuser", "proposer", "outer_loss")]
     mtr, mts = _batch(trainer, "mtr"), _batch(trainer, "mts")
     before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "outer_loss")}
@@ -106,7 +106,7 @@ def test_a_meta_step_moves_p_alone_by_the_hypergradient() -> None:
 
 
 def test_the_normalised_update_moves_the_largest_weight_by_the_learning_rate() -> None:
-    trainer = _trainer("trainer.proposer_update=normalized", "trainer.lr_proposer=0.005")
+    trainer = _trainer("trainer.proposer_optimizer=normalized", "trainer.lr_proposer=0.005")
     before = _weights(trainer, "proposer")
     trainer.step(0)
     assert _moved(before, _weights(trainer, "proposer")) == pytest.approx(0.005, rel=1e-3)
@@ -160,9 +160,9 @@ ABLATIONS = {
     "alpha 1": ["proposer.alpha=5.0"],
     "alpha 2": ["reconstructor.alpha=0.2"],
     "magnitudes": ["proposer.gradient=magnitude", "reconstructor.gradient=magnitude"],
-    "image space": ["trainer.hypergradient=image"],
-    "double backward": ["trainer.method=double_backward"],
-    "swap, average, decay": ["trainer.swap=true", "trainer.average=0.9", "trainer.decay=step"],
+    "image space": ["trainer.hypergradient=image_space"],
+    "double backward": ["trainer.autodiff=double_backward"],
+    "swap, average, decay": ["trainer.swap=true", "trainer.ema_decay=0.9", "trainer.lr_schedule=step"],
 }
 
 
@@ -177,7 +177,7 @@ def test_every_ablation_trains_a_whole_epoch(name: str) -> None:
 
 def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
     """A source that the fused image has lost gets more weight: the sign of the image-space gradient."""
-    trainer = _trainer("trainer.hypergradient=image", "trainer.lr_proposer=0.01")
+    trainer = _trainer("trainer.hypergradient=image_space", "trainer.lr_proposer=0.01")
     a, b = torch.rand(2, 1, 1, 12, 12)
 
     class CopyOfB(Fuser):
@@ -191,7 +191,7 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
     trainer._outer_loss.branches = nn.ModuleList([nn.Identity(), nn.Identity()])
     before = float(trainer._proposer(a, b)["w"][:, 0].detach().mean())
     for _ in range(5):
-        found = image_meta_gradient(CopyOfB(), trainer._proposer, trainer._outer_loss, Batch((a, b)))
+        found = image_space_meta_gradient(CopyOfB(), trainer._proposer, trainer._outer_loss, Batch((a, b)))
         trainer._rules["proposer"].update(found.proposer)
     assert float(trainer._proposer(a, b)["w"][:, 0].detach().mean()) > before
 
@@ -200,15 +200,27 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
     ("assignment", "said"),
     [
         ("trainer.warmup=3", r"trainer\.warmup=3 must be less than trainer\.epochs=3"),
-        ("trainer.scheme=inner trainer.hypergradient=image", r"set trainer\.hypergradient=exact"),
-        ("trainer.hypergradient=optimum trainer.warmup=1", r"set trainer\.warmup=0 and trainer\.image_epochs=0"),
-        ("trainer.hypergradient=optimum trainer.scheme=guided", r"no trainer\.scheme=guided: set trainer\.scheme=meta"),
-        ("trainer.hypergradient=optimum proposer.gradient=magnitude", r"ReFusionProposer's fusion loss, with these op"),
+        ("trainer.scheme=inner trainer.hypergradient=image_space", r"set trainer\.hypergradient=one_step"),
+        (
+            "trainer.hypergradient=closed_form trainer.warmup=1",
+            r"set trainer\.warmup=0 and trainer\.image_space_epochs=0",
+        ),
+        (
+            "trainer.hypergradient=closed_form trainer.scheme=guided",
+            r"no trainer\.scheme=guided: set trainer\.scheme=meta",
+        ),
+        (
+            "trainer.hypergradient=closed_form proposer.gradient=magnitude",
+            r"ReFusionProposer's fusion loss, with these op",
+        ),
         ("trainer.fusion_steps=0", r"set trainer\.fusion_steps above 0"),
         ("trainer.lr=0.0", r"trainer\.lr=0\.0 must be a positive number"),
-        ("trainer.average=1.0", r"trainer\.average=1\.0"),
-        ("trainer.indifference=-1.0", r"trainer\.indifference=-1\.0"),
-        ("trainer.noise=-0.1", r"trainer\.noise=-0\.1 must be zero or a positive number"),
+        ("trainer.ema_decay=1.0", r"trainer\.ema_decay=1\.0"),
+        ("trainer.weight_map_kl=-1.0", r"trainer\.weight_map_kl=-1\.0"),
+        (
+            "trainer.outer_loss_noise.pixel=-0.1",
+            r"trainer\.outer_loss_noise\.pixel=-0\.1 must be zero or a positive number",
+        ),
     ],
 )
 def test_a_schedule_that_cannot_run_is_refused_by_option(assignment: str, said: str) -> None:
@@ -217,7 +229,7 @@ def test_a_schedule_that_cannot_run_is_refused_by_option(assignment: str, said: 
 
 
 def test_a_start_in_image_space_is_that_of_an_image_space_run_and_then_the_exact_step() -> None:
-    warmed, imaged = _trainer("trainer.image_epochs=1"), _trainer("trainer.hypergradient=image")
+    warmed, imaged = _trainer("trainer.image_space_epochs=1"), _trainer("trainer.hypergradient=image_space")
     epoch = warmed.meta_steps + warmed.fusion_steps
     for index in range(epoch):
         warmed.step(index)
@@ -235,7 +247,9 @@ def test_a_start_in_image_space_is_that_of_an_image_space_run_and_then_the_exact
 
 
 def test_a_settled_loss_moves_the_fuser_alone_by_the_loss_that_was_learned() -> None:
-    trainer = _trainer("trainer.epochs=4", "trainer.settle=0.5", "trainer.warmup=1", "trainer.decay=cosine")
+    trainer = _trainer(
+        "trainer.epochs=4", "trainer.freeze_fraction=0.5", "trainer.warmup=1", "trainer.lr_schedule=cosine"
+    )
     stages = [trainer.stage(index) for index in range(trainer.steps)]
     assert stages == ["fusion"] * 3 + ["meta"] * 2 + ["fusion"] * 9
     for index in range(8):
@@ -257,7 +271,7 @@ def test_a_settled_loss_moves_the_fuser_alone_by_the_loss_that_was_learned() -> 
 
 
 def test_at_the_optimum_p_and_r_learn_together_and_f_alone() -> None:
-    trainer = _trainer("trainer.hypergradient=optimum", "trainer.epochs=2", "trainer.settle=0.5")
+    trainer = _trainer("trainer.hypergradient=closed_form", "trainer.epochs=2", "trainer.freeze_fraction=0.5")
     first = {name: _weights(trainer, name) for name in ("fuser", "proposer", "outer_loss")}
     meta = [index for index in range(trainer.steps) if trainer.stage(index) == "meta"]
     for index in meta:
@@ -274,7 +288,7 @@ def test_at_the_optimum_p_and_r_learn_together_and_f_alone() -> None:
 
 
 def test_equal_weights_leave_the_reconstructor_to_the_fusion_steps_whatever_the_hypergradient() -> None:
-    trainer = _trainer("trainer.hypergradient=optimum", "proposal=equal")
+    trainer = _trainer("trainer.hypergradient=closed_form", "proposal=equal")
     before = _weights(trainer, "outer_loss")
     trainer.step(0)
     assert trainer.stage(0) == "fusion"
@@ -282,7 +296,7 @@ def test_equal_weights_leave_the_reconstructor_to_the_fusion_steps_whatever_the_
 
 
 def test_the_proposers_rate_ends_where_it_stops_learning_and_the_fusers_with_the_run() -> None:
-    trainer = _trainer("trainer.epochs=4", "trainer.settle=0.5", "trainer.decay=cosine")
+    trainer = _trainer("trainer.epochs=4", "trainer.freeze_fraction=0.5", "trainer.lr_schedule=cosine")
     learning = 2 * 5
     fuser, others = zip(*(trainer._decay(index, 0) for index in (0, learning // 2, learning, 15, 16)), strict=True)
     assert others == pytest.approx((1, 0.505, 0.01, 0.01, 0.01))
@@ -294,8 +308,11 @@ def test_the_proposers_rate_ends_where_it_stops_learning_and_the_fusers_with_the
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["trainer.settle=1.0"], r"trainer\.settle=1\.0 must lie in \[0, 1\)"),
-        (["trainer.settle=0.5", "trainer.scheme=joint"], r"trainer\.scheme=joint has no fusion loss that settles"),
+        (["trainer.freeze_fraction=1.0"], r"trainer\.freeze_fraction=1\.0 must lie in \[0, 1\)"),
+        (
+            ["trainer.freeze_fraction=0.5", "trainer.scheme=joint"],
+            r"trainer\.scheme=joint trains no fusion loss",
+        ),
     ],
 )
 def test_what_cannot_settle_is_refused(given: list[str], said: str) -> None:
@@ -307,9 +324,9 @@ def test_what_cannot_settle_is_refused(given: list[str], said: str) -> None:
 def test_a_shorter_run_settles_for_the_same_part_of_it_and_learns_for_an_epoch(
     epochs: int, warmup: int, settled: int
 ) -> None:
-    assert BilevelOptions(epochs=epochs, warmup=warmup, settle=0.6).settled_epochs == settled
+    assert BilevelOptions(epochs=epochs, warmup=warmup, freeze_fraction=0.6).frozen_epochs == settled
 
 
 def test_inner_steps_alone_leave_no_room_for_the_image() -> None:
-    with pytest.raises(UsageError, match=r"trainer\.image_epochs=0"):
-        _trainer("trainer.scheme=inner", "trainer.image_epochs=1")
+    with pytest.raises(UsageError, match=r"trainer\.image_space_epochs=0"):
+        _trainer("trainer.scheme=inner", "trainer.image_space_epochs=1")

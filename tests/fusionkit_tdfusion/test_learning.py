@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 SHORT = [
     "trainer.epochs=12", "trainer.warmup=3", "trainer.meta_steps=8", "trainer.fusion_steps=12", "trainer.batch=4",
     "trainer.crop=24", "trainer.lr=3e-3", "trainer.lr_outer_loss=1e-2", "trainer.lr_proposer=1e-2",
-    "trainer.indifference=0.3", "fuser.dim=4", "fuser.heads=2", "fuser.blocks=1", "proposer.dim=4", "proposer.heads=2",
+    "trainer.weight_map_kl=0.3", "fuser.dim=4", "fuser.heads=2", "fuser.blocks=1", "proposer.dim=4", "proposer.heads=2",
     "proposer.alpha=0.02", "size=[48, 64]",
 ]  # fmt: skip
 

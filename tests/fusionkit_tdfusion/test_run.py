@@ -26,7 +26,7 @@ import tdfusion_weights
 TINY = [
     "trainer.epochs=2", "trainer.warmup=0", "trainer.meta_steps=1", "trainer.fusion_steps=2", "trainer.batch=2",
     "trainer.crop=16", "fuser.dim=4", "fuser.heads=2", "fuser.blocks=1", "proposer.dim=4", "proposer.heads=2",
-    "trainer.decay=none", "size=[32, 40]",
+    "trainer.lr_schedule=none", "size=[32, 40]",
     "network.width=4", "network.blocks=1", "network.channels=8", "network.convs=1",
 ]  # fmt: skip
 

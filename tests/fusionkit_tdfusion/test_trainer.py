@@ -84,16 +84,16 @@ def test_the_paper_preset_is_the_papers_schedule() -> None:
     options = resolve(TDFusionOptions, ("preset", TDFusionTrainer.presets["paper"]))
     t = options.trainer
     assert (t.epochs, t.meta_steps, t.batch, t.crop, t.lr) == (50, 200, 2, 256, 1e-4)
-    assert (t.hypergradient, t.proposer_update, t.scheme, t.decay) == ("exact", "adam", "meta", "none")
-    assert (t.both_orders, t.swap, t.average, t.warmup, t.indifference) == (False, False, 0, 0, 0)
+    assert (t.hypergradient, t.proposer_optimizer, t.scheme, t.lr_schedule) == ("one_step", "adam", "meta", "none")
+    assert (t.both_orders, t.swap, t.ema_decay, t.warmup, t.weight_map_kl) == (False, False, 0, 0, 0)
     assert (options.proposer.alpha, options.proposer.weighting) == (1, "outside")
 
 
 def test_the_public_preset_is_the_authors_code() -> None:
     options = resolve(TDFusionOptions, ("preset", TDFusionTrainer.presets["public"]))
     t = options.trainer
-    assert (t.epochs, t.batch, t.both_orders, t.proposer_update) == (40, 1, True, "normalized")
-    assert (t.decay, t.decay_epochs, options.proposer.weighting) == ("step", 10, "inside")
+    assert (t.epochs, t.batch, t.both_orders, t.proposer_optimizer) == (40, 1, True, "normalized")
+    assert (t.lr_schedule, t.lr_step_epochs, options.proposer.weighting) == ("step", 10, "inside")
 
 
 def test_n_is_the_number_of_pairs_where_it_is_not_given() -> None:
@@ -145,7 +145,7 @@ def test_a_fusion_step_is_adam_on_l_f_of_crops_for_f_and_on_l_t_of_whole_pairs_f
 
 
 def test_a_meta_step_moves_g_alone_by_the_hypergradient_over_both_views() -> None:
-    trainer = _trainer("trainer.proposer_update=sgd", "trainer.lr_proposer=10")
+    trainer = _trainer("trainer.proposer_optimizer=sgd", "trainer.lr_proposer=10")
     networks = [copy.deepcopy(trainer.networks[n]) for n in ("fuser", "proposer", "outer_loss")]
     (mtr, mtr_outer_loss), (_, mts) = _views(trainer, "mtr"), _views(trainer, "mts")
     before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "outer_loss")}
@@ -200,7 +200,7 @@ ABLATIONS = {
     "IV no fusion stage": ["trainer.scheme=inner"],
     "V weighted sum": ["fuser.output=decision"],
     "w inside the square": ["proposer.weighting=inside"],
-    "image space": ["trainer.hypergradient=image"],
+    "image space": ["trainer.hypergradient=image_space"],
 }
 
 

@@ -27,9 +27,18 @@ OPTIONS = {
     "reconstructor": {"dim": 4, "heads": 2, "blocks": 1},
 }
 FORMS = {
-    "exact": {"hypergradient": "exact", "noise": 0.05, "coarse_noise": 0.05},
-    "image": {"hypergradient": "image", "noise": 0.05, "both_orders": True, "average": 0.9},
-    "optimum": {"hypergradient": "optimum", "noise": 0.05, "coarse_noise": 0.05, "indifference": 0.1},
+    "exact": {"hypergradient": "one_step", "outer_loss_noise": {"pixel": 0.05, "patch": 0.05}},
+    "image": {
+        "hypergradient": "image_space",
+        "outer_loss_noise": {"pixel": 0.05},
+        "both_orders": True,
+        "ema_decay": 0.9,
+    },
+    "optimum": {
+        "hypergradient": "closed_form",
+        "outer_loss_noise": {"pixel": 0.05, "patch": 0.05},
+        "weight_map_kl": 0.1,
+    },
 }
 
 
@@ -77,7 +86,7 @@ def _close(first: Path, second: Path) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_two_processes_train_to_the_weights_of_one(tmp_path: Path, form: str) -> None:
-    options = _options(form, proposer_update="sgd", lr_proposer=1.0)
+    options = _options(form, proposer_optimizer="sgd", lr_proposer=1.0)
     script = _script(tmp_path, "import sys; start(request, Path(sys.argv[1]))", options)
     processes = _launch(script, tmp_path / "two")
     one = start(
@@ -162,7 +171,7 @@ def test_double_backward_is_refused_in_several_processes(tmp_path: Path, monkeyp
         def __exit__(self, *_: object) -> None: ...
 
     monkeypatch.setattr(train, "joined", lambda _device: Two())
-    options = _options("exact", method="double_backward")
+    options = _options("exact", autodiff="double_backward")
     with pytest.raises(UsageError, match="double backward takes the whole batch in one process"):
         start(
             TrainRequest(method="refusion", task="mif", preset="paper", options=options, device="cpu"), tmp_path / "x"

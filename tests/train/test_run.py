@@ -22,7 +22,7 @@ from fusionkit.train.run import TrainRequest, resume, start
 from fusionkit.train.run_folder import RunFolder
 
 TINY = {
-    "trainer": {"epochs": 3, "settle": 0.0, "meta_steps": 4, "fusion_steps": 6, "crop": 16, "batch": 2},
+    "trainer": {"epochs": 3, "freeze_fraction": 0.0, "meta_steps": 4, "fusion_steps": 6, "crop": 16, "batch": 2},
     "fuser": {"dim": 4, "heads": 2, "blocks": 1},
     "proposer": {"dim": 4, "heads": 2, "blocks": 1},
     "reconstructor": {"dim": 4, "heads": 2, "blocks": 1},
@@ -82,7 +82,7 @@ def test_the_trained_model_fuses(whole: RunFolder) -> None:
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 @pytest.mark.parametrize("stop", [10, 20])
 def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(tmp_path: Path, preset: str, stop: int) -> None:
-    options = {**TINY, "trainer": {**TINY["trainer"], "average": 0.9, "decay": "cosine"}}
+    options = {**TINY, "trainer": {**TINY["trainer"], "ema_decay": 0.9, "lr_schedule": "cosine"}}
     one = start(_request(preset=preset, options=options), tmp_path / "one")
     with pytest.raises(_Stop):
         start(
@@ -123,10 +123,10 @@ def test_a_killed_run_resumes_to_the_same_weights(whole: RunFolder, tmp_path: Pa
 
 
 def test_a_run_records_what_a_file_and_the_command_line_gave(tmp_path: Path) -> None:
-    file = {**TINY, "trainer": {**TINY["trainer"], "noise": 0.25}}
+    file = {**TINY, "trainer": {**TINY["trainer"], "outer_loss_noise": {"pixel": 0.25}}}
     request = _request(preset="quick", file=file, options={"trainer": {"swap": True}})
     record = start(request, tmp_path / "run").record
-    assert record.given == {**TINY, "trainer": {**TINY["trainer"], "noise": 0.25, "swap": True}}
+    assert record.given == {**TINY, "trainer": {**TINY["trainer"], "outer_loss_noise": {"pixel": 0.25}, "swap": True}}
 
 
 def test_ctrl_c_writes_a_checkpoint_says_how_to_go_on_and_exits_130(tmp_path: Path) -> None:

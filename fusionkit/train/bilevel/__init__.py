@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fusionkit.train.bilevel.closed_form_step import optimum_meta_gradient
+from fusionkit.train.bilevel.closed_form_step import closed_form_meta_gradient
 from fusionkit.train.bilevel.function_loss import FunctionOuterLoss
 from fusionkit.train.bilevel.hypergradient import (
     MetaGradient,
     evidence,
-    image_meta_gradient,
+    image_space_meta_gradient,
     meta_gradient,
     supports_forward_mode,
 )
@@ -19,9 +19,9 @@ __all__ = [
     "BilevelTrainer",
     "FunctionOuterLoss",
     "MetaGradient",
+    "closed_form_meta_gradient",
     "evidence",
-    "image_meta_gradient",
+    "image_space_meta_gradient",
     "meta_gradient",
-    "optimum_meta_gradient",
     "supports_forward_mode",
 ]

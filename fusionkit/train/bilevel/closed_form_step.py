@@ -9,17 +9,17 @@ from fusionkit.train.bilevel.hypergradient import MetaGradient, gradients_by_nam
 from fusionkit.train.bilevel.microbatch import Mean, WeightedSum, split_batch, split_noise, under
 from fusionkit.train.bilevel.noise import Noise, through
 
-__all__ = ["optimum_meta_gradient"]
+__all__ = ["closed_form_meta_gradient"]
 
 
-def optimum_meta_gradient(
+def closed_form_meta_gradient(
     proposer: LossProposer,
     outer_loss: OuterLoss,
     batch: Batch,
     *,
-    indifference: float = 0.0,
+    weight_map_kl: float = 0.0,
     noise: Noise | None = None,
-    at_once: int = 0,
+    micro_batch: int = 0,
     mean: Mean = dict,
 ) -> MetaGradient:
     r"""The question of the hypergradient, asked of the image that the fusion loss wants.
@@ -38,9 +38,9 @@ def optimum_meta_gradient(
         proposer: P, with a :meth:`~fusionkit.contracts.LossProposer.minimiser`.
         outer_loss: R, or a downstream network.
         batch: the batch that both losses see.
-        indifference: weight of :func:`fusionkit.train.bilevel.hypergradient.leaning`, lambda.
+        weight_map_kl: weight of :func:`fusionkit.train.bilevel.hypergradient.leaning`, lambda.
         noise: what stands between the image and the outer loss, see :func:`fusionkit.train.bilevel.meta_gradient`.
-        at_once: see :func:`fusionkit.train.bilevel.meta_gradient`.
+        micro_batch: see :func:`fusionkit.train.bilevel.meta_gradient`.
         mean: see :func:`fusionkit.train.bilevel.meta_gradient`.
 
     Returns:
@@ -52,13 +52,15 @@ def optimum_meta_gradient(
     learned = {f"proposer.{name}": p for name, p in proposer.named_parameters()}
     learned |= {f"outer_loss.{name}": p for name, p in outer_loss.named_parameters()}
     found = WeightedSum()
-    for (part, weight), drawn in zip(split_batch(batch, at_once), split_noise(noise, batch, at_once), strict=True):
+    for (part, weight), drawn in zip(
+        split_batch(batch, micro_batch), split_noise(noise, batch, micro_batch), strict=True
+    ):
         proposal = proposer(*part.sources)
         image = proposer.minimiser(proposal, part.sources)
         if image is None:
             raise ValueError(f"{type(proposer).__name__}'s loss has no minimiser in closed form")
         outer = outer_loss.loss(through(drawn, image, part), part)
-        found.add("slope", gradients_by_name(outer["total"] + indifference * leaning(proposal), learned), weight)
+        found.add("slope", gradients_by_name(outer["total"] + weight_map_kl * leaning(proposal), learned), weight)
         found.add("outer", outer, weight)
         with torch.no_grad():
             found.add("inner", proposer.loss(proposal, image, part.sources), weight)

@@ -22,7 +22,7 @@ def fusion_gradients(
     shown: Batch | None = None,
     heard: bool = False,
     noise: Noise | None = None,
-    at_once: int = 0,
+    micro_batch: int = 0,
     mean: Mean = dict,
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
     """Gradients of L_f with the proposer fixed, and of the outer loss with the fused image fixed.
@@ -35,7 +35,7 @@ def fusion_gradients(
         shown: the same pairs as the outer loss sees them; None shows it ``batch`` itself.
         heard: whether the outer loss moves the fuser, too.
         noise: see :func:`fusionkit.train.bilevel.meta_gradient`.
-        at_once: see :func:`fusionkit.train.bilevel.meta_gradient`.
+        micro_batch: see :func:`fusionkit.train.bilevel.meta_gradient`.
         mean: see :func:`fusionkit.train.bilevel.meta_gradient`.
 
     Returns:
@@ -49,7 +49,10 @@ def fusion_gradients(
     weights = dict(fuser.named_parameters())
     found = WeightedSum()
     shares = zip(
-        split_batch(batch, at_once), split_batch(shown, at_once), split_noise(noise, shown, at_once), strict=True
+        split_batch(batch, micro_batch),
+        split_batch(shown, micro_batch),
+        split_noise(noise, shown, micro_batch),
+        strict=True,
     )
     for (part, weight), (judged_part, _), drawn in shares:
         with torch.no_grad():

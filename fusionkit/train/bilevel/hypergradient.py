@@ -60,10 +60,10 @@ def meta_gradient(
     mtr_outer_loss: Batch | None = None,
     eta_fuser: float,
     eta_outer_loss: float,
-    indifference: float = 0.0,
+    weight_map_kl: float = 0.0,
     noise: Noise | None = None,
     method: Method = "forward",
-    at_once: int = 0,
+    micro_batch: int = 0,
     mean: Mean = dict,
 ) -> MetaGradient:
     """The hypergradient through one inner step of the fuser (and one of the outer loss).
@@ -81,30 +81,30 @@ def meta_gradient(
             None shows it ``mtr`` itself.
         eta_fuser: step size of F'.
         eta_outer_loss: step size of R'.
-        indifference: weight of :func:`leaning`, added to the outer loss.
+        weight_map_kl: weight of :func:`leaning`, added to the outer loss.
         noise: what stands between the fused image and the outer loss, see :mod:`fusionkit.train.bilevel.noise`; None
             for nothing.
         method: ``"forward"``, the exact form above, or ``"double_backward"``, the same number by a graph of the
             gradient, for fusers that have no forward-mode AD; it takes more time and a multiple of the memory.
-        at_once: samples that a pass of the forward form takes at once, for losses that are means over samples: fewer
-            take less memory. 0 takes the whole batch.
+        micro_batch: samples per pass of the forward form, for losses that are means over samples: fewer take less
+            memory. 0 takes the whole batch.
         mean: averages named tensors over the processes that share the batch, see
             :mod:`fusionkit.runtime.processes`; of the forward form.
 
     Reference:
         Bai et al., ReFusion, IJCV 2025, eq. (7)-(10); Bai et al., TDFusion, CVPR 2025, eq. (4)-(7).
     """
-    settings = _Settings(eta_fuser, eta_outer_loss, indifference, noise)
+    settings = _Settings(eta_fuser, eta_outer_loss, weight_map_kl, noise)
     if method == "double_backward":
         return _double_backward(fuser, proposer, outer_loss, mtr, mts, mtr_outer_loss or mtr, settings)
-    return _forward_form(fuser, proposer, outer_loss, mtr, mts, mtr_outer_loss or mtr, settings, at_once, mean)
+    return _forward_form(fuser, proposer, outer_loss, mtr, mts, mtr_outer_loss or mtr, settings, micro_batch, mean)
 
 
 @dataclass(frozen=True)
 class _Settings:
     eta_fuser: float
     eta_outer_loss: float
-    indifference: float
+    weight_map_kl: float
     noise: Noise | None
 
 
@@ -116,12 +116,12 @@ def _forward_form(
     mts: Batch,
     mtr_outer_loss: Batch,
     settings: _Settings,
-    at_once: int,
+    micro_batch: int,
     mean: Mean,
 ) -> MetaGradient:
     weights, learned = dict(fuser.named_parameters()), dict(proposer.named_parameters())
-    noises = split_noise(settings.noise, mtr_outer_loss, at_once)
-    shares = list(zip(split_batch(mtr, at_once), split_batch(mtr_outer_loss, at_once), noises, strict=True))
+    noises = split_noise(settings.noise, mtr_outer_loss, micro_batch)
+    shares = list(zip(split_batch(mtr, micro_batch), split_batch(mtr_outer_loss, micro_batch), noises, strict=True))
     # The proposer's graph is needed at the end alone: with several shares it is made anew there, one at a time.
     ahead = proposer(*mtr.sources) if len(shares) == 1 else None
     found = WeightedSum()
@@ -148,8 +148,8 @@ def _forward_form(
     outer_loss_stepped = {
         n: p.detach() - settings.eta_outer_loss * outer_loss_slope[n] for n, p in outer_loss.named_parameters()
     }
-    noises = split_noise(settings.noise, mts, at_once)
-    for (part, weight), noise in zip(split_batch(mts, at_once), noises, strict=True):
+    noises = split_noise(settings.noise, mts, micro_batch)
+    for (part, weight), noise in zip(split_batch(mts, micro_batch), noises, strict=True):
         shown = through(noise, functional_call(fuser, stepped, part.sources), part)
         outer = _outer_loss_at(outer_loss, outer_loss_stepped, shown, part)
         found.add("direction", gradients_by_name(outer["total"], stepped), weight)
@@ -161,7 +161,7 @@ def _forward_form(
         tangent = fused_tangent(fuser, direction, part.sources)
         proposal = ahead or proposer(*part.sources)
         slope_along = derivative_along(proposer, proposal, image, tangent, part.sources)
-        objective = -settings.eta_fuser * slope_along + settings.indifference * leaning(proposal)
+        objective = -settings.eta_fuser * slope_along + settings.weight_map_kl * leaning(proposal)
         found.add("proposer", gradients_by_name(objective, learned), weight)
     hyper = under(mean(found.of("proposer")), "proposer.")
     return MetaGradient(
@@ -197,19 +197,19 @@ def _double_backward(
     }
     shown = through(settings.noise, functional_call(fuser, stepped, mts.sources), mts)
     outer = _outer_loss_at(outer_loss, outer_loss_stepped, shown, mts)
-    objective = outer["total"] + settings.indifference * leaning(proposal)
+    objective = outer["total"] + settings.weight_map_kl * leaning(proposal)
     hyper = gradients_by_name(objective, dict(proposer.named_parameters()))
     return MetaGradient(hyper, _cut(slope), outer_loss_slope, _cut(inner), _cut(outer))
 
 
-def image_meta_gradient(
+def image_space_meta_gradient(
     fuser: Fuser,
     proposer: LossProposer,
     outer_loss: OuterLoss,
     batch: Batch,
     *,
     eta: float = 1.0,
-    indifference: float = 0.0,
+    weight_map_kl: float = 0.0,
     noise: Noise | None = None,
     mean: Mean = dict,
 ) -> MetaGradient:
@@ -227,7 +227,7 @@ def image_meta_gradient(
         outer_loss: R, or a downstream network.
         batch: the batch that both losses see.
         eta: step size in image space, a factor of the evidence.
-        indifference: weight of :func:`leaning`, lambda.
+        weight_map_kl: weight of :func:`leaning`, lambda.
         noise: what stands between the fused image and the outer loss, see :func:`meta_gradient`.
         mean: see :func:`meta_gradient`.
     """
@@ -240,7 +240,7 @@ def image_meta_gradient(
     (tangent,) = torch.autograd.grad(outer["total"], image)
     found = evidence(proposer, proposal, image.detach(), tangent, batch.sources, mean=mean)
     told = [(found[name] * maps).sum(1).mean() for name, maps in proposal.items()]
-    objective = eta * torch.stack(told).sum() + indifference * leaning(proposal)
+    objective = eta * torch.stack(told).sum() + weight_map_kl * leaning(proposal)
     hyper = mean(gradients_by_name(objective, dict(proposer.named_parameters())))
     return MetaGradient(hyper, {}, {}, _cut(inner), _cut(outer))
 

@@ -16,30 +16,30 @@ Mean = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 """Averages named tensors over the processes of a training; ``dict`` where there is one."""
 
 
-def split_batch(batch: Batch, at_once: int) -> list[tuple[Batch, float]]:
-    """Shares of at most ``at_once`` samples, each with its part of the batch; 0 leaves it whole.
+def split_batch(batch: Batch, micro_batch: int) -> list[tuple[Batch, float]]:
+    """Shares of at most ``micro_batch`` samples, each with its part of the batch; 0 leaves it whole.
 
     Raises:
         TypeError: targets of which the entries of a sample are not known.
     """
     samples = len(batch.sources[0])
-    if at_once <= 0 or at_once >= samples:
+    if micro_batch <= 0 or micro_batch >= samples:
         return [(batch, 1.0)]
     shares = []
-    for start in range(0, samples, at_once):
-        cut = slice(start, start + at_once)
+    for start in range(0, samples, micro_batch):
+        cut = slice(start, start + micro_batch)
         part = Batch(tuple(source[cut] for source in batch.sources), _cut(batch.targets, cut))
         shares.append((part, len(part.sources[0]) / samples))
     return shares
 
 
-def split_noise(noise: Noise | None, batch: Batch, at_once: int) -> list[Noise | None]:
+def split_noise(noise: Noise | None, batch: Batch, micro_batch: int) -> list[Noise | None]:
     """The noise of a whole batch, in the shares of :func:`split_batch`: the same for every sample as in the whole."""
     samples = len(batch.sources[0])
-    if noise is None or at_once <= 0 or at_once >= samples:
-        return [noise] * (-(-samples // at_once) if 0 < at_once < samples else 1)
+    if noise is None or micro_batch <= 0 or micro_batch >= samples:
+        return [noise] * (-(-samples // micro_batch) if 0 < micro_batch < samples else 1)
     drawn = noise(batch.sources[0], batch.sources)
-    return [_constant(part) for part in drawn.split(at_once)]
+    return [_constant(part) for part in drawn.split(micro_batch)]
 
 
 class WeightedSum:

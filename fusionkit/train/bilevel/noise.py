@@ -1,8 +1,9 @@
-"""The noisy channel between the fuser and the outer loss."""
+"""Noise that is added to the fused image before the outer loss sees it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from fusionkit.contracts import Batch
 
-__all__ = ["Noise", "channel_noise", "contrast", "in_unit", "through"]
+__all__ = ["Noise", "NoiseOptions", "contrast", "draw_noise", "in_unit", "through"]
 
 Noise = Callable[[Tensor, Sequence[Tensor]], Tensor]
 """Gives the noise to add to a fused image, made from these sources."""
@@ -20,8 +21,26 @@ _SIZES = (1, 2, 4)
 """Sides of the coarse noise's patches over the smallest one's; each step has the next of them."""
 
 
-def channel_noise(like: Tensor, *, fine: float, coarse: float, seed: int, step: int, patch: int = 4) -> Tensor:
-    r"""Noise that stands between the fused image and an outer loss: a part for each pixel and a part for patches.
+@dataclass(frozen=True)
+class NoiseOptions:
+    """Noise on the fused image as the outer loss sees it.
+
+    Attributes:
+        pixel: standard deviation of noise of single pixels; 0, the paper's, adds none.
+        patch: standard deviation of noise that is constant over small patches.
+        patch_size: side of the smallest of those patches, in pixels; others have twice and four times that.
+        unit: unit of both standard deviations: ``"full"``, the full range of an image; ``"contrast"``, the root of the
+            mean variance of the sources in their crop, so that dark pairs get less noise than bright ones.
+    """
+
+    pixel: float = 0.0
+    patch: float = 0.0
+    patch_size: int = 4
+    unit: Literal["full", "contrast"] = "full"
+
+
+def draw_noise(like: Tensor, *, pixel: float, patch: float, seed: int, step: int, patch_size: int = 4) -> Tensor:
+    r"""Draw noise to add to the fused image before the outer loss: a part per pixel and a part per patch.
 
     .. math:: n = \sigma_f\,\epsilon + \sigma_c\,U_k(\epsilon'), \qquad \epsilon, \epsilon' \sim \mathcal N(0, 1)
 
@@ -32,24 +51,24 @@ def channel_noise(like: Tensor, *, fine: float, coarse: float, seed: int, step: 
 
     Args:
         like: the fused image, ``(B, C, H, W)``: gives shape, type and device.
-        fine: standard deviation for single pixels.
-        coarse: the same for patches.
+        pixel: standard deviation of the noise of single pixels.
+        patch: standard deviation of the noise that is constant over patches.
         seed: of the run.
         step: number of the step: the same step of the same run draws the same noise.
-        patch: side of the smallest patches, in pixels; the others have twice and four times that.
+        patch_size: side of the smallest patches, in pixels; the other patches have sides of twice and four times that.
     """
     generator = torch.Generator(like.device)
     generator.manual_seed((seed + 1) * 2_654_435_761 % 2**32 * 2**31 + step)
     noise = torch.zeros_like(like)
-    if fine > 0:
-        noise = noise + fine * torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-    if coarse > 0:
+    if pixel > 0:
+        noise = noise + pixel * torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+    if patch > 0:
         b, c, h, w = like.shape
-        cell = patch * _SIZES[step % len(_SIZES)]
+        cell = patch_size * _SIZES[step % len(_SIZES)]
         field = torch.randn(
             (b, c, h // cell + 1, w // cell + 1), generator=generator, device=like.device, dtype=like.dtype
         )
-        noise = noise + coarse * F.interpolate(field, (h, w), mode="bicubic", align_corners=False)
+        noise = noise + patch * F.interpolate(field, (h, w), mode="bicubic", align_corners=False)
     return noise
 
 

@@ -16,23 +16,23 @@ from fusionkit.data.epoch_plan import EpochPlan, draw_epoch
 from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import UsageError
 from fusionkit.runtime.processes import ALONE, Processes
-from fusionkit.train.bilevel.closed_form_step import optimum_meta_gradient
+from fusionkit.train.bilevel.closed_form_step import closed_form_meta_gradient
 from fusionkit.train.bilevel.cuda_graphs import CapturedStep, CudaRecorder, Recorder
 from fusionkit.train.bilevel.ema import RunningAverage
 from fusionkit.train.bilevel.fusion_step import fusion_gradients
 from fusionkit.train.bilevel.hypergradient import (
     MetaGradient,
-    image_meta_gradient,
+    image_space_meta_gradient,
     meta_gradient,
     supports_forward_mode,
 )
 from fusionkit.train.bilevel.microbatch import under
-from fusionkit.train.bilevel.noise import Noise, channel_noise, in_unit
+from fusionkit.train.bilevel.noise import Noise, draw_noise, in_unit
 from fusionkit.train.bilevel.optimisers import GradientRule, make_rule
 from fusionkit.train.bilevel.options import BilevelOptions, check_options
 from fusionkit.train.bilevel.source_orders import in_both_orders
 
-_Kind = Literal["fusion", "settled", "image", "exact", "optimum"]
+_Kind = Literal["fusion", "frozen", "image_space", "one_step", "closed_form"]
 
 _Rates = tuple[float, float] | tuple[Tensor, Tensor]
 """Factors of the learning rates: the fuser's, and that of the other two. Tensors where steps are captured."""
@@ -80,40 +80,40 @@ class BilevelTrainer(MetaTrainer):
         self.options, self.store, self.device, self.precision, self.seed = options, store, device, precision, seed
         self.networks = nn.ModuleDict({"fuser": fuser, "proposer": proposer, "outer_loss": outer_loss}).to(device)
         self._fuser, self._proposer, self._outer_loss = fuser, proposer, outer_loss
-        self.average = RunningAverage(fuser, options.average) if options.average else None
+        self.average = RunningAverage(fuser, options.ema_decay) if options.ema_decay else None
         self.processes = ALONE
         self._learns = any(True for _ in proposer.parameters()) and options.scheme != "joint"
         self.meta_steps = options.meta_steps if self._learns or options.scheme == "inner" else 0
         self.fusion_steps = options.fusion_steps if options.scheme != "inner" else 0
         lr = options.lr
         # There R learns with P, on what the loss asks for, and the fusion steps are F's alone.
-        self._at_optimum = self._learns and options.hypergradient == "optimum"
+        self._at_optimum = self._learns and options.hypergradient == "closed_form"
         # The inner step's size: of weights as of an optimiser's, of pixels as far as the gradient says.
-        self._eta = {"exact": options.eta or lr, "image": options.eta or 1.0}
+        self._eta = {"one_step": options.inner_lr or lr, "image_space": options.inner_lr or 1.0}
         self._rules: dict[str, GradientRule] = {
-            "fuser": make_rule(options.fuser_update, fuser, lr),
+            "fuser": make_rule(options.fuser_optimizer, fuser, lr),
             "outer_loss": make_rule(options.outer_loss_optimizer, outer_loss, options.lr_outer_loss or lr),
             "proposer": make_rule(
-                options.proposer_update, proposer, options.lr_proposer or lr, eps=options.proposer_eps
+                options.proposer_optimizer, proposer, options.lr_proposer or lr, eps=options.proposer_eps
             ),
         }
         self._method = self._choose_method()
         if self._at_optimum and proposer.minimiser(proposer(*self._tiny()), self._tiny()) is None:
             raise UsageError(
                 f"{type(proposer).__name__}'s fusion loss, with these options, has no minimiser in closed form: set "
-                "trainer.hypergradient=image or exact"
+                "trainer.hypergradient=image_space or one_step"
             )
         self._plan: tuple[int, EpochPlan] | None = None
         self._captured: dict[str, CapturedStep] = {}
-        if device.type == "cuda" and options.capture and store.home == device:
+        if device.type == "cuda" and options.cuda_graphs and store.home == device:
             self.capture(CudaRecorder())
 
     def join(self, processes: Processes) -> None:
         processes.check_batch(self.options.batch)
-        if self._method == "double_backward" and self.meta_steps and self.options.hypergradient == "exact":
+        if self._method == "double_backward" and self.meta_steps and self.options.hypergradient == "one_step":
             raise UsageError(
-                "double backward takes the whole batch in one process: set trainer.hypergradient=image, or start it "
-                "without torchrun"
+                "double backward takes the whole batch in one process: set trainer.hypergradient=image_space, or start "
+                "it without torchrun"
             )
         self.processes = processes
         # A collective that waits for another process has no place in a recording.
@@ -130,13 +130,13 @@ class BilevelTrainer(MetaTrainer):
 
     @property
     def steps(self) -> int:
-        return self._learning_steps + self.options.settled_epochs * self.fusion_steps
+        return self._learning_steps + self.options.frozen_epochs * self.fusion_steps
 
     @property
     def _learning_steps(self) -> int:
         """Those before the fusion loss is settled."""
         o = self.options
-        return o.warmup * self.fusion_steps + (o.epochs - o.warmup - o.settled_epochs) * self._per_epoch
+        return o.warmup * self.fusion_steps + (o.epochs - o.warmup - o.frozen_epochs) * self._per_epoch
 
     @property
     def _per_epoch(self) -> int:
@@ -149,7 +149,7 @@ class BilevelTrainer(MetaTrainer):
             return divmod(index, self.fusion_steps)
         if index >= self._learning_steps:
             epoch, position = divmod(index - self._learning_steps, self.fusion_steps)
-            return self.options.epochs - self.options.settled_epochs + epoch, position
+            return self.options.epochs - self.options.frozen_epochs + epoch, position
         epoch, position = divmod(index - warm, self._per_epoch)
         return self.options.warmup + epoch, position - self.meta_steps
 
@@ -159,9 +159,13 @@ class BilevelTrainer(MetaTrainer):
     def _kind(self, epoch: int, position: int) -> _Kind:
         """What a step does: a fusion step, with or without the outer loss, or a meta step of one of the kinds."""
         if position >= 0:
-            alone = self._at_optimum or epoch >= self.options.epochs - self.options.settled_epochs
-            return "settled" if alone else "fusion"
-        return "image" if epoch < self.options.warmup + self.options.image_epochs else self.options.hypergradient
+            alone = self._at_optimum or epoch >= self.options.epochs - self.options.frozen_epochs
+            return "frozen" if alone else "fusion"
+        return (
+            "image_space"
+            if epoch < self.options.warmup + self.options.image_space_epochs
+            else self.options.hypergradient
+        )
 
     def step(self, index: int) -> Terms:
         epoch, position = self._locate(index)
@@ -171,7 +175,7 @@ class BilevelTrainer(MetaTrainer):
         tables = (plan.mtr, plan.mts) if position < 0 else (plan.ftr,)
         rows = tuple(self.processes.share(table[position]) for table in tables)
         # F alone is shown to nobody.
-        noise = None if kind == "settled" else self._noise(index)
+        noise = None if kind == "frozen" else self._noise(index)
         captured = self._captured.get(kind)
         if captured is None:
             return self._work(kind, rows, rates, noise)
@@ -180,14 +184,14 @@ class BilevelTrainer(MetaTrainer):
         return captured(*rows) if noise is None else captured(*rows, noise(self._like(), ()))
 
     def _work(self, kind: _Kind, rows: tuple[Tensor, ...], rates: _Rates, noise: Noise | None) -> Terms:
-        noise = noise and in_unit(noise, self.options.noise_unit)
+        noise = noise and in_unit(noise, self.options.outer_loss_noise.unit)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            if kind in ("fusion", "settled"):
+            if kind in ("fusion", "frozen"):
                 return self._fusion_step(kind, rows[0], rates, noise)
             return self._meta_step(kind, rows[0], rows[1], rates, noise)
 
     def _captured_work(self, kind: _Kind, *inputs: Tensor) -> dict[str, Tensor]:
-        rows, drawn = (inputs[:1], inputs[1:]) if kind in ("fusion", "settled") else (inputs[:2], inputs[2:])
+        rows, drawn = (inputs[:1], inputs[1:]) if kind in ("fusion", "frozen") else (inputs[:2], inputs[2:])
         return dict(self._work(kind, rows, self._rates, (lambda _image, _sources: drawn[0]) if drawn else None))
 
     def _like(self) -> Tensor:
@@ -196,10 +200,10 @@ class BilevelTrainer(MetaTrainer):
         return torch.empty(samples, self.store.channels, self.options.crop, self.options.crop, device=self.device)
 
     def _noise(self, index: int) -> Noise | None:
-        fine, coarse = self.options.noise, self.options.coarse_noise
-        if fine == coarse == 0:
+        o = self.options.outer_loss_noise
+        if o.pixel == o.patch == 0:
             return None
-        drawn = partial(channel_noise, fine=fine, coarse=coarse, patch=self.options.patch, seed=self.seed, step=index)
+        drawn = partial(draw_noise, pixel=o.pixel, patch=o.patch, patch_size=o.patch_size, seed=self.seed, step=index)
 
         def own(like: Tensor, _sources: Sequence[Tensor]) -> Tensor:
             if self.processes.count == 1:
@@ -211,9 +215,9 @@ class BilevelTrainer(MetaTrainer):
         return own
 
     @property
-    def _at_once(self) -> int:
-        if self.options.at_once or self.device.type != "cpu" or not isinstance(self._outer_loss, Reconstructor):
-            return self.options.at_once
+    def _micro_batch(self) -> int:
+        if self.options.micro_batch or self.device.type != "cpu" or not isinstance(self._outer_loss, Reconstructor):
+            return self.options.micro_batch
         return max(CACHED_PIXELS // self.options.crop**2, 1)
 
     def fusion_view(self, rows: Tensor) -> Batch:
@@ -245,27 +249,30 @@ class BilevelTrainer(MetaTrainer):
         if self.options.scheme == "inner":
             self._rules["fuser"].update(gradient.fuser, rates[0])
             self._update_average()
-        if self.options.scheme == "inner" or kind == "optimum":
+        if self.options.scheme == "inner" or kind == "closed_form":
             self._rules["outer_loss"].update(gradient.outer_loss, rates[1])
         return {"total": gradient.outer["total"], "outer": gradient.outer["total"], "inner": gradient.inner["total"]}
 
     def _meta_gradient(self, kind: _Kind, mtr_rows: Tensor, mts_rows: Tensor, noise: Noise | None) -> MetaGradient:
-        indifference, eta = self.options.indifference, self._eta["image" if kind == "image" else "exact"]
+        weight_map_kl, eta = (
+            self.options.weight_map_kl,
+            self._eta["image_space" if kind == "image_space" else "one_step"],
+        )
         networks = self._fuser, self._proposer, self._outer_loss
         mts = self._views(mts_rows)[1]
-        if kind == "optimum":
-            return optimum_meta_gradient(
+        if kind == "closed_form":
+            return closed_form_meta_gradient(
                 self._proposer,
                 self._outer_loss,
                 mts,
-                indifference=indifference,
+                weight_map_kl=weight_map_kl,
                 noise=noise,
-                at_once=self._at_once,
+                micro_batch=self._micro_batch,
                 mean=self.processes.mean,
             )
-        if kind == "image":
-            return image_meta_gradient(
-                *networks, mts, eta=eta, indifference=indifference, noise=noise, mean=self.processes.mean
+        if kind == "image_space":
+            return image_space_meta_gradient(
+                *networks, mts, eta=eta, weight_map_kl=weight_map_kl, noise=noise, mean=self.processes.mean
             )
         mtr, mtr_outer_loss = self._views(mtr_rows)
         return meta_gradient(
@@ -275,31 +282,31 @@ class BilevelTrainer(MetaTrainer):
             mtr_outer_loss=mtr_outer_loss,
             eta_fuser=eta,
             eta_outer_loss=eta,
-            indifference=indifference,
+            weight_map_kl=weight_map_kl,
             noise=noise,
             method=self._method,
-            at_once=self._at_once,
+            micro_batch=self._micro_batch,
             mean=self.processes.mean,
         )
 
     def _fusion_step(self, kind: _Kind, rows: Tensor, rates: _Rates, noise: Noise | None) -> Terms:
-        if kind == "settled":
+        if kind == "frozen":
             batch = shown = self._ordered(self.fusion_view(rows))
         else:
             batch, shown = self._views(rows)
         slopes, outer_loss_slopes, terms = fusion_gradients(
             self._fuser,
             self._proposer,
-            None if kind == "settled" else self._outer_loss,
+            None if kind == "frozen" else self._outer_loss,
             batch,
             shown=shown,
             heard=self.options.scheme in ("joint", "guided"),
             noise=noise,
-            at_once=self._at_once,
+            micro_batch=self._micro_batch,
             mean=self.processes.mean,
         )
         self._rules["fuser"].update(slopes, rates[0])
-        if kind != "settled":
+        if kind != "frozen":
             self._rules["outer_loss"].update(outer_loss_slopes, rates[1])
         self._update_average()
         return terms
@@ -328,14 +335,14 @@ class BilevelTrainer(MetaTrainer):
 
     def _decay(self, index: int, epoch: int) -> tuple[float, float]:
         """Of the fuser over the run, of the other two over the part of it in which they learn."""
-        if self.options.decay == "cosine":
+        if self.options.lr_schedule == "cosine":
             return _cosine(index / self.steps), _cosine(min(index / max(self._learning_steps, 1), 1.0))
-        rate = float(0.1 ** (epoch // self.options.decay_epochs)) if self.options.decay == "step" else 1.0
+        rate = float(0.1 ** (epoch // self.options.lr_step_epochs)) if self.options.lr_schedule == "step" else 1.0
         return rate, rate
 
     def _choose_method(self) -> Literal["forward", "double_backward"]:
-        if self.options.method != "auto":
-            return self.options.method
+        if self.options.autodiff != "auto":
+            return self.options.autodiff
         return "forward" if supports_forward_mode(self._fuser, self._tiny()) else "double_backward"
 
     def _tiny(self) -> list[Tensor]:

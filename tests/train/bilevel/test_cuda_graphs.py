@@ -15,6 +15,7 @@ from fusionkit.data.pair_store import PairStore
 from fusionkit.tasks import MIF
 from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer
 from fusionkit.train.bilevel.cuda_graphs import WARMUP, CapturedStep
+from fusionkit.train.bilevel.noise import NoiseOptions
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
 from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
@@ -110,13 +111,15 @@ def test_too_little_memory_is_no_reason_to_go_on_without() -> None:
 VARIANTS = {
     "exact": {},
     "image space, noise, average": {
-        "hypergradient": "image", "noise": 0.05, "coarse_noise": 0.1, "average": 0.9, "indifference": 0.1,
+        "hypergradient": "image_space", "outer_loss_noise": NoiseOptions(0.05, 0.1), "ema_decay": 0.9,
+        "weight_map_kl": 0.1,
     },
     "normalised update, both orders, decay": {
-        "proposer_update": "normalized", "both_orders": True, "decay": "cosine", "at_once": 2,
+        "proposer_optimizer": "normalized", "both_orders": True, "lr_schedule": "cosine", "micro_batch": 2,
     },
-    "optimum": {"hypergradient": "optimum", "noise": 1.0, "coarse_noise": 0.5, "noise_unit": "contrast", "settle": 0.5},
-    "Muon": {"fuser_update": "muon", "outer_loss_optimizer": "muon", "proposer_update": "muon"},
+    "optimum": {"hypergradient": "closed_form", "freeze_fraction": 0.5,
+                "outer_loss_noise": NoiseOptions(1.0, 0.5, unit="contrast")},
+    "Muon": {"fuser_optimizer": "muon", "outer_loss_optimizer": "muon", "proposer_optimizer": "muon"},
 }  # fmt: skip
 
 

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Fuser, LossProposer, OuterLoss, Proposal, Terms
 from fusionkit.losses import weighted_fusion_minimiser
-from fusionkit.train.bilevel import image_meta_gradient, meta_gradient, optimum_meta_gradient, supports_forward_mode
+from fusionkit.train.bilevel import (
+    closed_form_meta_gradient,
+    image_space_meta_gradient,
+    meta_gradient,
+    supports_forward_mode,
+)
 from fusionkit.train.bilevel.hypergradient import derivative_along, evidence, fused_tangent, leaning
 from fusionkit.train.bilevel.noise import Noise
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
@@ -150,7 +155,7 @@ def test_no_module_changes() -> None:
     networks = _refusion()
     before = [p.detach().clone() for network in networks for p in network.parameters()]
     meta_gradient(*networks, _batch(), _batch(), eta_fuser=0.1, eta_outer_loss=0.1)
-    image_meta_gradient(*networks, _batch(), eta=1.0)
+    image_space_meta_gradient(*networks, _batch(), eta=1.0)
     after = [p for network in networks for p in network.parameters()]
     assert all(torch.equal(x, y) for x, y in zip(before, after, strict=True))
     assert all(p.grad is None for p in after)
@@ -174,7 +179,7 @@ def test_evidence_is_the_mixed_derivative_written_with_a_graph_of_the_loss() -> 
 def test_the_image_form_passes_evidence_and_leaning_on_to_the_proposer() -> None:
     fuser, proposer, outer_loss = _refusion()
     batch = _batch()
-    found = image_meta_gradient(fuser, proposer, outer_loss, batch, eta=0.7, indifference=0.2)
+    found = image_space_meta_gradient(fuser, proposer, outer_loss, batch, eta=0.7, weight_map_kl=0.2)
     image = fuser(*batch.sources).detach().requires_grad_()
     (pull,) = torch.autograd.grad(outer_loss.loss(image, batch)["total"], image)
     proposal = proposer(*batch.sources)
@@ -202,7 +207,7 @@ def test_the_outer_loss_sees_the_fused_image_through_the_noise(form: str) -> Non
 
     def outer(noise: Noise | None) -> float:
         if form == "image":
-            return float(image_meta_gradient(*networks, mts, noise=noise).outer["total"])
+            return float(image_space_meta_gradient(*networks, mts, noise=noise).outer["total"])
         found = meta_gradient(*networks, mtr, mts, eta_fuser=0.1, eta_outer_loss=0.1, method=form, noise=noise)  # type: ignore[arg-type]
         return float(found.outer["total"])
 
@@ -212,7 +217,7 @@ def test_the_outer_loss_sees_the_fused_image_through_the_noise(form: str) -> Non
 def test_at_the_optimum_the_gradients_are_those_of_the_loss_of_the_minimiser_by_differences() -> None:
     _, proposer, outer_loss = _refusion()
     batch, drawn = _batch(), 0.1 * torch.randn(2, 1, 12, 12, dtype=torch.float64)
-    found = optimum_meta_gradient(proposer, outer_loss, batch, indifference=0.3, noise=lambda _, __: drawn)
+    found = closed_form_meta_gradient(proposer, outer_loss, batch, weight_map_kl=0.3, noise=lambda _, __: drawn)
 
     def objective() -> float:
         with torch.no_grad():
@@ -251,7 +256,7 @@ def test_the_minimiser_lies_below_every_image_near_it_in_what_an_image_can_be() 
 
 def test_a_loss_without_a_closed_form_has_no_optimum() -> None:
     with pytest.raises(ValueError, match="Share's loss has no minimiser in closed form"):
-        optimum_meta_gradient(Share(), OnceOnly(), _batch(targets=True))
+        closed_form_meta_gradient(Share(), OnceOnly(), _batch(targets=True))
 
 
 def test_the_tangent_of_the_fused_image_is_its_directional_derivative() -> None:
@@ -283,7 +288,7 @@ def test_indifference_adds_the_gradient_of_leaning(method: str) -> None:
     networks, mtr, mts = _refusion(), _batch(), _batch()
     settings = {"eta_fuser": 0.1, "eta_outer_loss": 0.1, "method": method}
     plain = meta_gradient(*networks, mtr, mts, **settings)  # type: ignore[arg-type]
-    pulled = meta_gradient(*networks, mtr, mts, indifference=0.4, **settings)  # type: ignore[arg-type]
+    pulled = meta_gradient(*networks, mtr, mts, weight_map_kl=0.4, **settings)  # type: ignore[arg-type]
     proposer = networks[1]
     expected = torch.autograd.grad(0.4 * leaning(proposer(*mtr.sources)), list(proposer.parameters()))
     torch.testing.assert_close(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionkit.contracts import Batch
-from fusionkit.train.bilevel import meta_gradient, optimum_meta_gradient
+from fusionkit.train.bilevel import closed_form_meta_gradient, meta_gradient
 from fusionkit.train.bilevel.fusion_step import fusion_gradients
 from fusionkit.train.bilevel.microbatch import split_batch
 from fusionkit.train.bilevel.noise import contrast
@@ -40,21 +40,21 @@ def _agree(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
         assert (found[name] - value).norm() <= 1e-12 * value.norm(), name
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
-def test_the_hypergradient_of_a_batch_in_shares_is_that_of_the_whole(at_once: int) -> None:
+@pytest.mark.parametrize("micro_batch", [1, 2])
+def test_the_hypergradient_of_a_batch_in_shares_is_that_of_the_whole(micro_batch: int) -> None:
     networks, mtr, mts = _networks(), _batch(), _batch()
-    settings = {"eta_fuser": 0.1, "eta_outer_loss": 0.1, "indifference": 0.2, "noise": _noise}
+    settings = {"eta_fuser": 0.1, "eta_outer_loss": 0.1, "weight_map_kl": 0.2, "noise": _noise}
     whole = meta_gradient(*networks, mtr, mts, **settings)  # type: ignore[arg-type]
-    shares = meta_gradient(*networks, mtr, mts, at_once=at_once, **settings)  # type: ignore[arg-type]
+    shares = meta_gradient(*networks, mtr, mts, micro_batch=micro_batch, **settings)  # type: ignore[arg-type]
     for part in ("proposer", "fuser", "outer_loss", "inner", "outer"):
         _agree(getattr(shares, part), getattr(whole, part))
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
-def test_the_gradients_at_the_optimum_in_shares_are_those_of_the_whole(at_once: int) -> None:
+@pytest.mark.parametrize("micro_batch", [1, 2])
+def test_the_gradients_at_the_optimum_in_shares_are_those_of_the_whole(micro_batch: int) -> None:
     (_, *networks), batch = _networks(), _batch()
-    whole = optimum_meta_gradient(*networks, batch, indifference=0.2, noise=_noise)
-    shares = optimum_meta_gradient(*networks, batch, indifference=0.2, noise=_noise, at_once=at_once)
+    whole = closed_form_meta_gradient(*networks, batch, weight_map_kl=0.2, noise=_noise)
+    shares = closed_form_meta_gradient(*networks, batch, weight_map_kl=0.2, noise=_noise, micro_batch=micro_batch)
     for part in ("proposer", "outer_loss", "inner", "outer"):
         _agree(getattr(shares, part), getattr(whole, part))
 
@@ -63,7 +63,7 @@ def test_the_gradients_at_the_optimum_in_shares_are_those_of_the_whole(at_once: 
 def test_the_gradients_of_a_fusion_step_in_shares_are_those_of_the_whole(heard: bool) -> None:
     networks, batch = _networks(), _batch()
     whole = fusion_gradients(*networks, batch, heard=heard, noise=_noise)
-    shares = fusion_gradients(*networks, batch, heard=heard, noise=_noise, at_once=2)
+    shares = fusion_gradients(*networks, batch, heard=heard, noise=_noise, micro_batch=2)
     for found, expected in zip(shares, whole, strict=True):
         _agree(found, expected)
 
@@ -73,7 +73,7 @@ def test_an_outer_loss_that_sees_the_pairs_otherwise_is_shared_out_alike() -> No
     other = Batch(tuple(torch.rand(2, 3, 1, 14, 9, dtype=torch.float64)))
     settings = {"eta_fuser": 0.1, "eta_outer_loss": 0.1, "mtr_outer_loss": other}
     whole = meta_gradient(*networks, mtr, mts, **settings)  # type: ignore[arg-type]
-    shares = meta_gradient(*networks, mtr, mts, at_once=1, **settings)  # type: ignore[arg-type]
+    shares = meta_gradient(*networks, mtr, mts, micro_batch=1, **settings)  # type: ignore[arg-type]
     _agree(shares.proposer, whole.proposer)
 
 

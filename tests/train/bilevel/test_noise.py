@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from fusionkit.contracts import Batch
-from fusionkit.train.bilevel.noise import channel_noise, contrast, through
+from fusionkit.train.bilevel.noise import contrast, draw_noise, through
 
 
 def _noise(fine: float, coarse: float, *, seed: int = 0, step: int = 0) -> torch.Tensor:
     like = torch.zeros(8, 1, 96, 96, dtype=torch.float64)
-    return channel_noise(like, fine=fine, coarse=coarse, seed=seed, step=step)
+    return draw_noise(like, pixel=fine, patch=coarse, seed=seed, step=step)
 
 
 def test_fine_noise_has_the_asked_deviation_and_no_correlation_between_pixels() -> None:
@@ -36,7 +36,7 @@ def test_patches_grow_with_their_smallest_side() -> None:
     like = torch.zeros(8, 1, 96, 96, dtype=torch.float64)
     jumps = []
     for patch in (2, 4, 8, 16):
-        noise = channel_noise(like, fine=0, coarse=0.1, seed=0, step=0, patch=patch)
+        noise = draw_noise(like, pixel=0, patch=0.1, seed=0, step=0, patch_size=patch)
         jumps.append(float((noise[..., 1:] - noise[..., :-1]).std() / noise.std()))
     # The step from pixel to pixel is that of a smooth field: inverse to the patches' side.
     assert all(1.7 < before / after < 2.4 for before, after in itertools.pairwise(jumps))

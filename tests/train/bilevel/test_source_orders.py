@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from fusionkit.contracts import Batch, OuterLoss, Terms
 from fusionkit.testing import check_outer_loss, example_sources
-from fusionkit.train.bilevel import FunctionOuterLoss, image_meta_gradient, meta_gradient
+from fusionkit.train.bilevel import FunctionOuterLoss, image_space_meta_gradient, meta_gradient
 from fusionkit.train.bilevel.source_orders import in_both_orders
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
 from fusionkit_tdfusion.proposer import TDFusionProposer, TDFusionProposerOptions
@@ -131,7 +131,7 @@ def test_a_loss_without_a_second_derivative_teaches() -> None:
     with pytest.raises(RuntimeError, match="no second derivative"):
         torch.autograd.grad(loss, list(networks[2].parameters()), create_graph=True)
     exact = meta_gradient(*networks, mtr, mts, mtr_outer_loss=mtr_outer_loss, eta_fuser=0.1, eta_outer_loss=0.1)
-    image = image_meta_gradient(*networks, mts)
+    image = image_space_meta_gradient(*networks, mts)
     for found in (exact, image):
         assert torch.cat([g.flatten() for g in found.proposer.values()]).norm() > 0
 
