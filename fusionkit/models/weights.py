@@ -82,7 +82,7 @@ def load_outer_loss(path: Path) -> OuterLoss:
     """Build the registered outer loss that a run kept and load it, on the CPU, in evaluation mode.
 
     Raises:
-        DataError: the file is missing, damaged, or no outer loss's.
+        DataError: the file is missing, damaged, no outer loss's, or of a version of it with other options.
         PluginError: the outer loss's plugin is not installed or broken.
     """
     from fusionkit.plugins import catalogue
@@ -98,7 +98,12 @@ def load_outer_loss(path: Path) -> OuterLoss:
     if registered is None:
         raise DataError(f"{path}: does not say which outer loss it belongs to: give one that a training wrote")
     kind = catalogue.outer_losses.get(registered)
-    options: Any = resolve(kind.Config, (str(path), facts["config"]))
+    try:
+        options: Any = resolve(kind.Config, ("it", facts["config"]))
+    except UsageError as error:
+        raise DataError(
+            f"{path}: holds {registered!r} of another version of its plugin ({error}): train it again"
+        ) from None
 
     def build() -> OuterLoss:
         return kind(options, classes=facts["classes"]) if issubclass(kind, Downstream) else kind(options)

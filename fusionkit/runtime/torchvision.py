@@ -15,7 +15,7 @@ _LIBRARIES: list[object] = []
 
 
 def load_torchvision() -> ModuleType:
-    """Import torchvision before anything that imports it (torchmetrics' boxes, transformers, timm).
+    """Import torchvision before anything that imports it (torchmetrics' boxes, timm).
 
     torchvision's wheels are built against one build of PyTorch. Beside another (the CPU build, say) its compiled
     operators do not load, and the import fails because it describes them. Declaring their names lets the rest, which

@@ -1,1 +1,1 @@
-"""Shipped plugin: networks that use a fused image, trained from scratch on one luminance channel."""
+"""Shipped plugin: detection and segmentation of one luminance channel, on any fitting timm backbone, from scratch."""

@@ -1,4 +1,4 @@
-"""FCOS as an outer loss: where the objects are in the fused image."""
+"""Detect objects in the fused image: boxes with classes and scores, by FCOS over a timm backbone."""
 
 from __future__ import annotations
 
@@ -12,32 +12,30 @@ from fusionkit.contracts import Batch, Downstream, Terms
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import Boxes, LabelKind
 from fusionkit.runtime.torchvision import load_torchvision
-from fusionkit_downstream.images import centred, padded
-from fusionkit_downstream.pyramid import Pyramid, group_norm
+from fusionkit_downstream.backbone import Backbone, group_norm, network_input
 from fusionkit_downstream.suppression import best_boxes
 
-__all__ = ["Fcos", "FcosOptions"]
+__all__ = ["BoxPyramid", "Detector", "DetectorOptions"]
 
+_STRIDES = (8, 16, 32)
 _DISTANCE = 2.0
 """First guess of a side's distance, in strides: the regression ends in a ReLU, which must not start at its kink."""
 
 
 @dataclass(frozen=True)
-class FcosOptions:
-    """Size of the network and what counts as found.
+class DetectorOptions:
+    """The network, and which boxes it returns.
 
     Attributes:
-        width: channels of the stem; the stages have 2, 4, 8 and 8 times as many.
-        blocks: residual blocks a stage.
-        channels: channels of the pyramid and the heads.
-        convs: convolutions of each head.
-        least_score: boxes of a lower score are not given.
-        overlap: of two boxes of a class that overlap by more than this (IoU), the one of the lower score goes.
-        most: boxes an image at most.
+        backbone: name of a timm model without batch normalisation, with features at strides 4 to 32.
+        channels: channels of the feature pyramid and the heads.
+        convs: convolutions in each head.
+        least_score: boxes of a lower score are not returned.
+        overlap: of two boxes of a class that overlap by more than this (IoU), the one of the lower score is dropped.
+        most: number of boxes per image at most.
     """
 
-    width: int = 16
-    blocks: int = 2
+    backbone: str = "pvt_v2_b0"
     channels: int = 64
     convs: int = 2
     least_score: float = 0.05
@@ -45,44 +43,43 @@ class FcosOptions:
     most: int = 100
 
 
-class Fcos(Downstream):
-    """torchvision's FCOS on a small pyramid, from scratch, with one input channel: 1.5 million parameters.
+class Detector(Downstream):
+    """torchvision's FCOS from scratch, with one input channel: anchor-free boxes from features at strides 8 to 32.
 
-    It is anchor-free: every position of three levels (strides 8, 16, 32) says what it is on, how far the sides of the
-    object are, and how near its centre it is. All normalisations are group normalisations: with two images a batch,
-    statistics over the batch mean little, and running ones would be state that a judged F' leaves behind.
+    Every position of the three levels predicts the class of the object that it lies on, the distances to the four
+    sides of its box, and how near the box's centre it is. All normalisations of the heads are group normalisations.
 
     Args:
-        config: size and thresholds.
+        config: network and thresholds.
         classes: names of the classes, by id.
 
     Raises:
-        UsageError: torchvision is not installed, or an option is out of range.
+        UsageError: timm or torchvision is not installed, the backbone does not fit, or an option is out of range.
 
     Reference:
         Tian et al., FCOS: A Simple and Strong Anchor-Free Object Detector, TPAMI 44 (2022).
     """
 
-    Config = FcosOptions
-    config: FcosOptions
+    Config = DetectorOptions
+    config: DetectorOptions
     kind: LabelKind = "detection"
 
-    def __init__(self, config: FcosOptions | None = None, *, classes: Sequence[str]) -> None:
+    def __init__(self, config: DetectorOptions | None = None, *, classes: Sequence[str]) -> None:
         super().__init__(config, classes=classes)
         c = self.config
         _check(c)
         fcos = load_torchvision().models.detection.fcos
-        # Its own two halves fix the normalisation and with it the width: both are replaced.
+        # The constructor of the head fixes normalisation and width: both of its halves are replaced.
         head = fcos.FCOSHead(c.channels, 1, len(self.classes), 0)
         head.classification_head = fcos.FCOSClassificationHead(
             c.channels, 1, len(self.classes), c.convs, norm_layer=group_norm
         )
         head.regression_head = fcos.FCOSRegressionHead(c.channels, 1, c.convs, norm_layer=group_norm)
         nn.init.constant_(head.regression_head.bbox_reg.bias, _DISTANCE)
-        sizes = tuple((stride,) for stride in Pyramid.strides)
-        # Its transform is not used: images come at the size that they are to be seen at.
+        sizes = tuple((stride,) for stride in _STRIDES)
+        # Its transform is not used: images are seen at the size at which they come.
         self.network = fcos.FCOS(
-            Pyramid(c.width, c.blocks, c.channels),
+            BoxPyramid(c.backbone, c.channels),
             len(self.classes),
             anchor_generator=fcos.AnchorGenerator(sizes, ((1.0,),) * len(sizes)),
             head=head,
@@ -92,10 +89,13 @@ class Fcos(Downstream):
         """FCOS's loss: focal loss of the classes, GIoU loss of the boxes, cross entropy of the centredness.
 
         The last two are means over the positions on objects.
+
+        Raises:
+            DataError: the targets of ``batch`` are not boxes.
         """
         known = batch.targets
         if not isinstance(known, Sequence) or not all(isinstance(boxes, Boxes) for boxes in known):
-            raise DataError(f"detection learns from one Boxes a sample, not from {type(known).__name__}")
+            raise DataError(f"detection learns from one Boxes per sample, not from {type(known).__name__}")
         levels, anchors, outputs = self._run(fused)
         targets = [{"boxes": boxes.corners.to(fused), "labels": boxes.classes.to(fused.device)} for boxes in known]
         parts = self.network.compute_loss(targets, outputs, [anchors] * len(fused), levels)
@@ -122,16 +122,36 @@ class Fcos(Downstream):
         return tuple(found)
 
     def _run(self, fused: Tensor) -> tuple[list[int], Tensor, dict[str, Tensor]]:
-        """Positions a level, their cells ``(N, 4)``, and what the heads say of each."""
-        seen = padded(centred(fused), multiple=Pyramid.strides[-1])
-        features = list(self.network.backbone(seen).values())
-        cells = load_torchvision().models.detection.image_list.ImageList(seen, [(seen.shape[2], seen.shape[3])])
+        """Positions per level, their cells ``(N, 4)``, and the outputs of the heads for each position."""
+        image = network_input(fused)
+        features = self.network.backbone(image)
+        cells = load_torchvision().models.detection.image_list.ImageList(image, [(image.shape[2], image.shape[3])])
         (anchors,) = self.network.anchor_generator(cells, features)
         return [level.shape[2] * level.shape[3] for level in features], anchors, self.network.head(features)
 
 
-def _check(options: FcosOptions) -> None:
-    for name in ("width", "blocks", "channels", "convs", "most"):
+class BoxPyramid(nn.Module):
+    """A backbone's features at strides 8, 16 and 32, each mixed with the coarser ones, all with as many channels.
+
+    Args:
+        backbone: name of a timm model, see :class:`fusionkit_downstream.backbone.Backbone`.
+        channels: channels of every level.
+    """
+
+    def __init__(self, backbone: str, channels: int) -> None:
+        super().__init__()
+        self.out_channels = channels
+        self.backbone = Backbone(backbone, _STRIDES)
+        self.pyramid = load_torchvision().ops.FeaturePyramidNetwork(list(self.backbone.widths), channels)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """The levels ``(B, channels, H / stride, W / stride)`` of a network input ``(B, 1, H, W)``."""
+        features = {str(k): feature for k, feature in enumerate(self.backbone(image))}
+        return list(self.pyramid(features).values())
+
+
+def _check(options: DetectorOptions) -> None:
+    for name in ("channels", "convs", "most"):
         if getattr(options, name) < 1:
             raise UsageError(f"{name}={getattr(options, name)} must be at least 1")
     for name in ("least_score", "overlap"):

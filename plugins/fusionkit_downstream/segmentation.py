@@ -1,11 +1,9 @@
-"""SegFormer as an outer loss: what every pixel of the fused image belongs to."""
+"""Segment the fused image: a class for every pixel, by SegFormer's head over a timm backbone."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,88 +12,70 @@ from torch import Tensor, nn
 from fusionkit.contracts import Batch, Downstream, Terms
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import IGNORE, LabelKind
-from fusionkit.runtime.torchvision import load_torchvision
-from fusionkit_downstream.images import centred, padded
+from fusionkit_downstream.backbone import Backbone, group_norm, network_input
 
-__all__ = ["SegFormer", "SegFormerOptions", "segmentation_loss"]
-
-_LEAST = 32
-"""The first stage's attention reduces a quarter of the image eightfold."""
+__all__ = ["PixelHead", "Segmenter", "SegmenterOptions", "segmentation_loss"]
 
 
 @dataclass(frozen=True)
-class SegFormerOptions:
-    """Size of the network and its loss; the defaults are MiT-B0 with SegFormer's head.
+class SegmenterOptions:
+    """The network and its loss.
 
     Attributes:
-        widths: channels of the four stages.
-        depths: transformer blocks of the four stages.
-        heads: attention heads of the four stages; each must divide its width.
-        decoder: channels of the head.
-        class_weights: weight of each class in the cross entropy, by id; empty weighs all alike.
+        backbone: name of a timm model without batch normalisation, with features at strides 4 to 32.
+        channels: channels of the head.
+        class_weights: weight of each class in the cross entropy, by id; empty gives all the same weight.
     """
 
-    widths: tuple[int, int, int, int] = (32, 64, 160, 256)
-    depths: tuple[int, int, int, int] = (2, 2, 2, 2)
-    heads: tuple[int, int, int, int] = (1, 2, 5, 8)
-    decoder: int = 256
+    backbone: str = "pvt_v2_b0"
+    channels: int = 128
     class_weights: tuple[float, ...] = ()
 
 
-class SegFormer(Downstream):
-    """SegFormer from the transformers library, without pretrained weights, with one input channel.
+class Segmenter(Downstream):
+    """Semantic segmentation from scratch, with one input channel: features at strides 4 to 32 and a 1x1 head.
 
-    Dropout and stochastic depth are off and the head's batch normalisation is a group normalisation: an outer loss
-    has to be a function of its weights and its batch alone, so that F' and T' are judged by the same one, a resumed
-    run takes the same steps, and two images a batch are enough.
+    The defaults are close to SegFormer-B0: pvt_v2_b0 has the widths and the spatial-reduction attention of MiT-B0.
 
     Args:
-        config: size and loss.
+        config: network and loss.
         classes: names of the classes, by id.
 
     Raises:
-        UsageError: transformers is not installed, or the options do not fit the classes.
+        UsageError: timm is not installed, the backbone does not fit, or the options do not fit the classes.
 
     Reference:
         Xie et al., SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers, NeurIPS 2021.
+        Wang et al., PVT v2: Improved Baselines with Pyramid Vision Transformer, Computational Visual Media 2022.
     """
 
-    Config = SegFormerOptions
-    config: SegFormerOptions
+    Config = SegmenterOptions
+    config: SegmenterOptions
     kind: LabelKind = "segmentation"
     class_weights: Tensor
 
-    def __init__(self, config: SegFormerOptions | None = None, *, classes: Sequence[str]) -> None:
+    def __init__(self, config: SegmenterOptions | None = None, *, classes: Sequence[str]) -> None:
         super().__init__(config, classes=classes)
         c = self.config
         _check(c, self.classes)
-        transformers = _load_transformers()
-        settings = transformers.SegformerConfig(
-            num_channels=1,
-            num_labels=len(self.classes),
-            hidden_sizes=list(c.widths),
-            depths=list(c.depths),
-            num_attention_heads=list(c.heads),
-            decoder_hidden_size=c.decoder,
-            classifier_dropout_prob=0.0,
-            drop_path_rate=0.0,
-            attn_implementation="sdpa",
-        )
-        self.network = transformers.SegformerForSemanticSegmentation(settings)
-        self.network.decode_head.batch_norm = nn.GroupNorm(math.gcd(c.decoder, 32), c.decoder)
+        self.backbone = Backbone(c.backbone)
+        self.head = PixelHead(self.backbone.widths, c.channels, len(self.classes))
         weights = torch.tensor(c.class_weights or (1.0,) * len(self.classes))
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, fused: Tensor) -> Tensor:
-        """Class logits ``(B, classes, H, W)`` of ``fused`` ``(B, 1, H, W)``."""
+        """Class logits ``(B, classes, H, W)`` of ``fused`` ``(B, 1, H, W)`` in [0, 1]."""
         height, width = fused.shape[2:]
-        seen = padded(centred(fused), least=_LEAST)
-        logits = self.network(pixel_values=seen).logits
-        whole = F.interpolate(logits, size=seen.shape[2:], mode="bilinear", align_corners=False)
-        return whole[:, :, :height, :width]
+        image = network_input(fused)
+        logits = self.head(self.backbone(image))
+        return F.interpolate(logits, size=image.shape[2:], mode="bilinear")[:, :, :height, :width]
 
     def loss(self, fused: Tensor, batch: Batch) -> Terms:
-        """Cross entropy over the pixels that count, see :func:`segmentation_loss`."""
+        """Cross entropy over the pixels that count, see :func:`segmentation_loss`.
+
+        Raises:
+            DataError: the targets of ``batch`` are not masks.
+        """
         if not isinstance(batch.targets, Tensor):
             raise DataError(f"segmentation learns from masks of class ids, not from {type(batch.targets).__name__}")
         return {"total": segmentation_loss(self(fused), batch.targets, self.class_weights)}
@@ -104,6 +84,32 @@ class SegFormer(Downstream):
         """Class ids ``(B, H, W)`` int64."""
         with torch.no_grad():
             return self(fused).argmax(1)
+
+
+class PixelHead(nn.Module):
+    """SegFormer's head: a 1x1 convolution per level, their sum at the finest level, and a 1x1 classifier.
+
+    SegFormer concatenates the levels and mixes them by another 1x1 convolution. There is no nonlinearity in between,
+    so the sum expresses the same functions with a quarter of the products.
+
+    Args:
+        widths: channels of the levels, finest first.
+        channels: channels of the sum.
+        classes: number of classes.
+    """
+
+    def __init__(self, widths: Sequence[int], channels: int, classes: int) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(nn.Conv2d(width, channels, 1, bias=False) for width in widths)
+        self.classify = nn.Sequential(group_norm(channels), nn.ReLU(), nn.Conv2d(channels, classes, 1))
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Class logits ``(B, classes, h, w)`` of features ``(B, width, h / 2**k, w / 2**k)``."""
+        size = features[0].shape[2:]
+        mapped = (level(feature) for level, feature in zip(self.levels, features, strict=True))
+        summed = sum(F.interpolate(level, size=size, mode="bilinear") for level in mapped)
+        logits: Tensor = self.classify(summed)
+        return logits
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
@@ -124,24 +130,11 @@ def segmentation_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
     return summed / counted.to(summed.dtype).clamp_min(torch.finfo(summed.dtype).tiny)
 
 
-def _load_transformers() -> Any:
-    load_torchvision()
-    try:
-        import transformers
-    except ImportError as error:
-        raise UsageError(
-            "downstream network 'segmentation' needs transformers: install it with "
-            "pip install 'image-fusionkit[downstream]'"
-        ) from error
-    return transformers
-
-
-def _check(options: SegFormerOptions, classes: Sequence[str]) -> None:
+def _check(options: SegmenterOptions, classes: Sequence[str]) -> None:
+    if options.channels < 1:
+        raise UsageError(f"channels={options.channels} must be at least 1")
     if options.class_weights and len(options.class_weights) != len(classes):
         given = len(options.class_weights)
         raise UsageError(f"class_weights has {given} values for the {len(classes)} classes {', '.join(classes)}")
     if any(not 0 <= weight < float("inf") for weight in options.class_weights):
         raise UsageError(f"class_weights={options.class_weights} must be numbers of 0 or more")
-    for stage, (width, heads) in enumerate(zip(options.widths, options.heads, strict=True), 1):
-        if heads < 1 or width < 1 or width % heads:
-            raise UsageError(f"stage {stage}: heads={heads} does not divide the width {width}")

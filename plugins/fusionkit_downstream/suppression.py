@@ -1,4 +1,4 @@
-"""From many overlapping boxes to one an object."""
+"""Reduce many overlapping boxes to one per object (non-maximum suppression)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fusionkit.label_types import Boxes
 __all__ = ["best_boxes"]
 
 _CANDIDATES = 400
-"""Boxes an image that suppression begins with, best first: it looks at pairs."""
+"""Boxes per image that suppression begins with, best first: it compares all pairs of them."""
 
 
 def best_boxes(corners: Tensor, scores: Tensor, *, least_score: float, overlap: float, most: int) -> Boxes:

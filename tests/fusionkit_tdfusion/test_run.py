@@ -27,7 +27,7 @@ TINY = [
     "trainer.epochs=2", "trainer.warmup=0", "trainer.meta_steps=1", "trainer.fusion_steps=2", "trainer.batch=2",
     "trainer.crop=16", "fuser.dim=4", "fuser.heads=2", "fuser.blocks=1", "proposer.dim=4", "proposer.heads=2",
     "trainer.lr_schedule=none", "size=[32, 40]",
-    "network.width=4", "network.blocks=1", "network.channels=8", "network.convs=1",
+    "network.backbone=test_convnext", "network.channels=8", "network.convs=1",
 ]  # fmt: skip
 
 
@@ -120,3 +120,15 @@ def test_a_file_of_no_outer_loss_is_refused_by_name(run: Path, tmp_path: Path) -
     save_file({"x": torch.zeros(1)}, tmp_path / "bare.safetensors")
     with pytest.raises(DataError, match="does not say which outer loss"):
         load_outer_loss(tmp_path / "bare.safetensors")
+
+
+def test_the_network_of_an_older_version_is_refused_in_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    """``segmentation`` of fusionkit f83a2fb was a SegFormer of the transformers library."""
+    config = {"widths": [32, 64, 160, 256], "depths": [2, 2, 2, 2], "heads": [1, 2, 5, 8], "decoder": 256}
+    facts = {"format": 1, "critic": "segmentation", "config": config, "kind": "segmentation", "classes": ["a", "b"]}
+    path = tmp_path / "downstream.safetensors"
+    save_file({"network.decode_head.classifier.bias": torch.zeros(2)}, path, {"fusionkit-companion": json.dumps(facts)})
+    with pytest.raises(DataError, match=r"of another version of its plugin .*'widths'.*: train it again$") as caught:
+        load_outer_loss(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)

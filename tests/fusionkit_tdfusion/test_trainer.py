@@ -26,10 +26,8 @@ SMALL = [
     "size=[20, 24]",
 ]  # fmt: skip
 TINY_OUTER_LOSSES = {
-    "segmentation": ["downstream=segmentation", "network.widths=[8, 8, 8, 8]", "network.heads=[1, 1, 1, 1]",
-                     "network.depths=[1, 1, 1, 1]", "network.decoder=8"],
-    "detection": ["downstream=detection", "network.width=4", "network.blocks=1", "network.channels=8",
-                  "network.convs=1"],
+    "segmentation": ["downstream=segmentation", "network.backbone=test_convnext", "network.channels=8"],
+    "detection": ["downstream=detection", "network.backbone=test_convnext", "network.channels=8", "network.convs=1"],
 }  # fmt: skip
 
 
@@ -251,7 +249,7 @@ def test_the_proposer_of_a_checkpoint_is_the_one_that_was_trained() -> None:
             "downstream=detection needs pairs with detection labels; these are for",
         ),
         (TINY_OUTER_LOSSES["segmentation"], example_pairs(count=2, size=(30, 36)), "these have none"),
-        (["network.widht=4"], _store(), "network: unknown option 'widht': did you mean 'widths'"),
+        (["network.chanels=4"], _store(), "network: unknown option 'chanels': did you mean 'channels'"),
         (["downstream=segmentatoin"], _store(), "did you mean 'segmentation'"),
         (["size=[8, 24]"], _store(), r"size=\[8, 24\] shows the downstream network 8x24 pixels"),
     ],

@@ -50,7 +50,7 @@ TRAIN = "train"
 """The split that the network is trained on."""
 
 _DEFAULT_TASK = "ivif"
-_PACKAGES = ("torchmetrics", "torchvision", "pycocotools", "transformers")
+_PACKAGES = ("torchmetrics", "torchvision", "pycocotools", "timm")
 
 Say = Callable[[str], None]
 
