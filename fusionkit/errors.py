@@ -63,6 +63,10 @@ def missing_system_library(error: BaseException) -> str:
     return "run 'pip uninstall opencv-python' and 'pip install --force-reinstall opencv-python-headless'"
 
 
+class FusionNote(UserWarning):
+    """A warning about a model or a result that is not wrong but that its user should know."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of an error message about an unknown name: the nearest known one, then all of them.
 

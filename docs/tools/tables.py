@@ -120,7 +120,7 @@ def classical() -> str:
         kind = catalogue.fusers.get(name)
         if kind.__module__.startswith("fusionkit_classical."):
             made_for = ", ".join(f"`{task}`" for task in kind.tasks) if kind.tasks else "any"
-            most = "any number" if kind.max_sources is None else str(kind.max_sources)
+            most = str(kind.capabilities.max_sources or "any number")
             rows.append((f"[`{name}`](#{name})", made_for, most, kind.space, kind.reference))
     return table(("fuser", "task", "sources a call", "works on", "defined by"), rows)
 

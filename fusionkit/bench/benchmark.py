@@ -117,7 +117,10 @@ def run_bench(request: BenchRequest, out: Path, *, report: Report | None = None,
     say = _silent if shard.rank else _once(say)
     contests = []
     for dataset in datasets:
-        specs: list[FuserSpec | ResultsSpec] = [*(_every_fuser(dataset, say) if fusers is None else fusers), *results]
+        specs: list[FuserSpec | ResultsSpec] = [
+            *(_every_fuser(dataset, device, say) if fusers is None else fusers),
+            *results,
+        ]
         check_names(specs)
         contests += _contests(request, out, dataset, specs, device, say)
     contests = _answering(contests, say)
@@ -141,8 +144,8 @@ def _fusers(request: BenchRequest) -> list[FuserSpec] | None:
     return []
 
 
-def _every_fuser(dataset: Dataset, say: Say) -> list[FuserSpec]:
-    found, problems = usable(dataset.task.name)
+def _every_fuser(dataset: Dataset, device: torch.device, say: Say) -> list[FuserSpec]:
+    found, problems = usable(dataset.task.name, device=device)
     for problem in problems:
         say(f"note: {problem}")
     if not found:

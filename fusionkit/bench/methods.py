@@ -13,9 +13,11 @@ from fusionkit.bench.records import Method, file_name
 from fusionkit.config import as_dict
 from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, UsageError
+from fusionkit.fuse.adapter import check_device
 from fusionkit.fuse.model import Model, load
 from fusionkit.fuse.tensors import Stretch
 from fusionkit.models import MODEL_FILE
+from fusionkit.models.shipped import choose_model, current_model, shipped_models, split_name
 from fusionkit.models.weights import WeightsInfo, import_weights, read_info
 from fusionkit.plugins import catalogue
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
@@ -50,7 +52,7 @@ class FuserSpec:
     def file(self) -> Path | None:
         """The weights file, or None for a fuser's name."""
         path = Path(self.model).expanduser()
-        if not self.fuser and (self.model in catalogue.fusers.names() or not path.exists()):
+        if not self.fuser and (split_name(self.model) or not path.exists()):
             return None
         return path / MODEL_FILE if path.is_dir() else path
 
@@ -60,10 +62,14 @@ class FuserSpec:
         if file is not None:
             task = "" if self._is_foreign() else read_info(file).task
             return (task,) if task else None
-        if self.model not in catalogue.fusers.names():
+        named = split_name(self.model)
+        if named is None:
             return None
-        kind = catalogue.fusers.get(self.model)
-        return tuple(kind.pretrained()) or kind.tasks
+        kind = catalogue.fusers.get(named[0])
+        if named[1]:
+            model = choose_model(kind, *named)
+            return (model.task,) if model else None
+        return tuple(dict.fromkeys(model.task for model in shipped_models(kind))) or kind.tasks
 
     def _is_foreign(self) -> bool:
         """Whether the file is a method's published weights, which do not say what they are."""
@@ -96,8 +102,10 @@ class FuserSpec:
             digest = info.training["sha256"]
             return Model(fuser, name=self.name, task=task, device=device, stretch=stretch, digest=digest), info
         model = load(self.model, task, device=device, stretch=stretch)
-        if file is None:
-            file = catalogue.fusers.get(self.model).pretrained().get(task)
+        named = split_name(self.model) if file is None else None
+        if named is not None:
+            shipped = choose_model(catalogue.fusers.get(named[0]), *named, task=task)
+            file = shipped.file if shipped else None
         return model, read_info(file) if file else None
 
 
@@ -145,7 +153,7 @@ class BenchMethod:
 
 
 def parse_fuser(text: str) -> FuserSpec:
-    """``[LABEL=]MODEL``, where MODEL is a fuser's name, a run folder, a weights file, or ``FUSER:FILE``.
+    """``[LABEL=]MODEL``: a fuser, a shipped model ``FUSER:TASK[@TAG]``, a run folder, a weights file or ``FUSER:FILE``.
 
     ``FUSER:FILE`` also takes weights as a method's authors published them. Without a label a name is called so, a
     run after its folder and a file after its stem.
@@ -159,7 +167,8 @@ def parse_fuser(text: str) -> FuserSpec:
     elif not label.strip() or not model.strip():
         raise UsageError(f"--fuser {text!r}: write LABEL=MODEL, as in ours=runs/refusion-mif-quick")
     fuser, colon, file = model.partition(":")
-    named = bool(colon) and fuser in catalogue.fusers.names() and Path(file).expanduser().exists()
+    shipped = file.partition("@")[0] in catalogue.tasks.names()  # a file of that name is written FUSER:./NAME
+    named = bool(colon) and fuser in catalogue.fusers.names() and Path(file).expanduser().exists() and not shipped
     spec = FuserSpec(label.strip(), file, fuser) if named else FuserSpec(label.strip(), model.strip())
     if spec.name:
         return spec
@@ -210,27 +219,36 @@ def check_names(specs: Iterable[FuserSpec | ResultsSpec]) -> None:
         taken[file] = spec.model if isinstance(spec, FuserSpec) else str(spec.folder)
 
 
-def usable(task: str) -> tuple[list[FuserSpec], list[str]]:
-    """Every registered fuser that can be compared on a task as it is: made for it, and untrained or with weights.
+def usable(task: str, *, device: torch.device | None = None) -> tuple[list[FuserSpec], list[str]]:
+    """List every registered fuser that can be compared on a task: made for it, and untrained or with shipped weights.
+
+    Args:
+        task: name of the task.
+        device: where they are to run; None for a device that every fuser runs on.
 
     Returns:
-        The fusers, and one line for each whose plugin cannot be used.
+        The fusers, and one line per fuser whose plugin cannot be used or that cannot run on the device.
     """
     found: list[FuserSpec] = []
     problems: list[str] = []
     for name in catalogue.fusers.names():
         try:
-            if run_guarded(lambda name=name: _is_ready(catalogue.fusers.get(name), task)):  # type: ignore[misc]
+            if run_guarded(lambda name=name: _is_ready(name, task, device)):  # type: ignore[misc]
                 found.append(FuserSpec(name, name))
         except PluginCallFailed as error:
             problems.append(f"{name} is left out: {error}")
     return found, problems
 
 
-def _is_ready(kind: type[Fuser], task: str) -> bool:
+def _is_ready(name: str, task: str, device: torch.device | None) -> bool:
+    kind: type[Fuser] = catalogue.fusers.get(name)
     if kind.tasks is not None and task not in kind.tasks:
         return False
-    return task in kind.pretrained() or not any(True for _ in kind().parameters())
+    if current_model(shipped_models(kind), task) is None and any(True for _ in kind().parameters()):
+        return False
+    if device is not None:
+        check_device(kind, device, name=name)
+    return True
 
 
 def load_methods(

@@ -1,4 +1,4 @@
-"""From a finished run to a model that can be shipped: the fuser's weights and a card beside them."""
+"""Packages a finished run as a model that a plugin can ship: the fuser's weights and a card beside them."""
 
 from __future__ import annotations
 
@@ -11,54 +11,65 @@ from fusionkit.data.pair_finding import find_pairs
 from fusionkit.data.pair_set import NONE_STATED, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.digest import file_digest
-from fusionkit.models.card import DataUse, ModelCard, Scores, Training, read_card, write_card
+from fusionkit.models.card import FIRST_TAG, DataUse, ModelCard, Scores, Training, read_card, write_card
+from fusionkit.models.shipped import check_tag, model_file, models_in
 from fusionkit.models.weights import WeightsInfo, load_fuser, save_fuser
 from fusionkit.plugins import catalogue
 from fusionkit.train.run_folder import RunFolder, RunRecord
 
-__all__ = ["export_model"]
+__all__ = ["package_model"]
 
 NO_RECORD = "not stated by any data set record of fusionkit: see where the pairs come from"
 
 
-def export_model(
+def package_model(
     run: Path,
     to: Path,
     *,
+    tag: str = FIRST_TAG,
+    supersedes: Sequence[str] = (),
     bench: Sequence[Path] = (),
     data: str | None = None,
     beside: Sequence[str] = (),
     force: bool = False,
 ) -> tuple[Path, ModelCard]:
-    """Write a run's fuser as ``TASK.safetensors`` and its card as ``TASK.toml``.
+    """Write a run's fuser as ``TASK.safetensors``, or ``TASK@TAG.safetensors``, and its card beside it as TOML.
 
-    The weights are those of the run, bit for bit; what the file says of its training names data sets in place of the
-    folder that they lay in.
+    The weights are those of the run, bit for bit. The description in the file names data sets instead of the folder
+    that they lay in.
 
     Args:
         run: folder of a finished run.
         to: folder to write into: the one that the fuser's ``pretrained`` lists, for a plugin that ships them.
-        bench: folders of benches in which the run's weights, or weights exported from it, were compared.
-        data: where the training pairs lie now; where the run says, if None. They must be the same pairs.
+        tag: what tells the model from others of the task; ``v1`` is not part of the file's name.
+        supersedes: tags of models in the folder that this one replaces. Their files are not changed.
+        bench: folders of benches in which the run's weights, or weights packaged from it, were compared.
+        data: where the training pairs lie now; as the run states if None. They must be the same pairs.
         beside: names of the bench's other methods to show beside; all of them if empty.
-        force: replace a model that is there.
+        force: replace a model that has the same tag.
 
     Returns:
         The weights file and its card.
 
     Raises:
-        UsageError: the model is there already, or ``beside`` names a method that no bench has.
+        UsageError: an impossible tag, a model with that tag is there already, ``supersedes`` names a tag that is not
+            there, or ``beside`` a method that no bench has.
         DataError: the run is not finished, its pairs are not there or others, a bench has no result of it, or
             something cannot be written.
     """
+    check_tag(tag)
     folder = RunFolder.open(run)
     record = folder.record
     if not folder.model.is_file():
         raise DataError(f"{run}: is not finished: go on with it: fusionkit train --resume {run}")
     fuser, info = load_fuser(folder.model)
-    target = to / f"{record.task}.safetensors"
+    target = model_file(to, record.task, tag)
     if target.exists() and not force:
-        raise UsageError(f"{target}: is there already: add --force to replace it, or choose another --to")
+        raise UsageError(f"{target}: is there already: choose another --tag or --to, or replace it with --force")
+    others = {model.tag for model in models_in(to) if model.task == record.task} - {tag}
+    for old in supersedes:
+        if old not in others:
+            raise UsageError(f"--supersedes {old}: {to} has no such {record.task} model: {did_you_mean(old, others)}")
     uses = _uses(record, data or record.data, run)
     scores = _scores(bench, record.task, _known_digests(info.digest, target), beside, run)
     pairs = ", ".join(f"{use.dataset} {use.pairs}" for use in uses)
@@ -69,6 +80,8 @@ def export_model(
     card = ModelCard(
         fuser=info.fuser,
         task=record.task,
+        tag=tag,
+        supersedes=tuple(supersedes),
         parameters=sum(p.numel() for p in fuser.parameters()),
         weights_sha256=file_digest(target),
         run_sha256=info.digest,
@@ -76,7 +89,7 @@ def export_model(
         data=uses,
         scores=scores,
     )
-    # The card comes last: until then the card that is there, if any, is refused as that of other weights.
+    # The card comes last: until then a card that is there is refused as that of other weights.
     write_card(target, card)
     return target, card
 
@@ -134,7 +147,7 @@ def _stated(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known_digests(run_digest: str, target: Path) -> frozenset[str]:
-    """The digests under which a bench may know the run's weights: the run's own, and that of an earlier export."""
+    """The digests under which a bench may know the run's weights: the run's own, and that of an earlier package."""
     try:
         earlier = read_card(target) if target.is_file() else None
     except DataError:  # a card that is about to be replaced

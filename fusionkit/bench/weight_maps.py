@@ -12,6 +12,7 @@ from fusionkit.config import read_toml, resolve
 from fusionkit.contracts import Fuser, LossProposer
 from fusionkit.data.pair_set import Pair
 from fusionkit.errors import PluginError
+from fusionkit.fuse.adapter import call_maps
 from fusionkit.fuse.model import Model
 from fusionkit.io.color import luminance
 from fusionkit.io.images import Image, read_image, write_image
@@ -43,7 +44,7 @@ class MapDrawer:
             fusionkit.plugins.guard.PluginCallFailed: the pair cannot be read, or the plugin fails on it.
             fusionkit.errors.DataError: a map cannot be written.
         """
-        most = self.model.fuser.max_sources
+        most = self.model.fuser.capabilities.max_sources
         if most is not None and len(pair.files) > most:
             return ()
         maps = run_guarded(lambda: self._maps(pair))
@@ -54,7 +55,7 @@ class MapDrawer:
     def _maps(self, pair: Pair) -> dict[str, Tensor]:
         with torch.inference_mode():
             sources = [self._source(file) for file in pair.files]
-            maps = dict(self.model.fuser.maps(*sources))
+            maps = dict(call_maps(self.model.fuser, sources))
             for name, weights in (self.proposer(*sources) if self.proposer is not None else {}).items():
                 # They sum to 1 over the sources: of two, the first says all.
                 for k in range(weights.shape[1] if weights.shape[1] > 2 else 1):

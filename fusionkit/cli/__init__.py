@@ -7,24 +7,15 @@ import io
 import os
 import sys
 import traceback
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
 import click
 
-from fusionkit.errors import (
-    DataError,
-    FusionkitError,
-    PluginError,
-    RenamedOption,
-    UsageError,
-    did_you_mean,
-    missing_system_library,
-)
+from fusionkit.cli.notes import notes_printed
+from fusionkit.errors import DataError, FusionkitError, PluginError, UsageError, did_you_mean, missing_system_library
 from fusionkit.io.text import printable, shortened
 
 __all__ = ["main"]
@@ -86,7 +77,7 @@ class CommandLine(click.Group):
     def invoke(self, ctx: click.Context) -> None:
         _keep_torch_importable()
         try:
-            with _renamed_options_shown():
+            with notes_printed():
                 super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
@@ -151,23 +142,6 @@ def _print_anywhere() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-@contextmanager
-def _renamed_options_shown() -> Iterator[None]:
-    """Print on stderr, one line each, which options were given by a former name; other warnings go their usual way."""
-    usual = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
-        if issubclass(category, RenamedOption):
-            print(f"note: {_line(message)}", file=sys.stderr)
-        else:
-            usual(message, category, *rest)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", RenamedOption)
-        warnings.showwarning = show
-        yield
 
 
 def _take_debug(args: list[str]) -> tuple[list[str], bool]:

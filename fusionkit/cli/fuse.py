@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,9 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("fuse")
 @click.option(
-    "-m", "--model", help="Run folder, weights file or name of a fuser.  [default: the model that ships for --task]"
+    "-m",
+    "--model",
+    help="Run folder, weights file, fuser, or shipped model FUSER:TASK[@TAG].  [default: the one shipped for --task]",
 )
 @click.option("--task", help="Fusion task: ivif, mif, mfif, meif, or a plugin's.")
 @click.option("-a", "first", type=_PATH, required=True, help="First source: infrared, CT/PET/SPECT, near, under.")
@@ -63,6 +64,7 @@ def command(
 
     \b
     fusionkit fuse --task ivif -a infrared.png -b visible.png -o fused.png
+    fusionkit fuse -m refusion:ivif@v1 -a infrared.png -b visible.png -o fused.png
     fusionkit fuse -m runs/refusion-mif-quick -a pet.png -b mri.png -o fused.png
     fusionkit fuse -m laplacian -a near/ -b far/ -o fused/
     """
@@ -76,9 +78,9 @@ def command(
     depth = int(bits) if bits else None
     plan = plan_jobs([first, second, *more], out, suffix=f".{form}", bits=depth, force=force)
     loaded = load(model or default_fuser(task or ""), task, device=device, stretch=stretch)
-    with _progress() as report, _notes():
+    with _progress() as report:
         if plan.folder is not None:
-            plan = check_jobs(plan, report=report)
+            plan = check_jobs(plan, model=loaded, report=report)
         for problem in plan.problems:
             click.echo(f"{'skipped' if skip_bad else 'problem'}: {problem}", err=True)
         if plan.problems and not (skip_bad and plan.jobs):
@@ -110,24 +112,3 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
             progress.update(bars[what], completed=done)
 
         yield report
-
-
-@contextmanager
-def _notes() -> Iterator[None]:
-    """Print each of the library's notes once, on its own line; leave other warnings as they are."""
-    from fusionkit.fuse.model import FusionNote
-
-    said: set[str] = set()
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", FusionNote)
-        usual = warnings.showwarning
-
-        def show(message: Warning | str, category: type[Warning], *rest: object) -> None:
-            if not issubclass(category, FusionNote):
-                usual(message, category, *rest)  # type: ignore[arg-type]
-            elif str(message) not in said:
-                said.add(str(message))
-                click.echo(f"note: {message}", err=True)
-
-        warnings.showwarning = show  # type: ignore[assignment]
-        yield

@@ -10,7 +10,8 @@ aligned, so they share ``B``, ``H`` and ``W``.
 
 from __future__ import annotations
 
-from fusionkit.contracts.fuser import Fuser, NoOptions, Options
+from fusionkit.contracts.capabilities import Capabilities
+from fusionkit.contracts.fuser import Fuser, NoOptions, Options, ShippedModel
 from fusionkit.contracts.learning import (
     Batch,
     Companion,
@@ -27,6 +28,7 @@ from fusionkit.contracts.metric import Metric, MetricInfo
 
 __all__ = [
     "Batch",
+    "Capabilities",
     "Companion",
     "Downstream",
     "Fuser",
@@ -39,6 +41,7 @@ __all__ = [
     "OuterLoss",
     "Proposal",
     "Reconstructor",
+    "ShippedModel",
     "Terms",
     "TrainingSource",
 ]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from fusionkit.contracts.capabilities import Capabilities
 from fusionkit.errors import UsageError
 
-__all__ = ["Fuser", "NoOptions", "Options"]
+__all__ = ["Fuser", "NoOptions", "Options", "ShippedModel"]
 
 Options = Any
 """A frozen dataclass of typed options (``Config`` of a class); ``fusionkit.config`` fills it."""
@@ -23,24 +25,42 @@ class NoOptions:
     """The options of a class that has none."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShippedModel:
+    """Trained weights that a plugin ships.
+
+    Attributes:
+        task: name of the task that they were trained for.
+        file: the safetensors file.
+        tag: what tells it from the other models of the same task: lower-case letters, digits, ``.`` and ``_``.
+        superseded_by: tag of the model that replaces it; "" while nothing does. A superseded model still loads.
+    """
+
+    task: str
+    file: Path
+    tag: str = "v1"
+    superseded_by: str = ""
+
+
 class Fuser(nn.Module, ABC):
     """Fuses aligned sources into one image: a network, or a formula without parameters.
 
-    The toolkit calls it with luminance (``space = "luminance"``: colour, bit depth, stretch and more sources are then
-    the toolkit's work) or with RGB (``space = "rgb"``: every source comes with three channels, grey ones repeated).
+    The toolkit calls it with luminance (``space = "luminance"``: the toolkit handles colour, bit depth and stretch) or
+    with RGB (``space = "rgb"``: every source comes with three channels, grey ones repeated). Sources always have a
+    number, size and type that :attr:`capabilities` states.
 
-    ``forward`` must not change its inputs, must treat the samples of a batch independently, must take any
-    ``H, W >= 1`` and give the same size back. Training reads ``parameters()`` and calls it through
-    ``torch.func.functional_call``, so it keeps no state between calls.
+    ``forward`` must not change its inputs, must treat the samples of a batch independently and must give the size of
+    the sources back. Training reads ``parameters()`` and calls it through ``torch.func.functional_call``, so it keeps
+    no state between calls.
 
     Args:
         config: an instance of :attr:`Config`; the defaults when None.
     """
 
     Config: ClassVar[type] = NoOptions
+    capabilities: Capabilities = Capabilities()
+    """What it can do. An instance whose options change that sets its own in ``__init__``."""
     space: ClassVar[Literal["luminance", "rgb"]] = "luminance"
-    max_sources: ClassVar[int | None] = 2
-    """How many sources one call takes; None for any number. More are folded in order: ((a, b), c)."""
     tasks: ClassVar[tuple[str, ...] | None] = None
     """The tasks it is made for, or None for all."""
     stretch: ClassVar[Literal["full", "none"]] = "none"
@@ -52,19 +72,27 @@ class Fuser(nn.Module, ABC):
         super().__init__()
         self.config = config if config is not None else self.Config()
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "max_sources" in vars(cls):  # how fusers stated it before there were capabilities
+            most = vars(cls)["max_sources"]
+            cls.capabilities = replace(cls.capabilities, max_sources=most)
+            advice = f"write capabilities = Capabilities(max_sources={most!r})"
+            warnings.warn(f"{cls.__qualname__}.max_sources: {advice}", DeprecationWarning, stacklevel=2)
+
     @abstractmethod
     def forward(self, *sources: Tensor) -> Tensor:
         """Fuse.
 
         Args:
-            sources: two or more tensors ``(B, C, H, W)`` in [0, 1].
+            sources: tensors ``(B, C, H, W)`` in [0, 1], as many as :attr:`capabilities` allows.
 
         Returns:
             The fused image, ``(B, C, H, W)`` in [0, 1].
         """
 
     def maps(self, *sources: Tensor) -> Mapping[str, Tensor]:
-        """How it weighs the sources, as images to look at beside a result; a method without such weights has none.
+        """Compute how it weighs the sources, as images to look at beside a result; {} for a method without weights.
 
         Args:
             sources: as :meth:`forward` takes them.
@@ -76,9 +104,15 @@ class Fuser(nn.Module, ABC):
         return {}
 
     @classmethod
-    def pretrained(cls) -> Mapping[str, Path]:
-        """Weights files that ship with the plugin: task name -> safetensors file."""
-        return {}
+    def pretrained(cls) -> Sequence[ShippedModel] | Mapping[str, Path]:
+        """List the trained models that ship with the plugin.
+
+        Returns:
+            The models. Without a tag the first one of a task is loaded or, where that is superseded, the one that
+            supersedes it. A mapping of ``TASK`` or ``TASK@TAG`` to files is read as well; without a tag it is ``v1``.
+            :func:`fusionkit.models.shipped.models_in` makes the list for a folder.
+        """
+        return ()
 
     @classmethod
     def import_weights(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

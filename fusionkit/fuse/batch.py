@@ -1,4 +1,4 @@
-"""Fusing files and folders: what is fused into what, checked before anything is written, and the record of it."""
+"""Fuses files and folders: plans the results, checks the sources before anything is written, and records it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fusionkit.data.folders import match_by_stem
 from fusionkit.errors import DataError, UsageError
+from fusionkit.fuse.adapter import check_size, plan_calls
 from fusionkit.fuse.model import Model
 from fusionkit.io.atomic import write_text
 from fusionkit.io.images import deepest, read_image
@@ -17,10 +18,10 @@ from fusionkit.runtime.threads import in_threads
 __all__ = ["RECORD", "Job", "Plan", "check_jobs", "plan_jobs", "run_jobs"]
 
 RECORD = "fusion.json"
-"""Name of the record that stands beside the results of a folder."""
+"""Name of the record beside the results of a folder."""
 
 Report = Callable[[str, int, int], None]
-"""Called as work goes on with what is being done, how many are done and how many there are."""
+"""Called with the step that is running, how many jobs it has done and how many there are."""
 
 _CHUNK = 64
 _SHOWN = 3
@@ -36,13 +37,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that one call fuses.
+    """All jobs of one call.
 
     Attributes:
-        jobs: what is fused, in order.
-        problems: one line for each scene that cannot be, with its name.
+        jobs: the jobs, in order.
+        problems: one line per scene that cannot be fused, with its name.
         origins: the files or folders as they were given.
-        folder: where results and record go; None for single files, which have no record.
+        folder: the folder of results and record; None for single files, which have no record.
     """
 
     jobs: tuple[Job, ...]
@@ -59,22 +60,22 @@ def plan_jobs(
     bits: int | None = None,
     force: bool = False,
 ) -> Plan:
-    """Lay out what is fused into what.
+    """Plan the result of every pair of sources.
 
-    Folders are matched by the names of their files before the suffix, and every result is called ``out/NAME.png``.
-    Files are fused into ``out``, or into ``out/NAME.png`` with the first source's name if ``out`` is a folder or ends
+    Files of folders are matched by their names before the suffix, and every result is called ``out/NAME.png``. Single
+    files are fused into ``out``, or into ``out/NAME.png`` with the first source's name if ``out`` is a folder or ends
     in a slash.
 
     Args:
         sources: two or more files, or two or more folders.
         out: the file or folder of the results.
         suffix: format of results whose name is not given.
-        bits: bits asked for, to be refused where the format cannot hold them.
-        force: replace results that are there.
+        bits: bits per sample of the results; None for those of the sources.
+        force: replace existing results.
 
     Raises:
-        fusionkit.errors.UsageError: fewer than two sources, files and folders mixed, an unknown suffix, too many
-            bits for it, results that are there already, or a result that would replace a source.
+        fusionkit.errors.UsageError: fewer than two sources, files and folders mixed, an unknown suffix, more bits
+            than it holds, existing results, or a result that would replace a source.
         fusionkit.errors.DataError: a source is missing, or folders have nothing in common.
     """
     if len(sources) < 2:
@@ -121,17 +122,31 @@ def _check_targets(plan: Plan, force: bool) -> None:
         raise UsageError(f"{where}; name another place, or replace what is there with --force")
 
 
-def check_jobs(plan: Plan, *, report: Report | None = None) -> Plan:
-    """Decode every source to its end, so that whatever cannot be fused is known before the first result.
+def check_jobs(plan: Plan, *, model: Model | None = None, report: Report | None = None) -> Plan:
+    """Read every source, so that all scenes that cannot be fused are known before the first result is written.
+
+    Sources are decoded to the end here and decoded again by :func:`run_jobs`: only decoding finds a file that was cut
+    off, and keeping the pixels of a whole folder would take too much memory. Decoding takes a few milliseconds per
+    image; most models take far longer to fuse it.
+
+    Args:
+        plan: what to check.
+        model: what will fuse; its smallest size is checked as well.
+        report: called after every chunk of jobs.
 
     Returns:
         The plan with the jobs that can be done; the others are among its problems.
+
+    Raises:
+        fusionkit.errors.UsageError: the model does not take this number of sources.
     """
+    if model is not None and plan.jobs:
+        plan_calls(model.fuser.capabilities, len(plan.origins), name=model.name)
     good: list[Job] = []
     problems = list(plan.problems)
     for start in range(0, len(plan.jobs), _CHUNK):
         jobs = plan.jobs[start : start + _CHUNK]
-        for job, fault in zip(jobs, in_threads(_fault, jobs), strict=True):
+        for job, fault in zip(jobs, in_threads(lambda job: _fault(job, model), jobs), strict=True):
             if fault:
                 problems.append(f"{job.target.stem}: {fault}")
             else:
@@ -141,11 +156,15 @@ def check_jobs(plan: Plan, *, report: Report | None = None) -> Plan:
     return replace(plan, jobs=tuple(good), problems=tuple(sorted(problems)))
 
 
-def _fault(job: Job) -> str:
+def _fault(job: Job, model: Model | None) -> str:
+    """Why a job cannot be done, in one line; "" if it can."""
     sizes = []
     try:
         for source in job.sources:
-            sizes.append(read_image(source).size)
+            image = read_image(source)
+            sizes.append(image.size)
+            if model is not None:
+                check_size(model.fuser, image.pixels.shape[:2], name=model.name, image=str(source))
     except DataError as error:
         return str(error)
     if len(set(sizes)) > 1:
@@ -155,16 +174,18 @@ def _fault(job: Job) -> str:
 
 
 def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Report | None = None) -> None:
-    """Fuse. Every result appears whole; with a folder, its record before the first and completed after the last.
+    """Fuse every job. Results are written whole or not at all.
+
+    In a folder the record is written before the first result and marked complete after the last.
 
     Args:
         model: what to fuse with.
         plan: what to fuse.
-        bits: bits of the results; see :meth:`fusionkit.fuse.model.Model.fuse`.
+        bits: bits per sample of the results; see :meth:`fusionkit.fuse.model.Model.fuse`.
         report: called after every result.
 
     Raises:
-        fusionkit.errors.DataError: a source cannot be read or a result not be written; what was done stays.
+        fusionkit.errors.DataError: a source cannot be read or a result cannot be written; earlier results stay.
     """
     _write_record(model, plan, bits, complete=False)
     for done, job in enumerate(plan.jobs, start=1):

@@ -1,6 +1,6 @@
-"""Fusing images with a trained model or a classical method: from tensors, arrays or files to a result to save.
+"""Fuses images with a trained model or a classical method: from files, arrays or tensors to a result to save.
 
-The toolkit does here what a :class:`fusionkit.contracts.Fuser` need not know of: colour, bit depth, the range
+The toolkit handles here what a :class:`fusionkit.contracts.Fuser` need not handle: colour, bit depth, the range
 stretch, metadata, and more sources than it takes at once.
 """
 
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionkit.contracts import Fuser
-from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.errors import DataError, FusionNote, UsageError, did_you_mean
+from fusionkit.fuse.adapter import check_device, check_size, plan_calls
 from fusionkit.fuse.tensors import Stretch, check_stretch, fuse_tensors
 from fusionkit.io.images import Image, deepest, read_image, write_image
 from fusionkit.runtime.devices import choose_device, is_out_of_memory
@@ -27,10 +28,6 @@ __all__ = ["Fused", "FusionNote", "Model", "Source", "Stretch", "fuse_tensors", 
 
 Source: TypeAlias = "str | Path | Image | NDArray[Any] | Tensor"
 """What a model fuses: a file, an image, an array ``(H, W)`` or ``(H, W, C)``, a tensor ``(1, C, H, W)`` or less."""
-
-
-class FusionNote(UserWarning):
-    """Something about a result that is not wrong but that its user should know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +99,13 @@ class Model:
         fuser: any fuser; it is moved to the device and set to evaluation mode.
         name: what to call it: a registered name, a run folder, a file.
         task: the task it was trained for, or "".
+        tag: tag of the shipped weights, or "".
         device: where it fuses.
         stretch: range stretch of the result; the fuser's own default where None.
         digest: SHA-256 of its weights file, or "".
 
     Raises:
-        fusionkit.errors.UsageError: an unknown stretch.
+        fusionkit.errors.UsageError: an unknown stretch, or a device that the fuser cannot run on.
     """
 
     def __init__(
@@ -116,6 +114,7 @@ class Model:
         *,
         name: str = "",
         task: str = "",
+        tag: str = "",
         device: torch.device | str = "cpu",
         stretch: Stretch | None = None,
         digest: str = "",
@@ -123,9 +122,11 @@ class Model:
         self.stretch: Stretch = fuser.stretch if stretch is None else stretch
         check_stretch(self.stretch)
         self.device = torch.device(device)
-        self.fuser = fuser.to(self.device).eval()
         self.name = name or type(fuser).__name__
+        check_device(fuser, self.device, name=self.name)
+        self.fuser = fuser.to(self.device).eval()
         self.task = task
+        self.tag = tag
         self.digest = digest
 
     def __repr__(self) -> str:
@@ -147,16 +148,18 @@ class Model:
                 tensors count as 8, since nothing says what they came from.
 
         Raises:
-            fusionkit.errors.DataError: a source cannot be read or used, sizes differ, the fused values are not
-                finite, or memory does not suffice.
-            fusionkit.errors.UsageError: fewer than two sources, or impossible bits.
+            fusionkit.errors.DataError: a source cannot be read or used, sizes differ or are smaller than the model
+                takes, the fused values are not finite, or memory does not suffice.
+            fusionkit.errors.UsageError: a number of sources that the model does not take, or impossible bits.
         """
         if bits not in (None, 8, 16, 32):
             raise UsageError(f"bits: 8, 16 or 32 (float) are possible, got {bits}")
         if len(sources) < 2:
             raise UsageError(f"two or more sources are needed to fuse, got {len(sources)}")
+        plan_calls(self.fuser.capabilities, len(sources), name=self.name)
         images, depths = zip(*(_as_image(source, k + 1) for k, source in enumerate(sources)), strict=True)
         _check_sizes(images)
+        check_size(self.fuser, images[0].pixels.shape[:2], name=self.name, image=images[0].name)
         grey = [image.is_grey for image in images]
         described = images[grey.index(False)] if False in grey else images[0]
         return Fused(
@@ -193,6 +196,7 @@ class Model:
             "model": self.name,
             "fuser": f"{type(self.fuser).__module__}:{type(self.fuser).__qualname__}",
             "task": self.task,
+            "tag": self.tag,
             "weights_sha256": self.digest,
             "stretch": self.stretch,
             "device": str(self.device),
@@ -254,36 +258,40 @@ def load(
     """Load a model to fuse with.
 
     Args:
-        model: a run folder, a weights file of fusionkit's, or the name of a registered fuser. A name comes first: a
-            folder that is called like a fuser is written ``./name``.
-        task: of a fuser that ships weights, which of them; needed if there are several. Of a file or a run, the task
-            it must have been trained for.
+        model: a run folder, a weights file of fusionkit's, the name of a registered fuser, or that of a shipped model:
+            ``FUSER:TASK`` or ``FUSER:TASK@TAG``. A name comes first: a folder that is called like a fuser is written
+            ``./name``.
+        task: the task that the model must have been trained for. Needed if only a fuser is named that ships models
+            for several tasks; the current one of the task is loaded.
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
         stretch: ``"full"`` or ``"none"``; the fuser's own default where None.
 
     Raises:
-        fusionkit.errors.UsageError: an unknown name, task, device or stretch, or a fuser that has to be trained first.
+        fusionkit.errors.UsageError: an unknown name, tag, task, device or stretch, a device that the fuser cannot run
+            on, or a fuser that has to be trained first.
         fusionkit.errors.DataError: the weights cannot be read.
         fusionkit.errors.PluginError: the fuser's plugin is not usable.
+
+    Warns:
+        FusionNote: the named model is superseded by another one.
     """
+    from fusionkit.models.shipped import split_name
     from fusionkit.plugins import catalogue
 
     if task is not None:
         catalogue.tasks.get(task)
     place = choose_device(str(device))
-    file = _weights_file(model)
-    if file is None:
-        return _registered(str(model), task, place, stretch)
-    return _from_file(file, str(model), task, place, stretch)
+    named = split_name(model) if isinstance(model, str) else None
+    if named is not None:
+        return _registered(str(model), *named, task, place, stretch)
+    return _from_file(_weights_file(model), str(model), task, place, stretch)
 
 
-def _weights_file(model: str | Path) -> Path | None:
-    """The weights file that ``model`` stands for, or None if it is the name of a fuser."""
+def _weights_file(model: str | Path) -> Path:
+    """The weights file of a run folder, or the file itself."""
     from fusionkit.models import MODEL_FILE
     from fusionkit.plugins import catalogue
 
-    if isinstance(model, str) and model in catalogue.fusers.names():
-        return None
     path = Path(model).expanduser()
     if path.is_dir():
         if not (path / MODEL_FILE).is_file():
@@ -294,38 +302,49 @@ def _weights_file(model: str | Path) -> Path | None:
         return path / MODEL_FILE
     if path.is_file() or isinstance(model, Path) or path.suffix == ".safetensors" or set(str(model)) & {"/", "\\"}:
         return path
-    return None
+    try:
+        catalogue.fusers.get(model)
+    except UsageError as error:
+        raise UsageError(f"no such file, run folder or fuser: {error}") from None
+    return path
 
 
-def _from_file(file: Path, name: str, task: str | None, device: torch.device, stretch: Stretch | None) -> Model:
+def _from_file(
+    file: Path, name: str, task: str | None, device: torch.device, stretch: Stretch | None, *, tag: str = ""
+) -> Model:
     from fusionkit.models.weights import load_fuser
 
     fuser, info = load_fuser(file)
     if task and info.task and task != info.task:
         raise UsageError(f"{file}: was trained for task {info.task}, not {task}; leave the task out to use it anyway")
-    return Model(fuser, name=name, task=info.task or task or "", device=device, stretch=stretch, digest=info.digest)
+    place = info.task or task or ""
+    return Model(fuser, name=name, task=place, tag=tag, device=device, stretch=stretch, digest=info.digest)
 
 
-def _registered(name: str, task: str | None, device: torch.device, stretch: Stretch | None) -> Model:
+def _registered(
+    name: str, fuser: str, wanted: str, task: str | None, device: torch.device, stretch: Stretch | None
+) -> Model:
+    """Build a registered fuser, with the shipped weights that it has for the task."""
+    from fusionkit.models.shipped import choose_model, shipped_models
     from fusionkit.plugins import catalogue
 
-    try:
-        kind = catalogue.fusers.get(name)
-    except UsageError as error:
-        raise UsageError(f"no such file, run folder or fuser: {error}") from None
+    kind = catalogue.fusers.get(fuser)
     if task and kind.tasks is not None and task not in kind.tasks:
-        raise UsageError(f"{name} is not made for task {task!r}: {did_you_mean(task, kind.tasks)}")
-    shipped = kind.pretrained()
-    if task is None and len(shipped) > 1:
-        raise UsageError(f"{name} has weights for several tasks: say which with task ({', '.join(sorted(shipped))})")
-    chosen = task if task is not None else next(iter(shipped), "")
-    if chosen in shipped:
-        return _from_file(shipped[chosen], name, chosen, device, stretch)
-    fuser: Fuser = kind()
-    if any(True for _ in fuser.parameters()):
-        has = f" (there are weights for: {', '.join(sorted(shipped))})" if shipped else ""
+        raise UsageError(f"{fuser} is not made for task {task!r}: {did_you_mean(task, kind.tasks)}")
+    check_device(kind, device, name=name)
+    shipped = choose_model(kind, fuser, wanted, task=task)
+    if shipped is not None:
+        if shipped.superseded_by:
+            known = f"{fuser}:{shipped.task}@"
+            line = f"{known}{shipped.tag} is superseded by {known}{shipped.superseded_by}"
+            warnings.warn(line, FusionNote, stacklevel=3)
+        return _from_file(shipped.file, name, shipped.task, device, stretch, tag=shipped.tag)
+    built: Fuser = kind()
+    if any(True for _ in built.parameters()):
+        tasks = ", ".join(sorted({model.task for model in shipped_models(kind)}))
+        has = f" (there are weights for: {tasks})" if tasks else ""
         raise UsageError(
-            f"{name} has no trained weights{f' for task {task}' if task else ''}{has}; train it and give its run "
-            f"folder: fusionkit train {name} --task {task or 'TASK'}"
+            f"{fuser} has no trained weights{f' for task {task}' if task else ''}{has}; train it and give its run "
+            f"folder: fusionkit train {fuser} --task {task or 'TASK'}"
         )
-    return Model(fuser, name=name, task=task or "", device=device, stretch=stretch)
+    return Model(built, name=name, task=task or "", device=device, stretch=stretch)

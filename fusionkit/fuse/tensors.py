@@ -1,4 +1,4 @@
-"""Fusing tensors: colour, the range stretch and the folding of many sources around a fuser that knows none of them."""
+"""Fuses tensors with any fuser: handles colour, the range stretch, and more sources than one call takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from fusionkit.contracts import Fuser
-from fusionkit.errors import PluginError, UsageError, did_you_mean
+from fusionkit.errors import UsageError, did_you_mean
+from fusionkit.fuse.adapter import call_fuser, check_size, plan_calls
 from fusionkit.io.color import fuse_chroma, luminance, rgb_to_ycrcb, ycrcb_to_rgb
 
 __all__ = ["Stretch", "check_stretch", "fuse_tensors", "stretch_range"]
@@ -35,28 +36,34 @@ def stretch_range(y: Tensor) -> Tensor:
 def fuse_tensors(fuser: Fuser, *sources: Tensor, stretch: Stretch = "none") -> Tensor:
     """Fuse sources of one or three channels with a fuser of either space.
 
-    A luminance fuser gets the sources' luminance, and the fused luminance the fused chroma of the sources that have
-    colour (:func:`fusionkit.io.color.fuse_chroma`). An RGB fuser gets every source with three channels. Of more sources
-    than the fuser takes, the first are fused, then the result with the next: ((a, b), c); chroma is fused once, over
-    all, and the stretch comes once, at the end.
+    A luminance fuser gets the luminance of the sources; the fused luminance is then combined with the fused chroma of
+    the sources that have colour (:func:`fusionkit.io.color.fuse_chroma`). An RGB fuser gets every source with three
+    channels. If there are more sources than the fuser takes, the first ones are fused, then the result with the next
+    ones: ((a, b), c). Chroma is fused once, over all sources, and the stretch is applied once, at the end. Type and
+    size are converted to what :attr:`fusionkit.contracts.Fuser.capabilities` states, and back.
 
     Args:
         fuser: the fuser, on the sources' device.
-        sources: two or more ``(B, C, H, W)`` in [0, 1], C 1 or 3, of one ``B, H, W``.
-        stretch: of the fused luminance, each image by itself.
+        sources: two or more floating tensors ``(B, C, H, W)`` in [0, 1], C 1 or 3, of one ``B, H, W``.
+        stretch: range stretch of the fused luminance, per image.
 
     Returns:
-        ``(B, C, H, W)`` in [0, 1]: one channel where no source has three, else three.
+        ``(B, C, H, W)`` in [0, 1], of the sources' type: one channel if no source has three, else three.
 
     Raises:
-        fusionkit.errors.UsageError: fewer than two sources, or their shapes do not fit together.
+        fusionkit.errors.UsageError: fewer than two sources, shapes or types that do not fit together, or a number of
+            sources that the fuser does not take.
+        fusionkit.errors.DataError: the sources are smaller than the fuser takes.
         fusionkit.errors.PluginError: the fuser does not give back the shape that it was given.
     """
     check_stretch(stretch)
     _check_sources(sources)
+    name, shape = type(fuser).__name__, sources[0].shape
+    check_size(fuser, (shape[2], shape[3]), name=name, image="a source")
+    calls = plan_calls(fuser.capabilities, len(sources), name=name)
     colour = [source for source in sources if source.shape[1] == 3]
     if fuser.space == "rgb":
-        fused = _fold(fuser, [source.expand(-1, 3, -1, -1) for source in sources])
+        fused = _fold(fuser, calls, [source.expand(-1, 3, -1, -1) for source in sources])
         if not colour:
             y, chroma = luminance(fused), None
         elif stretch == "none":
@@ -65,22 +72,22 @@ def fuse_tensors(fuser: Fuser, *sources: Tensor, stretch: Stretch = "none") -> T
             ycrcb = rgb_to_ycrcb(fused)
             y, chroma = ycrcb[:, :1], ycrcb[:, 1:]
     else:
-        y = _fold(fuser, [luminance(source) for source in sources])
-        # A grey source is neutral everywhere: leaving it out is what the rule does with it.
+        y = _fold(fuser, calls, [luminance(source) for source in sources])
+        # A grey source has neutral chroma everywhere, which the rule leaves out.
         chroma = fuse_chroma(*(rgb_to_ycrcb(source)[:, 1:] for source in colour)) if colour else None
     if stretch == "full":
         y = stretch_range(y)
     if chroma is None:
         return y
-    # Chroma that the luminance cannot carry is cut off.
+    # At some luminances not every chroma is in range: clip it.
     return ycrcb_to_rgb(torch.cat([y, chroma], dim=1)).clamp(0, 1)
 
 
 def check_stretch(stretch: str) -> None:
-    """Refuse a stretch that there is not.
+    """Refuse an unknown stretch.
 
     Raises:
-        fusionkit.errors.UsageError: always in that case.
+        fusionkit.errors.UsageError: it is neither ``"full"`` nor ``"none"``.
     """
     if stretch not in ("full", "none"):
         raise UsageError(f"stretch {stretch!r}: {did_you_mean(stretch, ('full', 'none'))}")
@@ -93,21 +100,13 @@ def _check_sources(sources: Sequence[Tensor]) -> None:
     fits = all(len(shape) == 4 and shape[1] in (1, 3) and 0 not in shape for shape in shapes)
     if not fits or len({(shape[0], *shape[2:]) for shape in shapes}) > 1:
         raise UsageError(f"sources (B, C, H, W) with C 1 or 3 and one B, H, W are needed, got {shapes}")
+    for source in sources:
+        if not source.is_floating_point():
+            raise UsageError(f"sources of a floating type, in [0, 1], are needed, got {source.dtype}: convert them")
 
 
-def _fold(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
-    most = fuser.max_sources or len(sources)
-    fused = _call(fuser, sources[:most])
-    for start in range(most, len(sources), most - 1):
-        fused = _call(fuser, [fused, *sources[start : start + most - 1]])
+def _fold(fuser: Fuser, calls: Sequence[slice], sources: Sequence[Tensor]) -> Tensor:
+    fused = call_fuser(fuser, sources[calls[0]])
+    for call in calls[1:]:
+        fused = call_fuser(fuser, [fused, *sources[call]])
     return fused
-
-
-def _call(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
-    fused: Tensor = fuser(*sources)
-    if fused.shape != sources[0].shape:
-        raise PluginError(
-            f"{type(fuser).__name__} was given {tuple(sources[0].shape)} and gave back {tuple(fused.shape)}; "
-            "a fuser must keep the shape: correct it"
-        )
-    return fused.clamp(0, 1)

@@ -1,8 +1,8 @@
-"""Model cards: what stands beside shipped weights, to say what they were made of and how good they are.
+"""Model cards: say what shipped weights were trained on, how, and how good they are.
 
-A card is a TOML file of the weights' name (``ivif.toml`` beside ``ivif.safetensors``). Nothing in it is typed by hand:
-:func:`fusionkit.bench.model_package.export_model` computes it from a run's folder, the records of a bench and the
-records of the data sets. Nothing here imports torch.
+A card is a TOML file with the name of the weights (``ivif.toml`` beside ``ivif.safetensors``). Nothing in it is typed
+by hand: :func:`fusionkit.bench.model_package.package_model` computes it from a run's folder, the records of a bench and
+the records of the data sets. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fusionkit.errors import DataError
 from fusionkit.io.atomic import write_text
 
 __all__ = [
+    "FIRST_TAG",
     "FORMAT",
     "DataUse",
     "ModelCard",
@@ -28,6 +29,9 @@ __all__ = [
     "read_card",
     "write_card",
 ]
+
+FIRST_TAG = "v1"
+"""Tag of a model whose file and card name none."""
 
 FORMAT: Literal[1] = 1
 """Version of the card's form; a newer one is refused."""
@@ -118,23 +122,27 @@ class Scores(_Strict):
 
 
 class ModelCard(_Strict):
-    """Everything that is said of a shipped model.
+    """The card of a shipped model.
 
     Attributes:
-        format: of the file.
+        format: version of the card's form.
         fuser: registered fuser.
         task: the task it is for.
+        tag: what tells it from the fuser's other models of the task.
+        supersedes: tags of the models that it replaces.
         parameters: number of learned parameters.
         weights_sha256: digest of the weights file beside the card.
-        run_sha256: digest of the weights file of the run it was exported from; its tensors are the same.
+        run_sha256: digest of the weights file of the run that it comes from; its tensors are the same.
         training: how it was trained.
         data: what it was trained on.
-        scores: what was measured, this model's and others' on the same images.
+        scores: means of this model and of others on the same images.
     """
 
     format: Literal[1] = FORMAT
     fuser: str
     task: str
+    tag: str = FIRST_TAG
+    supersedes: tuple[str, ...] = ()
     parameters: int = Field(ge=1)
     weights_sha256: Digest
     run_sha256: Digest
@@ -156,7 +164,7 @@ class ModelCard(_Strict):
 
 
 def card_path(weights: Path) -> Path:
-    """Where the card of a weights file lies."""
+    """The path of a weights file's card."""
     return weights.with_suffix(".toml")
 
 
@@ -172,7 +180,7 @@ def write_card(weights: Path, card: ModelCard) -> Path:
 
 
 def read_card(weights: Path) -> ModelCard | None:
-    """The card of a weights file; None where there is none.
+    """Read the card of a weights file; None if it has none.
 
     Raises:
         fusionkit.errors.DataError: it is damaged, of a newer form, or the card of other weights.
@@ -185,18 +193,18 @@ def read_card(weights: Path) -> ModelCard | None:
     try:
         card = ModelCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a model card ({error}): export the model again") from None
+        raise DataError(f"{path}: cannot be read as a model card ({error}): package the model again") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path}: is no model card of this version ({where}: {first['msg']}): export again") from None
+        raise DataError(f"{path}: is no model card of this version ({where}: {first['msg']}): package again") from None
     if card.weights_sha256 != file_digest(weights):
-        raise DataError(f"{path}: is the card of other weights than {weights.name} beside it: export the model again")
+        raise DataError(f"{path}: is the card of other weights than {weights.name} beside it: package the model again")
     return card
 
 
 def as_markdown(card: ModelCard, *, title: str = "") -> str:
-    """A card as a page of Markdown.
+    """Format a card as a page of Markdown.
 
     Args:
         card: the card.
@@ -204,11 +212,12 @@ def as_markdown(card: ModelCard, *, title: str = "") -> str:
     """
     t = card.training
     given = ", ".join(f"`{name}={value}`" for name, value in _flat(t.given)) or "none"
+    replaced = f" (supersedes {', '.join(f'`{tag}`' for tag in card.supersedes)})" if card.supersedes else ""
     versions = ", ".join(f"{name} {value}" for name, value in t.versions.items() if value)
     lines = [
         f"# {card.fuser}, {title or card.task}",
         "",
-        f"- Fuser `{card.fuser}`, task `{card.task}`, {card.parameters:,} parameters.",
+        f"- Fuser `{card.fuser}`, task `{card.task}`, tag `{card.tag}`{replaced}, {card.parameters:,} parameters.",
         f"- Trained by `{t.trainer}` with preset `{t.preset}`, other options: {given}; {_several(t.steps, 'step')}, "
         f"seed {t.seed}, {t.precision}.",
         f"- On {t.device} ({t.machine}), {_several(t.threads, 'thread')}{_time(t.seconds)}; "

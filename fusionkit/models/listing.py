@@ -1,36 +1,43 @@
-"""What can fuse right after install: fusers that need no weights, and the trained models that plugins ship."""
+"""Lists what can fuse right after install: fusers that need no weights, and the trained models that plugins ship."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from fusionkit.contracts import Fuser
+from fusionkit.contracts import Capabilities, Fuser, ShippedModel
 from fusionkit.errors import FusionkitError, UsageError, did_you_mean
 from fusionkit.models.card import ModelCard, read_card
+from fusionkit.models.shipped import current_model, shipped_models
 from fusionkit.models.weights import read_info
 from fusionkit.plugins import catalogue
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 
-__all__ = ["DEFAULT_FUSER", "ModelEntry", "default_fuser", "find_model", "list_models"]
+__all__ = ["DEFAULT_FUSER", "ModelEntry", "default_fuser", "find_model", "list_models", "select_models"]
 
 DEFAULT_FUSER = "refusion"
-"""Whose shipped model a task gets where several fusers ship one and none is named."""
+"""The fuser used by default when several ship a model for a task."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """One thing to fuse with.
+    """A fuser or one of its shipped models.
 
     Attributes:
-        name: what to call it here: ``"laplacian"``, ``"refusion-ivif"``.
+        name: its full name: ``"laplacian"``, ``"refusion:ivif@v1"``.
         fuser: registered fuser.
-        task: the task it was trained for; the tasks it is made for, or ``"any"``, where it needs no training.
+        task: the task it was trained for; if it needs no training, the tasks it is made for, or ``"any"``.
         parameters: number of learned parameters.
         trained: its training in one line, or that it needs none, or that it has none yet.
         reference: the paper.
-        file: the shipped weights; None where there are none.
-        card: what is said of these; None where the plugin ships no card.
+        capabilities: what the fuser can do.
+        tag: tag of a shipped model; "" for a fuser without one.
+        current: whether its task stands for it without a tag.
+        superseded_by: tag of the model that replaces it, or "".
+        file: the shipped weights, or None.
+        card: the card of these weights, or None if the plugin ships none.
     """
 
     name: str
@@ -39,6 +46,10 @@ class ModelEntry:
     parameters: int
     trained: str
     reference: str
+    capabilities: Capabilities
+    tag: str = ""
+    current: bool = True
+    superseded_by: str = ""
     file: Path | None = None
     card: ModelCard | None = None
 
@@ -47,12 +58,23 @@ class ModelEntry:
         """Whether it can fuse as it is."""
         return self.file is not None or not self.parameters
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that it can be asked for by: the full one first, then ``FUSER:TASK`` of a current model."""
+        return (self.name, f"{self.fuser}:{self.task}") if self.tag and self.current else (self.name,)
+
+    @property
+    def old_name(self) -> str:
+        """What a current model was called before models had tags: ``"refusion-ivif"``; "" for others."""
+        return f"{self.fuser}-{self.task}" if self.tag and self.current else ""
+
 
 def list_models() -> tuple[list[ModelEntry], list[str]]:
-    """Every fuser that needs no training and every shipped model, and what could not be asked.
+    """List every fuser and every shipped model.
 
     Returns:
-        The entries in order of fuser and task, fusers that have no weights yet among them; and one line a problem.
+        The entries in order of fuser and task, including fusers that have no weights yet; and one line per plugin or
+        model that cannot be read.
     """
     entries: list[ModelEntry] = []
     problems: list[str] = []
@@ -65,21 +87,42 @@ def list_models() -> tuple[list[ModelEntry], list[str]]:
 
 
 def find_model(name: str) -> ModelEntry:
-    """One entry by its name.
+    """Find one entry by its name; ``FUSER:TASK`` finds the current model of the task.
 
     Raises:
         fusionkit.errors.UsageError: there is none.
     """
-    entries = {entry.name: entry for entry in list_models()[0]}
-    if name not in entries:
-        raise UsageError(f"unknown model {name!r}: {did_you_mean(name, entries)}")
-    return entries[name]
+    entries = list_models()[0]
+    for entry in entries:
+        if name in (*entry.names, entry.old_name):
+            return entry
+    known = [each for entry in entries for each in entry.names]
+    raise UsageError(f"unknown model {name!r}: {did_you_mean(name, known)}")
+
+
+def select_models(entries: Sequence[ModelEntry], patterns: Sequence[str]) -> list[ModelEntry]:
+    """Select the entries whose name, or whose fuser's name, matches one of the patterns.
+
+    Args:
+        entries: what to select from.
+        patterns: names with ``*``, ``?`` and ``[...]`` as in a shell; all entries if there are none.
+
+    Raises:
+        fusionkit.errors.UsageError: a pattern matches nothing.
+    """
+    chosen: set[str] = set()
+    for pattern in patterns:
+        found = {e.name for e in entries if any(fnmatchcase(name, pattern) for name in (*e.names, e.fuser))}
+        if not found:
+            raise UsageError(f"no model matches {pattern!r}: {did_you_mean(pattern, [e.name for e in entries])}")
+        chosen |= found
+    return [entry for entry in entries if entry.name in chosen or not patterns]
 
 
 def default_fuser(task: str) -> str:
-    """The fuser whose shipped model is taken for a task where none is named.
+    """Choose the fuser whose shipped model is used for a task by default.
 
-    It is the only one that ships a model for the task, or :data:`DEFAULT_FUSER` where that does.
+    It is the only one that ships a model for the task, or :data:`DEFAULT_FUSER` if that ships one.
 
     Raises:
         fusionkit.errors.UsageError: an unknown task, no model for it, or several and none of them the default.
@@ -88,9 +131,9 @@ def default_fuser(task: str) -> str:
     shipping = []
     for name in catalogue.fusers.names():
         try:
-            if task in run_guarded(lambda name=name: catalogue.fusers.get(name).pretrained()):  # type: ignore[misc]
+            if run_guarded(lambda name=name: current_model(shipped_models(catalogue.fusers.get(name)), task)):  # type: ignore[misc]
                 shipping.append(name)
-        except PluginCallFailed:  # said by list_models; a broken plugin must not keep the others from fusing
+        except PluginCallFailed:  # list_models reports it; a broken plugin must not keep the others from fusing
             continue
     if DEFAULT_FUSER in shipping or len(shipping) == 1:
         return DEFAULT_FUSER if DEFAULT_FUSER in shipping else shipping[0]
@@ -104,35 +147,46 @@ def default_fuser(task: str) -> str:
 
 def _of(name: str, problems: list[str]) -> list[ModelEntry]:
     kind: type[Fuser] = catalogue.fusers.get(name)
-    parameters = sum(p.numel() for p in kind().parameters())
-    shipped = kind.pretrained()
+    fuser = kind()
+    parameters = sum(p.numel() for p in fuser.parameters())
+    shipped = shipped_models(kind)
     if not shipped:
         trained = f"not yet: fusionkit train {name} --task TASK" if parameters else "needs no training"
         task = "" if parameters else ", ".join(kind.tasks) if kind.tasks else "any"
         return [
             ModelEntry(
-                name=name, fuser=name, task=task, parameters=parameters, trained=trained, reference=kind.reference
+                name=name,
+                fuser=name,
+                task=task,
+                parameters=parameters,
+                trained=trained,
+                reference=kind.reference,
+                capabilities=fuser.capabilities,
             )
         ]
-    return [_shipped(name, task, file, kind, problems) for task, file in shipped.items()]
+    return [_shipped(name, model, current_model(shipped, model.task) is model, fuser, problems) for model in shipped]
 
 
-def _shipped(name: str, task: str, file: Path, kind: type[Fuser], problems: list[str]) -> ModelEntry:
-    parameters, trained, card = sum(p.numel() for p in kind().parameters()), "", None
+def _shipped(name: str, model: ShippedModel, current: bool, fuser: Fuser, problems: list[str]) -> ModelEntry:
+    parameters, trained, card = sum(p.numel() for p in fuser.parameters()), "", None
     try:
-        training = read_info(file).training
+        training = read_info(model.file).training
         trained = f"{training.get('preset', '?')} preset, {training.get('steps', '?')} steps"
-        card = read_card(file)
+        card = read_card(model.file)
     except FusionkitError as error:
         problems.append(str(error))
         trained = trained or "cannot be read"
     return ModelEntry(
-        name=f"{name}-{task}",
+        name=f"{name}:{model.task}@{model.tag}",
         fuser=name,
-        task=task,
+        task=model.task,
         parameters=card.parameters if card else parameters,
         trained=card.line if card else trained,
-        reference=kind.reference,
-        file=file,
+        reference=fuser.reference,
+        capabilities=fuser.capabilities,
+        tag=model.tag,
+        current=current,
+        superseded_by=model.superseded_by,
+        file=model.file,
         card=card,
     )

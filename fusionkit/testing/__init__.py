@@ -1,20 +1,26 @@
-"""The conformance kit: plain functions that try a plugin against its contract and say which rule it breaks.
+"""The conformance kit: plain functions that test a plugin against its contract and say which rule it breaks.
 
 They raise AssertionError, so a plugin's tests call them and nothing else is needed::
 
-    def test_the_fuser_keeps_its_contract():
-        check_fuser(MyFuser)
+    def test_the_fuser_keeps_its_contract(fusionkit_device):
+        check_fuser(MyFuser, device=fusionkit_device)
+
+The fixture comes with fusionkit; ``pytest --fusionkit-device cuda`` runs such tests on a GPU.
 """
 
 from __future__ import annotations
 
-from fusionkit.testing.downstream_checks import check_downstream
-from fusionkit.testing.examples import example_labelled_pairs, example_labels, example_pairs, example_sources
-from fusionkit.testing.fuser_checks import check_fuser
-from fusionkit.testing.metric_checks import check_metric
-from fusionkit.testing.outer_loss_checks import check_outer_loss, check_reconstructor
-from fusionkit.testing.proposer_checks import check_loss_proposer
-from fusionkit.testing.trainer_checks import check_trainer
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fusionkit.testing.downstream_checks import check_downstream
+    from fusionkit.testing.examples import example_labelled_pairs, example_labels, example_pairs, example_sources
+    from fusionkit.testing.fuser_checks import check_fuser
+    from fusionkit.testing.metric_checks import check_metric
+    from fusionkit.testing.outer_loss_checks import check_outer_loss, check_reconstructor
+    from fusionkit.testing.proposer_checks import check_loss_proposer
+    from fusionkit.testing.trainer_checks import check_trainer
 
 __all__ = [
     "check_downstream",
@@ -29,3 +35,24 @@ __all__ = [
     "example_pairs",
     "example_sources",
 ]
+
+_HOMES = {
+    "check_downstream": "downstream_checks",
+    "check_fuser": "fuser_checks",
+    "check_loss_proposer": "proposer_checks",
+    "check_metric": "metric_checks",
+    "check_outer_loss": "outer_loss_checks",
+    "check_reconstructor": "outer_loss_checks",
+    "check_trainer": "trainer_checks",
+    "example_labelled_pairs": "examples",
+    "example_labels": "examples",
+    "example_pairs": "examples",
+    "example_sources": "examples",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: pytest imports this package for its option, in tests of other projects as well.
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

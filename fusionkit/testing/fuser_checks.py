@@ -1,92 +1,170 @@
-"""The contract of a Fuser, tried out."""
+"""Tests a Fuser against its contract and against the capabilities that it states."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from unittest import SkipTest
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from fusionkit.contracts import Fuser
+from fusionkit.contracts import Capabilities, Fuser
+from fusionkit.errors import FusionkitError
+from fusionkit.models.shipped import shipped_models
 from fusionkit.testing.examples import example_sources
 from fusionkit.testing.module_checks import build, check_functional, check_gradient, check_weights_file, trainable
 from fusionkit.testing.rules import Notes, fail, require, require_close, require_same
 from fusionkit.train.bilevel.hypergradient import fused_tangent, supports_forward_mode
 
 SIZES = ((1, 1), (1, 9), (7, 1), (2, 3), (17, 31), (48, 40))
-"""Sizes that every fuser takes."""
+"""Sizes to try; each is enlarged to the least one that the fuser states to take."""
 
 _SLACK = 1e-5  # of [0, 1]: sums of float32 weights miss 1 by rounding
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+"""Of [0, 1], how far a result may be from the same one in another batch or in a finer type."""
 
 
-def check_fuser(fuser: type[Fuser] | Fuser, *, sizes: Sequence[tuple[int, int]] = SIZES) -> Notes:
-    """Check that a fuser keeps its contract.
+def check_fuser(
+    fuser: type[Fuser] | Fuser, *, sizes: Sequence[tuple[int, int]] = SIZES, device: torch.device | str = "cpu"
+) -> Notes:
+    """Check that a fuser keeps its contract and does what its capabilities state.
 
-    Any size down to 1x1, float32 and float64, results in [0, 1] of the sources' shape, inputs left alone, samples
-    independent, equal calls equal, no state; and, where it has parameters, correct gradients, weights that survive a
-    safetensors file, and the derivatives that meta-learning takes.
+    In every type, number of sources and size that it states: results in [0, 1] of the sources' shape and type, inputs
+    left alone, samples independent, equal calls equal, no state. Coarser types give the result of the finest; tiles
+    with the stated halo give the result of the whole image. With parameters, also: correct gradients, weights that
+    survive a safetensors file, and the derivatives that meta-learning takes, which are computed in float64.
 
     Args:
         fuser: the class, tried with its default options, or an instance with others, which is not changed.
         sizes: heights and widths to try.
+        device: where to run it, such as what the pytest fixture ``fusionkit_device`` gives.
 
     Returns:
         Notes on what is allowed and worth knowing.
 
     Raises:
         AssertionError: a rule is broken; the message says which and what to do.
+        unittest.SkipTest: the fuser needs CUDA and ``device`` is another one. pytest counts it as a skipped test.
     """
+    place = torch.device(device)
     subject, module, another = build(fuser, Fuser)
     _check_declared(subject, module)
+    able = module.capabilities
+    if able.needs_cuda and place.type != "cuda":
+        raise SkipTest(f"{subject} needs a CUDA device: run the kit with --fusionkit-device cuda")
+    module = module.to(place)
     channels = 3 if module.space == "rgb" else 1
-    for dtype in (torch.float32, torch.float64):
-        for count in _counts(module):
-            for size in sizes:
-                sources = example_sources(size, count=count, batch=2, channels=channels, dtype=dtype)
-                _check_results(subject, module.to(dtype).train(), sources)
-        _check_results(subject, module.eval(), sources)
-    sources = example_sources((9, 8), channels=channels, batch=2, dtype=torch.float64)
-    _check_extremes(subject, module.double(), sources)
-    _check_maps(subject, module, sources)
-    _check_memory_layout(subject, module, example_sources((18, 16), channels=channels, dtype=torch.float64))
-    check_weights_file(subject, module, another, lambda each: [each(*sources)])
-    if not trainable(module):
-        return ()
-    check_functional(subject, module, another, lambda each: each(*sources))
-    check_gradient(
-        subject, "the fused image", lambda weights: functional_call(module, dict(weights), sources), trainable(module)
-    )
-    return _check_second_derivatives(subject, module, sources)
+    fitting = list(dict.fromkeys(_fitting(able, *size) for size in sizes))
+    with _exact_products():
+        for dtype in able.dtypes:
+            for count in _counts(able):
+                for size in fitting if dtype in (torch.float32, torch.float64) else fitting[-1:]:
+                    sources = _sources(size, count=count, batch=2, channels=channels, dtype=dtype, device=place)
+                    _check_results(subject, module.to(dtype).train(), sources)
+            _check_results(subject, module.eval(), sources)
+        finest = min(able.dtypes, key=lambda dtype: torch.finfo(dtype).eps)
+        count = able.min_sources
+        sources = _sources(_fitting(able, 17, 31), count=count, channels=channels, device=place)
+        _check_dtypes(subject, module, sources, finest)
+        sources = _sources(_fitting(able, 9, 8), count=count, channels=channels, batch=2, dtype=finest, device=place)
+        _check_extremes(subject, module.to(finest), sources)
+        _check_maps(subject, module, sources)
+        _check_memory_layout(subject, module, sources)
+        if able.halo is not None:
+            _check_tiles(subject, module, channels, finest, place)
+        check_weights_file(subject, module, lambda: another().to(place), lambda each: [each(*sources)])
+        if not trainable(module):
+            return ()
+        check_functional(subject, module, lambda: another().to(place), lambda each: each(*sources))
+        if finest != torch.float64:
+            return (f"{subject} is not right in float64, in which gradients are tested: they were not",)
+
+        def fuse_with(weights: Mapping[str, Tensor]) -> Tensor:
+            fused: Tensor = functional_call(module, dict(weights), sources)
+            return fused
+
+        check_gradient(subject, "the fused image", fuse_with, trainable(module))
+        return _check_second_derivatives(subject, module, sources)
 
 
-def _counts(module: Fuser) -> tuple[int, ...]:
-    """Numbers of sources to try."""
-    return (2, 3) if module.max_sources is None or module.max_sources >= 3 else (2,)
+@contextmanager
+def _exact_products() -> Iterator[None]:
+    """Let CUDA compute float32 products in float32, whatever the program chose: TF32 has three digits."""
+    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept
+
+
+def _sources(
+    size: tuple[int, int],
+    *,
+    device: torch.device,
+    count: int = 2,
+    batch: int = 1,
+    channels: int = 1,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, ...]:
+    drawn = example_sources(size, count=count, batch=batch, channels=channels, dtype=dtype)
+    return tuple(source.to(device) for source in drawn)
+
+
+def _counts(able: Capabilities) -> tuple[int, ...]:
+    """Numbers of sources to try: the smallest, and one more if it takes more."""
+    more = able.max_sources is None or able.max_sources > able.min_sources
+    return (able.min_sources, able.min_sources + 1) if more else (able.min_sources,)
+
+
+def _fitting(able: Capabilities, height: int, width: int) -> tuple[int, int]:
+    """The least size from this one on that a fuser states to take."""
+    rounded = (-(-max(length, able.min_size) // able.multiple) * able.multiple for length in (height, width))
+    return next(rounded), next(rounded)
 
 
 def _check_declared(subject: str, module: Fuser) -> None:
-    space, most, tasks, stretch = module.space, module.max_sources, module.tasks, module.stretch
+    space, tasks, stretch = module.space, module.tasks, module.stretch
+    stated = isinstance(module.capabilities, Capabilities)
+    remedy = "set it to an instance of fusionkit.contracts.Capabilities"
+    require(stated, subject, f"capabilities is {module.capabilities!r}", remedy)
     require(space in ("luminance", "rgb"), subject, f"space is {space!r}", 'set it to "luminance" or "rgb"')
-    require(most is None or most >= 2, subject, f"max_sources is {most}", "set it to 2 or more, or None for any number")
     names = tasks is None or (isinstance(tasks, tuple) and all(isinstance(name, str) for name in tasks))
     require(names, subject, f"tasks is {tasks!r}", "set it to a tuple of task names, or None for all")
     require(stretch in ("full", "none"), subject, f"stretch is {stretch!r}", 'set it to "full" or "none"')
-    for task, file in type(module).pretrained().items():
-        require(file.is_file(), subject, f"pretrained() names {file} for {task}, which is not there", "ship the file")
+    try:
+        shipped = shipped_models(type(module))
+    except FusionkitError as error:
+        fail(subject, f"pretrained() cannot be read ({error})", "return ShippedModel records")
+    known = {(model.task, model.tag) for model in shipped}
+    for model in shipped:
+        name = f"{model.task}@{model.tag}"
+        require(
+            model.file.is_file(),
+            subject,
+            f"pretrained() names {model.file} for {name}, which is not there",
+            "ship the file",
+        )
+        replaced = not model.superseded_by or (model.task, model.superseded_by) in known
+        require(replaced, subject, f"{name} is superseded by {model.superseded_by!r}, which is not shipped", "ship it")
 
 
-def _fuse(
-    subject: str, module: Fuser, sources: Sequence[Tensor], *, remedy: str = "take any H, W >= 1; pad inside"
-) -> Tensor:
+def _fuse(subject: str, module: Fuser, sources: Sequence[Tensor], *, remedy: str = "") -> Tensor:
     kept = [source.clone() for source in sources]
     shapes = " and ".join(str(tuple(source.shape)) for source in sources)
+    able = module.capabilities
+    remedy = remedy or (
+        f"take any H, W >= {able.min_size}{f' in multiples of {able.multiple}' if able.multiple > 1 else ''} and "
+        f"{sources[0].dtype}; pad inside, or state in its capabilities what it takes"
+    )
     try:
         with torch.no_grad():
             fused = module(*sources)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200]
         fail(subject, f"it fails on {sources[0].dtype} sources {shapes} ({reason})", remedy)
     require(isinstance(fused, Tensor), subject, f"it returns a {type(fused).__name__}", "return one tensor")
@@ -99,10 +177,11 @@ def _check_results(subject: str, module: Fuser, sources: tuple[Tensor, ...]) -> 
     before = {name: value.clone() for name, value in module.state_dict().items()}
     fused = _fuse(subject, module, sources)
     shape, dtype = tuple(sources[0].shape), sources[0].dtype
-    require(
-        tuple(fused.shape) == shape, subject, f"sources {shape} give {tuple(fused.shape)}", "give the same size back"
-    )
+    same = "give the same size back, or state in its capabilities which sizes it takes"
+    require(tuple(fused.shape) == shape, subject, f"sources {shape} give {tuple(fused.shape)}", same)
     require(fused.dtype == dtype, subject, f"{dtype} sources give {fused.dtype}", "return the dtype of the sources")
+    where = sources[0].device
+    require(fused.device == where, subject, f"sources on {where} give {fused.device}", "return the sources' device")
     _check_range(subject, f"sources {shape}", fused)
     mode = "training" if module.training else "evaluation"
     again = _fuse(subject, module, sources)
@@ -111,9 +190,42 @@ def _check_results(subject: str, module: Fuser, sources: tuple[Tensor, ...]) -> 
     for name, value in module.state_dict().items():
         require_same(subject, f"a call in {mode} mode changes {name!r}", value, before[name], remedy)
     singles = torch.cat([_fuse(subject, module, [s[k : k + 1] for s in sources]) for k in range(len(fused))])
-    tolerance = 1e-4 if dtype == torch.float32 else 1e-9
     what = f"a batch of {len(fused)} of size {shape[2:]} in {mode} mode is not what its samples give singly"
-    require_close(subject, what, fused, singles, tolerance, "treat samples apart: no statistics over the batch")
+    remedy = "treat samples apart: no statistics over the batch"
+    require_close(subject, what, fused, singles, _TOLERANCE[dtype], remedy)
+
+
+def _check_dtypes(subject: str, module: Fuser, sources: tuple[Tensor, ...], finest: torch.dtype) -> None:
+    """In every stated type it gives the result of the finest one, up to the rounding of the coarser."""
+    for dtype in module.capabilities.dtypes:
+        rounded = [source.to(dtype) for source in sources]
+        with torch.no_grad():
+            weights = copy.deepcopy(module).to(dtype)
+            fused = _fuse(subject, weights, rounded)
+            exact = _fuse(subject, weights.to(finest), [source.to(finest) for source in rounded])
+        what = f"in {dtype} it does not give the result of {finest}"
+        remedy = f"compute it in {finest}, or leave {dtype} out of the dtypes of its capabilities"
+        require_close(subject, what, fused.to(finest), exact, _TOLERANCE[dtype], remedy)
+
+
+def _check_tiles(subject: str, module: Fuser, channels: int, dtype: torch.dtype, device: torch.device) -> None:
+    """Tiles cut with the stated halo give the result of the whole image, at the border and inside."""
+    able = module.capabilities
+    halo = -(-(able.halo or 0) // able.multiple) * able.multiple
+    side = _fitting(able, 8, 8)[0]
+    whole = 2 * halo + 3 * side
+    sources = _sources((whole, whole), count=able.min_sources, channels=channels, dtype=dtype, device=device)
+    fused = _fuse(subject, module, sources)
+    middle = halo + side
+    for top, left in ((0, 0), (middle, middle), (0, middle), (whole - side, whole - side)):
+        up, before = max(top - halo, 0), max(left - halo, 0)
+        rows, columns = slice(up, top + side + halo), slice(before, left + side + halo)
+        tile = _fuse(subject, module, [source[..., rows, columns] for source in sources])
+        tile = tile[..., top - up : top - up + side, left - before : left - before + side]
+        expected = fused[..., top : top + side, left : left + side]
+        what = f"a tile at {top}, {left} with a halo of {able.halo} pixels is not what the whole image gives there"
+        remedy = "state a wider halo in its capabilities, or None where a pixel depends on the whole image"
+        require_close(subject, what, tile, expected, _TOLERANCE[dtype], remedy)
 
 
 def _check_range(subject: str, what: str, fused: Tensor) -> None:
@@ -129,14 +241,14 @@ def _check_extremes(subject: str, module: Fuser, sources: tuple[Tensor, ...]) ->
     black, white = torch.zeros_like(sources[0]), torch.ones_like(sources[0])
     binary = sources[0].gt(0.5).to(sources[0])
     for what, pair in {
-        "two black sources": (black, black),
-        "two white sources": (white, white),
+        "black sources": (black, black),
+        "white sources": (white, white),
         "a black and a white source": (black, white),
         "constant sources": (black + 0.25, black + 0.5),
         "binary sources": (binary, 1 - binary),
-        "one image twice": (sources[0], sources[0]),
+        "one image as every source": (sources[0], sources[0]),
     }.items():
-        _check_range(subject, what, _fuse(subject, module, pair))
+        _check_range(subject, what, _fuse(subject, module, (*pair, *sources[2:])))
 
 
 def _check_maps(subject: str, module: Fuser, sources: tuple[Tensor, ...]) -> None:
@@ -156,24 +268,24 @@ def _check_maps(subject: str, module: Fuser, sources: tuple[Tensor, ...]) -> Non
 
 def _check_memory_layout(subject: str, module: Fuser, sources: tuple[Tensor, ...]) -> None:
     """Strided views give what their copies give."""
-    views = [source[..., ::2, 1::2] for source in sources]
+    views = [source.repeat_interleave(2, 2).repeat_interleave(2, 3)[..., ::2, 1::2] for source in sources]
     copies = [view.clone(memory_format=torch.contiguous_format) for view in views]
     remedy = "take strided views: use reshape in place of view, or call contiguous()"
     one, other = _fuse(subject, module, views, remedy=remedy), _fuse(subject, module, copies)
     what = "sources that are strided views give another image than their copies"
-    require_close(subject, what, one, other, 1e-9, remedy)
+    require_close(subject, what, one, other, _TOLERANCE[sources[0].dtype], remedy)
 
 
 def _check_second_derivatives(subject: str, module: Fuser, sources: tuple[Tensor, ...]) -> Notes:
     """Either forward-mode AD, right, or a gradient that can be differentiated again."""
     weights = trainable(module)
     generator = torch.Generator().manual_seed(1)
-    along = {n: torch.randn(p.shape, generator=generator, dtype=p.dtype) for n, p in weights.items()}
+    along = {n: torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device) for n, p in weights.items()}
     fixed = {n: torch.zeros_like(p) for n, p in module.named_parameters() if n not in along}
     if supports_forward_mode(module, sources):
         tangent = fused_tangent(module, {**along, **fixed}, sources)
         fused = module(*sources)
-        toward = torch.randn(fused.shape, generator=generator, dtype=fused.dtype)
+        toward = torch.randn(fused.shape, generator=generator, dtype=fused.dtype).to(fused.device)
         slopes = torch.autograd.grad((fused * toward).sum(), list(weights.values()))
         backward = sum((s * along[n]).sum() for n, s in zip(weights, slopes, strict=True))
         what = "its forward-mode derivative is not that of its backward"

@@ -1,4 +1,4 @@
-"""Rules that every network keeps: options, weights files, gradients."""
+"""Tests the rules that every network keeps: options, weights files, gradients."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def check_gradient(
     result = function(leaves)
     remedy = "compute it with torch operations, without detach"
     require(result.requires_grad, subject, f"{what} has no gradient", remedy)
-    toward = torch.randn(result.shape, generator=generator, dtype=result.dtype)
+    toward = torch.randn(result.shape, generator=generator, dtype=result.dtype).to(result.device)
     slopes = torch.autograd.grad((result * toward).sum(), list(leaves.values()), allow_unused=True)
     unused = [name for name, slope in zip(leaves, slopes, strict=True) if slope is None]
     found = f"{what} does not depend on {', '.join(unused[:5])}"
@@ -100,7 +100,9 @@ def check_gradient(
     chunk = -(-len(names) // _GROUPS)
     for group in (names[k : k + chunk] for k in range(0, len(names), chunk)):
         own = unit({name: gradient[name] for name in group})
-        drawn = {n: torch.randn(gradient[n].shape, generator=generator, dtype=result.dtype) for n in group}
+        drawn = {
+            n: torch.randn(gradient[n].shape, generator=generator, dtype=result.dtype).to(result.device) for n in group
+        }
         along = unit({name: own[name] + 0.7 * other for name, other in unit(drawn).items()})
         expected = sum(float((gradient[name] * along[name]).sum()) for name in group)
         with torch.no_grad():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from fusionkit.contracts import Capabilities
 from fusionkit_classical.borders import frame
-from fusionkit_classical.method import ClassicalFuser, lettered
+from fusionkit_classical.method import FLOATING, ClassicalFuser, lettered
 from fusionkit_classical.options import check_above, check_at_least, check_window
 
 __all__ = ["Cbf", "CbfConfig", "cross_bilateral", "edge_strength", "fuse_cbf", "significance"]
@@ -122,11 +123,16 @@ class Cbf(ClassicalFuser):
     """
 
     Config = CbfConfig
-    max_sources = 2
+    capabilities = Capabilities(dtypes=FLOATING)
     reference = (
         "Shreyamsha Kumar, Image Fusion Based on Pixel Significance Using Cross Bilateral Filter, "
         "Signal, Image and Video Processing 9(5), 2015"
     )
+
+    def __init__(self, config: CbfConfig | None = None) -> None:
+        super().__init__(config)
+        halo = self.config.kernel // 2 + self.config.window // 2
+        self.capabilities = replace(self.capabilities, halo=halo)
 
     def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
         """The share of the first source."""

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from fusionkit_classical.method import ClassicalFuser, lettered
+from fusionkit.contracts import Capabilities
+from fusionkit_classical.method import FLOATING, ClassicalFuser, lettered
 from fusionkit_classical.selection import shares
 
 __all__ = ["Average", "CopyA", "CopyB", "Maximum"]
+
+_PER_PIXEL = Capabilities(dtypes=FLOATING, max_sources=None, halo=0)
 
 
 class Average(ClassicalFuser):
@@ -18,6 +21,7 @@ class Average(ClassicalFuser):
     Symmetric in the sources; keeps every brightness and halves every detail that one of two sources has alone.
     """
 
+    capabilities = _PER_PIXEL
     reference = "pixel mean of the sources"
 
     def fuse(self, stack: Tensor) -> Tensor:
@@ -31,6 +35,7 @@ class Maximum(ClassicalFuser):
     Symmetric in the sources.
     """
 
+    capabilities = _PER_PIXEL
     reference = "pixel maximum of the sources"
 
     def fuse(self, stack: Tensor) -> Tensor:
@@ -45,6 +50,7 @@ class Maximum(ClassicalFuser):
 class CopyA(ClassicalFuser):
     """The first source alone, ``F = I_1``: a control. A metric that ranks it high does not measure fusion."""
 
+    capabilities = _PER_PIXEL
     reference = "control: the first source"
 
     def fuse(self, stack: Tensor) -> Tensor:
@@ -55,6 +61,7 @@ class CopyA(ClassicalFuser):
 class CopyB(ClassicalFuser):
     """The second source alone, ``F = I_2``: a control. A metric that ranks it high does not measure fusion."""
 
+    capabilities = _PER_PIXEL
     reference = "control: the second source"
 
     def fuse(self, stack: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fusionkit_classical.method import ClassicalFuser
+from fusionkit.contracts import Capabilities
+from fusionkit_classical.method import FLOATING, ClassicalFuser
 from fusionkit_classical.options import check_above, check_at_least, check_share, check_window
 from fusionkit_classical.windows import box_mean, guided_filter
 
@@ -118,7 +119,7 @@ class FocusGf(ClassicalFuser):
     """
 
     Config = FocusGfConfig
-    max_sources = 2
+    capabilities = Capabilities(dtypes=FLOATING)
     tasks = ("mfif",)
     reference = (
         "Qiu, Li, Zhang, Yuan, Guided Filter-Based Multi-Focus Image Fusion through Focus Region Detection, "

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionkit_classical.method import ClassicalFuser
+from fusionkit.contracts import Capabilities
+from fusionkit_classical.method import FLOATING, ClassicalFuser
 from fusionkit_classical.options import check_above, check_at_least
 from fusionkit_classical.totalvariation import l1_total_variation
 
@@ -58,7 +59,7 @@ class Gtf(ClassicalFuser):
     """
 
     Config = GtfConfig
-    max_sources = 2
+    capabilities = Capabilities(dtypes=FLOATING)
     tasks = ("ivif",)
     reference = (
         "Ma, Chen, Li, Huang, Infrared and Visible Image Fusion via Gradient Transfer and Total Variation "

@@ -1,18 +1,20 @@
-"""What every classical method shares: the check of its sources, its precision and its range."""
+"""The base class of the classical methods: checks sources, computes in float64, clips the range."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from fusionkit.contracts import Fuser
+from fusionkit.contracts import Capabilities, Fuser
 from fusionkit.errors import UsageError
 
-__all__ = ["ClassicalFuser", "lettered", "stack_sources"]
+__all__ = ["FLOATING", "ClassicalFuser", "lettered", "stack_sources"]
+
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""The types in which the results are right: every type is computed in float64."""
 
 
 def stack_sources(sources: tuple[Tensor, ...], *, limit: int | None = None) -> Tensor:
@@ -61,16 +63,16 @@ class ClassicalFuser(Fuser):
     otherwise; the result is clipped to [0, 1] and has the first source's type and device.
     """
 
-    max_sources: ClassVar[int | None] = None
+    capabilities = Capabilities(dtypes=FLOATING, max_sources=None)
 
     def forward(self, *sources: Tensor) -> Tensor:
         """Fuse sources ``(B, C, H, W)`` in [0, 1] into one image of the same shape."""
-        fused = self.fuse(stack_sources(sources, limit=self.max_sources))
+        fused = self.fuse(stack_sources(sources, limit=self.capabilities.max_sources))
         return fused.clamp(0, 1).to(sources[0])
 
     def maps(self, *sources: Tensor) -> Mapping[str, Tensor]:
         """What :meth:`weigh` gives, ``(B, 1, H, W)``: means over the channels where these are weighted apart."""
-        weights = self.weigh(stack_sources(sources, limit=self.max_sources))
+        weights = self.weigh(stack_sources(sources, limit=self.capabilities.max_sources))
         return {name: weight.mean(1, keepdim=True).clamp(0, 1).to(sources[0]) for name, weight in weights.items()}
 
     def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:

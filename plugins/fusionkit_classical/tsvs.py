@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -81,6 +81,11 @@ class Tsvs(ClassicalFuser):
         "Bavirisetti, Dhuli, Two-Scale Image Fusion of Visible and Infrared Images Using Saliency Detection, "
         "Infrared Physics & Technology 76, 2016"
     )
+
+    def __init__(self, config: TsvsConfig | None = None) -> None:
+        super().__init__(config)
+        halo = max(self.config.mean_window, self.config.median_window) // 2
+        self.capabilities = replace(self.capabilities, halo=halo)
 
     def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
         """psi."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,8 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from fusionkit.contracts import Fuser
+from fusionkit.contracts import Fuser, ShippedModel
 from fusionkit.errors import UsageError
+from fusionkit.models.shipped import models_in
 from fusionkit_refusion.merge import AdaptiveFusion
 from fusionkit_refusion.published import rename_published
 from fusionkit_refusion.restormer import RestormerBlock
@@ -110,9 +111,9 @@ class ReFusionFuser(Fuser):
         return out if self.config.output == "direct" else out * a + (1 - out) * b
 
     @classmethod
-    def pretrained(cls) -> Mapping[str, Path]:
-        """Models that ship with the plugin, by task."""
-        return {file.stem: file for file in sorted(MODELS.glob("*.safetensors"))}
+    def pretrained(cls) -> Sequence[ShippedModel]:
+        """List the models that ship with the plugin."""
+        return models_in(MODELS)
 
     @classmethod
     def import_weights(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
+from fusionkit.contracts import ShippedModel
+from fusionkit.models.shipped import models_in
 from fusionkit_refusion.fuser import ReFusionFuser
 
 __all__ = ["TDFusionFuser"]
@@ -22,6 +24,6 @@ class TDFusionFuser(ReFusionFuser):
     reference = "Bai et al., TDFusion, CVPR 2025"
 
     @classmethod
-    def pretrained(cls) -> Mapping[str, Path]:
-        """Models that ship with the plugin, by task."""
-        return {file.stem: file for file in sorted(MODELS.glob("*.safetensors"))}
+    def pretrained(cls) -> Sequence[ShippedModel]:
+        """List the models that ship with the plugin."""
+        return models_in(MODELS)

@@ -89,7 +89,7 @@ def draw(name: str, size: tuple[int, int], seed: int, count: int, *, levels: int
     fuser = load(name)
     generator = torch.Generator().manual_seed(seed)
     shape = (1, 3 if fuser.space == "rgb" else 1, *size)
-    count = min(count, fuser.max_sources or count)
+    count = min(count, fuser.capabilities.max_sources or count)
     return [torch.randint(0, levels + 1, shape, generator=generator).to(torch.float64) / levels for _ in range(count)]
 
 
@@ -98,7 +98,7 @@ def draw(name: str, size: tuple[int, int], seed: int, count: int, *, levels: int
 @given(size=sizes, seed=st.integers(0, 999), count=st.integers(2, 4))
 def test_equal_sources_give_that_source(name: str, size: tuple[int, int], seed: int, count: int) -> None:
     source, *_ = draw(name, size, seed, 2)
-    count = min(count, load(name).max_sources or count)
+    count = min(count, load(name).capabilities.max_sources or count)
     assert (load(name)()(*[source] * count) - source).abs().max() < 1e-6
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 
 from fusionkit.bench.benchmark import BenchRequest, run_bench
-from fusionkit.bench.model_package import NO_RECORD, export_model
+from fusionkit.bench.model_package import NO_RECORD, package_model
 from fusionkit.bench.records import read_records
 from fusionkit.cli import main
 from fusionkit.data.pair_finding import find_pairs
@@ -23,6 +23,7 @@ from fusionkit.io.digest import file_digest
 from fusionkit.io.images import read_image
 from fusionkit.models.card import as_markdown, card_path, read_card
 from fusionkit.models.listing import default_fuser, find_model, list_models
+from fusionkit.models.shipped import shipped_models
 from fusionkit.models.weights import read_info, save_fuser
 from fusionkit.plugins import catalogue
 from fusionkit.train.run import TrainRequest, start
@@ -64,7 +65,7 @@ def bench(run: RunFolder) -> Path:
 
 @pytest.fixture(scope="module")
 def shipped(run: RunFolder, bench: Path) -> Path:
-    export_model(run.path, run.path.parent / "shipped", bench=[bench])
+    package_model(run.path, run.path.parent / "shipped", bench=[bench])
     return run.path.parent / "shipped"
 
 
@@ -79,7 +80,7 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def test_an_exported_file_holds_the_weights_of_the_run_and_nothing_else(run: RunFolder, shipped: Path) -> None:
+def test_a_packaged_file_holds_the_weights_of_the_run_and_nothing_else(run: RunFolder, shipped: Path) -> None:
     before, after = load_file(run.model), load_file(shipped / "mif.safetensors")
     assert set(before) == set(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -87,7 +88,7 @@ def test_an_exported_file_holds_the_weights_of_the_run_and_nothing_else(run: Run
     assert (shipped / "mif.safetensors").stat().st_size < 4 * 59_856 + 16_000
 
 
-def test_an_exported_file_names_no_folder_of_the_machine_it_was_trained_on(run: RunFolder, shipped: Path) -> None:
+def test_a_packaged_file_names_no_folder_of_the_machine_it_was_trained_on(run: RunFolder, shipped: Path) -> None:
     weights = shipped / "mif.safetensors"
     pairs = find_pairs("sample", catalogue.tasks.get("mif"), split="train")
     assert read_info(weights).training["data"] == ", ".join(f"{name} {n}" for name, n in pairs.datasets.items())
@@ -130,7 +131,7 @@ def test_a_card_names_the_licence_that_each_data_set_record_states(tmp_path: Pat
     (tmp_path / "MANIFEST.csv").write_text("\n".join(rows) + "\n")
     request = TrainRequest(method="refusion", task="ivif", data=str(tmp_path), options=TINY, device="cpu")
     folder = start(request, tmp_path / "run")
-    _, card = export_model(folder.path, tmp_path / "out")
+    _, card = package_model(folder.path, tmp_path / "out")
     llvip = catalogue.datasets.get("LLVIP")
     assert {use.dataset: (use.pairs, use.licence) for use in card.data} == {
         "LLVIP": (3, llvip.licence),
@@ -144,11 +145,11 @@ def test_a_card_names_the_licence_that_each_data_set_record_states(tmp_path: Pat
     moved.mkdir()
     (tmp_path / "MANIFEST.csv").rename(moved / "MANIFEST.csv")
     with pytest.raises(DataError, match="--data"):
-        export_model(folder.path, tmp_path / "again")
-    assert export_model(folder.path, tmp_path / "again", data=str(moved))[1].data == card.data
+        package_model(folder.path, tmp_path / "again")
+    assert package_model(folder.path, tmp_path / "again", data=str(moved))[1].data == card.data
     (moved / "MANIFEST.csv").write_text("\n".join(rows[:-1]) + "\n")
     with pytest.raises(DataError, match="fingerprint"):
-        export_model(folder.path, tmp_path / "third", data=str(moved))
+        package_model(folder.path, tmp_path / "third", data=str(moved))
 
 
 def test_a_card_of_other_weights_is_refused(shipped: Path, tmp_path: Path) -> None:
@@ -174,38 +175,38 @@ def test_a_damaged_card_is_named_with_the_field(shipped: Path, tmp_path: Path, c
         read_card(weights)
 
 
-def test_an_export_replaces_nothing_unless_it_is_told_to(run: RunFolder, bench: Path, shipped: Path) -> None:
-    done = invoke("models", "export", run.path, "--to", shipped)
+def test_packaging_replaces_nothing_unless_it_is_told_to(run: RunFolder, bench: Path, shipped: Path) -> None:
+    done = invoke("models", "package", run.path, "--to", shipped)
     assert done.exit_code == 2
     assert "--force" in done.stderr
     before = card_path(shipped / "mif.safetensors").read_bytes()
-    again = invoke("models", "export", run.path, "--to", shipped, "--bench", bench, "--force")
+    again = invoke("models", "package", run.path, "--to", shipped, "--bench", bench, "--force")
     assert again.exit_code == 0, again.output
     assert again.stdout.splitlines() == [str(shipped / "mif.safetensors"), str(shipped / "mif.toml")]
     assert card_path(shipped / "mif.safetensors").read_bytes() == before
 
 
-def test_a_bench_of_the_exported_file_counts_as_one_of_its_run(run: RunFolder, shipped: Path, tmp_path: Path) -> None:
+def test_a_bench_of_the_packaged_file_counts_as_one_of_its_run(run: RunFolder, shipped: Path, tmp_path: Path) -> None:
     target = shipped / "mif.safetensors"
     request = BenchRequest(tasks=("mif",), fusers=(f"file={target}", "average"), metrics=("EN",), device="cpu", limit=1)
     run_bench(request, tmp_path / "bench", say=lambda _: None)
     with pytest.raises(DataError, match="no mif result"):
-        export_model(run.path, tmp_path / "elsewhere", bench=[tmp_path / "bench"])
+        package_model(run.path, tmp_path / "elsewhere", bench=[tmp_path / "bench"])
     copy = tmp_path / "copy"
     copy.mkdir()
     for file in (target, card_path(target)):
         (copy / file.name).write_bytes(file.read_bytes())
-    _, card = export_model(run.path, copy, bench=[tmp_path / "bench"], beside=["average"], force=True)
+    _, card = package_model(run.path, copy, bench=[tmp_path / "bench"], beside=["average"], force=True)
     assert [s.method for s in card.scores if s.this]
     assert {s.method for s in card.scores} == {"file", "average"}
     with pytest.raises(UsageError, match="did you mean 'average'"):
-        export_model(run.path, copy, bench=[tmp_path / "bench"], beside=["avrage"], force=True)
+        package_model(run.path, copy, bench=[tmp_path / "bench"], beside=["avrage"], force=True)
 
 
-def test_an_unfinished_run_is_not_exported(run: RunFolder, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_not_packaged(run: RunFolder, tmp_path: Path) -> None:
     for name in ("run.json", "config.toml"):
         (tmp_path / name).write_bytes((run.path / name).read_bytes())
-    done = invoke("models", "export", tmp_path, "--to", tmp_path / "out")
+    done = invoke("models", "package", tmp_path, "--to", tmp_path / "out")
     assert done.exit_code == 4
     assert f"--resume {tmp_path}" in done.stderr
     assert not (tmp_path / "out").exists()
@@ -260,24 +261,27 @@ def test_the_list_shows_shipped_models_and_their_cards(installed: Path) -> None:
     entries, problems = list_models()
     assert problems == []
     entry = next(entry for entry in entries if entry.file is not None)
-    assert (entry.name, entry.usable) == ("refusion-mif", True)
+    assert (entry.name, entry.usable) == ("refusion:mif@v1", True)
     assert entry.card == read_card(installed / "mif.safetensors")
     assert "6 steps" in entry.trained
     listed = {row["name"]: row for row in json.loads(invoke("models", "--json").stdout)}
-    assert listed["refusion-mif"]["card"]["weights_sha256"] == file_digest(installed / "mif.safetensors")
+    assert listed["refusion:mif@v1"]["card"]["weights_sha256"] == file_digest(installed / "mif.safetensors")
     assert listed["laplacian"]["card"] is None
-    assert "refusion-mif" in invoke("models").stdout
+    assert "refusion:mif@v1" in invoke("models").stdout
 
 
 def test_a_model_is_shown_by_its_card(installed: Path) -> None:
-    shown = invoke("models", "show", "refusion-mif")
+    shown = invoke("models", "show", "refusion:mif")
     assert shown.exit_code == 0
     for words in ("medical image fusion", "seed 3", "Licence:", "**mine** (this model)", "| average |", "`refusion`"):
         assert words in shown.stdout, words
     assert file_digest(installed / "mif.safetensors") in shown.stdout
-    assert json.loads(invoke("models", "show", "refusion-mif", "--json").stdout)["training"]["seed"] == 3
-    unknown = invoke("models", "show", "refusion-miff")
-    assert (unknown.exit_code, "did you mean 'refusion-mif'" in unknown.stderr) == (2, True)
+    assert json.loads(invoke("models", "show", "refusion:mif@v1", "--json").stdout)["training"]["seed"] == 3
+    unknown = invoke("models", "show", "refusion:miff")
+    assert (unknown.exit_code, "did you mean 'refusion:mif'" in unknown.stderr) == (2, True)
+    old = invoke("models", "show", "refusion-mif")
+    assert (old.exit_code, old.stdout) == (0, shown.stdout)
+    assert old.stderr == "note: refusion-mif is now called refusion:mif\n"
     bare = invoke("models", "show", "laplacian")
     assert (bare.exit_code, "needs no training" in bare.stderr) == (2, True)
 
@@ -290,7 +294,7 @@ def test_one_damaged_card_does_not_hide_the_other_models(
     monkeypatch.setitem(catalogue.fusers._loaded, catalogue.fusers.entry("refusion"), shipping(tmp_path))
     entries, problems = list_models()
     assert [str(tmp_path / "mif.toml") in problem for problem in problems] == [True]
-    entry = find_model("refusion-mif")
+    entry = find_model("refusion:mif")
     assert (entry.card, entry.usable) == (None, True)
     assert len(entries) > 10
     done = invoke("models")
@@ -300,19 +304,21 @@ def test_one_damaged_card_does_not_hide_the_other_models(
 
 def _really_shipped() -> list[tuple[str, str, Path]]:
     return [
-        (name, task, file)
+        (name, f"{model.task}@{model.tag}", model.file)
         for name in catalogue.fusers.names()
-        for task, file in catalogue.fusers.get(name).pretrained().items()
+        for model in shipped_models(catalogue.fusers.get(name))
     ]
 
 
-@pytest.mark.parametrize(("fuser", "task", "file"), _really_shipped(), ids=lambda value: str(value).rpartition("/")[2])
-def test_every_shipped_model_has_a_card_with_data_and_scores_and_loads(fuser: str, task: str, file: Path) -> None:
+@pytest.mark.parametrize(
+    ("fuser", "tagged", "file"), _really_shipped(), ids=lambda value: str(value).rpartition("/")[2]
+)
+def test_every_shipped_model_has_a_card_with_data_and_scores_and_loads(fuser: str, tagged: str, file: Path) -> None:
     card = read_card(file)
-    assert card is not None, "export it with: fusionkit models export"
-    assert (card.fuser, card.task) == (fuser, task)
+    assert card is not None, "package it with: fusionkit models package"
+    assert (card.fuser, f"{card.task}@{card.tag}") == (fuser, tagged)
     assert any(scores.this for scores in card.scores)
     assert {scores.method for scores in card.scores} > {"average"}
     assert tomllib.loads(card_path(file).read_text())["weights_sha256"] == file_digest(file)
-    model = load(fuser, task, device="cpu")
+    model = load(f"{fuser}:{tagged}", device="cpu")
     assert torch.isfinite(model.fuse(*torch.rand(2, 1, 1, 24, 24)).tensor).all()

@@ -11,13 +11,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fusionkit.contracts import Fuser
+from fusionkit.contracts import Capabilities, Fuser
 
 
 class ToyMean(Fuser):
     """The mean of any number of sources."""
 
-    max_sources = None
+    capabilities = Capabilities(max_sources=None)
 
     def forward(self, *sources: Tensor) -> Tensor:
         return torch.stack(sources).mean(0)
@@ -42,7 +42,7 @@ class ToyLean(Fuser):
 class ToyThree(Fuser):
     """Up to three sources a call, weighted 1, 2, 3."""
 
-    max_sources = 3
+    capabilities = Capabilities(max_sources=3)
 
     def forward(self, *sources: Tensor) -> Tensor:
         assert 2 <= len(sources) <= 3

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from unittest import SkipTest
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from fusionkit.contracts import Fuser, LossProposer, Proposal, Terms
+from fusionkit.contracts import Capabilities, Fuser, LossProposer, Proposal, ShippedModel, Terms
 from fusionkit.losses import weighted_fusion_loss
 from fusionkit.testing import check_fuser, check_loss_proposer
 
@@ -34,7 +36,7 @@ class Sound(Fuser):
 
 
 class Mean(Fuser):
-    max_sources = None
+    capabilities = Capabilities(max_sources=None)
 
     def forward(self, *sources: Tensor) -> Tensor:
         return torch.stack(sources).mean(0)
@@ -168,8 +170,6 @@ class Single(Mean):
 
 
 class Fixed(Mean):
-    max_sources = None
-
     def forward(self, *sources: Tensor) -> Tensor:
         first, second = sources
         return (first + second) / 2
@@ -248,8 +248,100 @@ class OddSpace(Mean):
     space = "hsv"  # type: ignore[assignment]
 
 
-class OddCount(Mean):
-    max_sources = 1
+class NoCapabilities(Mean):
+    capabilities = {"max_sources": 2}  # type: ignore[assignment]
+
+
+class Halves(Fuser):
+    """Takes even sizes from 4 on: it works at half the size."""
+
+    capabilities = Capabilities(min_size=4, multiple=2, min_sources=3, max_sources=3)
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        first, second, third = sources
+        assert first.shape[2] >= 4
+        assert first.shape[3] >= 4
+        small = nn.functional.avg_pool2d((first + second + third) / 3, 2)
+        return small.reshape(*small.shape[:2], -1).view_as(small).repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+class AnySize(Halves):
+    capabilities = Capabilities(min_sources=3, max_sources=3)
+
+
+class OddSize(Halves):
+    capabilities = Capabilities(min_size=4, min_sources=3, max_sources=3)
+
+
+class AnyCount(Halves):
+    capabilities = Capabilities(min_size=4, multiple=2, min_sources=3, max_sources=4)
+
+
+class Blurred(Fuser):
+    """A mean over 7x7 pixels, cut off at the border."""
+
+    capabilities = Capabilities(halo=3)
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(sources[0], 7, 1, 3, count_include_pad=False)
+
+
+class NarrowHalo(Blurred):
+    capabilities = Capabilities(halo=2)
+
+
+class WholeImage(Mean):
+    """Depends on every pixel, and claims tiles."""
+
+    capabilities = Capabilities(max_sources=None, halo=8)
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        return super().forward(*sources) * sources[0].amax((1, 2, 3), keepdim=True)
+
+
+class OnlySingle(Sound):
+    """Right in float32 alone."""
+
+    capabilities = Capabilities(dtypes=(torch.float32,))
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        assert sources[0].dtype == torch.float32
+        return super().forward(*sources)
+
+
+class ClaimsDouble(OnlySingle):
+    capabilities = Capabilities()
+
+
+class ClaimsHalf(Mean):
+    """Amplifies what rounding to half precision leaves of a difference."""
+
+    capabilities = Capabilities(dtypes=(torch.float16, torch.float32), max_sources=None)
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        return ((sources[0] + 1000 - sources[1] - 1000) * 4 + 0.5).clamp(0, 1)
+
+
+class OnCuda(Mean):
+    capabilities = Capabilities(max_sources=None, needs_cuda=True)
+
+
+class ShipsNothingThere(Mean):
+    @classmethod
+    def pretrained(cls) -> Sequence[ShippedModel]:
+        return (ShippedModel(task="mif", file=Path("nowhere.safetensors")),)
+
+
+class ShipsTwice(Mean):
+    @classmethod
+    def pretrained(cls) -> Sequence[ShippedModel]:
+        return (ShippedModel(task="mif", file=Path(__file__)), ShippedModel(task="mif", file=Path(__file__)))
+
+
+class ShipsOrphan(Mean):
+    @classmethod
+    def pretrained(cls) -> Sequence[ShippedModel]:
+        return (ShippedModel(task="mif", file=Path(__file__), superseded_by="v2"),)
 
 
 class Mapped(Mean):
@@ -277,11 +369,11 @@ class WildMap(Mean):
     [
         (InPlace, "it changes source 0 in place; work on a copy"),
         (Escapes, "keep the result in [0, 1]"),
-        (Nan, "two black sources give values that are not finite"),
+        (Nan, "black sources give values that are not finite"),
         (Batchwise, "treat samples apart"),
         (Random, "two equal calls in training mode differ"),
         (Normed, "a call in training mode changes 'norm."),
-        (Padded, "take any H, W >= 1; pad inside"),
+        (Padded, "take any H, W >= 1 and torch.float32; pad inside"),
         (Halved, "give the same size back"),
         (Single, "return the dtype of the sources"),
         (Fixed, "it fails on torch.float32 sources (2, 1, 1, 1) and (2, 1, 1, 1) and (2, 1, 1, 1)"),
@@ -297,7 +389,17 @@ class WildMap(Mean):
         (NeedyOptions, "does not build by its defaults"),
         (NoConfig, "it cannot be built from its options"),
         (OddSpace, "space is 'hsv'"),
-        (OddCount, "max_sources is 1"),
+        (NoCapabilities, "capabilities is {'max_sources': 2}; set it to an instance of"),
+        (AnySize, "state in its capabilities what it takes"),
+        (OddSize, "state in its capabilities which sizes it takes"),
+        (AnyCount, "it fails on torch.float32 sources"),
+        (NarrowHalo, "with a halo of 2 pixels is not what the whole image gives there"),
+        (WholeImage, "state a wider halo in its capabilities, or None where a pixel depends on the whole image"),
+        (ClaimsDouble, "it fails on torch.float64 sources"),
+        (ClaimsHalf, "leave torch.float16 out of the dtypes of its capabilities"),
+        (ShipsNothingThere, "pretrained() names nowhere.safetensors for mif@v1, which is not there"),
+        (ShipsTwice, "ships two models mif@v1"),
+        (ShipsOrphan, "mif@v1 is superseded by 'v2', which is not shipped"),
         (NamedMap, "maps() names a map 'w/a'; use letters, digits and underscores"),
         (SmallMap, "the map 'w_a' is (2, 1, 1, 1)"),
         (WildMap, "the pixels of the map 'w_a' give values from"),
@@ -311,6 +413,21 @@ def test_a_broken_fuser_is_told_the_rule_and_the_remedy(fuser: type[Fuser], told
     message = str(caught.value)
     assert told in message
     assert message.startswith(f"Fuser {fuser.__name__}: ")
+
+
+@pytest.mark.parametrize("fuser", [Halves, Blurred])
+def test_a_fuser_that_states_what_it_takes_is_tried_on_that_alone(fuser: type[Fuser]) -> None:
+    assert check_fuser(fuser, sizes=SMALL) == ()
+
+
+def test_gradients_are_not_tested_without_float64_and_a_note_says_so() -> None:
+    (note,) = check_fuser(OnlySingle, sizes=SMALL)
+    assert "float64" in note
+
+
+def test_a_fuser_that_needs_cuda_is_skipped_elsewhere() -> None:
+    with pytest.raises(SkipTest, match="--fusionkit-device cuda"):
+        check_fuser(OnCuda, sizes=SMALL)
 
 
 class Proposes(LossProposer):

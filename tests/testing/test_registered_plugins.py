@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+import torch
 
 from fusionkit.config import as_dict, resolve
 from fusionkit.contracts import Downstream
@@ -35,8 +36,8 @@ def test_every_built_in_name_loads(registry: Registry[Any]) -> None:
 
 
 @pytest.mark.parametrize("name", built_in(catalogue.fusers))
-def test_every_fuser_keeps_its_contract(name: str) -> None:
-    check_fuser(catalogue.fusers.get(name), sizes=FEW_SIZES)
+def test_every_fuser_keeps_its_contract(name: str, fusionkit_device: torch.device) -> None:
+    check_fuser(catalogue.fusers.get(name), sizes=FEW_SIZES, device=fusionkit_device)
 
 
 @pytest.mark.parametrize("name", built_in(catalogue.loss_proposers))

@@ -1,0 +1,143 @@
+"""Calls a fuser within its capabilities: converts type and size, and refuses what it cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from fusionkit.contracts import Capabilities, Fuser
+from fusionkit.errors import DataError, PluginError, UsageError
+
+__all__ = ["call_fuser", "call_maps", "check_device", "check_size", "plan_calls"]
+
+
+def check_device(fuser: Fuser | type[Fuser], device: torch.device, *, name: str) -> None:
+    """Refuse a device that a fuser cannot run on.
+
+    Args:
+        fuser: the fuser or its class.
+        device: where it is to run.
+        name: what to call the fuser in the message.
+
+    Raises:
+        fusionkit.errors.UsageError: it needs CUDA and the device is another one.
+    """
+    if fuser.capabilities.needs_cuda and device.type != "cuda":
+        raise UsageError(f"{name} needs a CUDA device and cannot run on {device}: use --device cuda where there is one")
+
+
+def check_size(fuser: Fuser, size: tuple[int, int], *, name: str, image: str) -> None:
+    """Refuse images that are smaller than a fuser takes.
+
+    Args:
+        fuser: the fuser.
+        size: height and width.
+        name: what to call the fuser in the message.
+        image: the file or image that the message names.
+
+    Raises:
+        fusionkit.errors.DataError: always in that case.
+    """
+    least = fuser.capabilities.min_size
+    if min(size) < least:
+        remedy = "give larger images, or use another model"
+        raise DataError(f"{image}: is {size[1]}x{size[0]} pixels, and {name} takes {least}x{least} or more: {remedy}")
+
+
+def plan_calls(capabilities: Capabilities, count: int, *, name: str) -> list[slice]:
+    """Lay out which sources go into which call; after the first, every call also takes the result of the one before.
+
+    Args:
+        capabilities: of the fuser.
+        count: number of sources.
+        name: what to call the fuser in the message.
+
+    Returns:
+        The sources of each call. Of a fuser of two sources three are fused as ((a, b), c): slices 0:2 and 2:3.
+
+    Raises:
+        fusionkit.errors.UsageError: the sources cannot be shared out into calls of a number that the fuser takes.
+    """
+    least, most = capabilities.min_sources, capabilities.max_sources or max(count, capabilities.min_sources)
+    calls = [slice(0, min(most, count))]
+    while calls[-1].stop < count:
+        calls.append(slice(calls[-1].stop, min(calls[-1].stop + most - 1, count)))
+    taken = [call.stop - call.start + (call.start > 0) for call in calls]
+    if min(taken) < least:
+        top = capabilities.max_sources
+        span = f"{least} or more" if top is None else f"{least}" if top == least else f"{least} to {top}"
+        raise UsageError(f"{name} fuses {span} sources at a time, and {count} do not come out: give another number")
+    return calls
+
+
+def call_fuser(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
+    """Fuse sources of any floating type and of any size from the fuser's ``min_size`` on.
+
+    Args:
+        fuser: the fuser, on the sources' device.
+        sources: ``(B, C, H, W)`` in [0, 1], of a number that the fuser takes.
+
+    Returns:
+        ``(B, C, H, W)`` in [0, 1], of the sources' type.
+
+    Raises:
+        fusionkit.errors.PluginError: the fuser does not give back the shape that it was given.
+        fusionkit.errors.UsageError: the fuser's weights are of a type in which its results are not right.
+    """
+    fitted = _fit(fuser, sources)
+    fused: Tensor = fuser(*fitted)
+    if fused.shape != fitted[0].shape:
+        raise PluginError(
+            f"{type(fuser).__name__} was given {tuple(fitted[0].shape)} and gave back {tuple(fused.shape)}; "
+            "a fuser must keep the shape: correct it"
+        )
+    return _crop(fused.clamp(0, 1), sources[0])
+
+
+def call_maps(fuser: Fuser, sources: Sequence[Tensor]) -> Mapping[str, Tensor]:
+    """Compute a fuser's maps for sources that :func:`call_fuser` takes; maps of another size are left as they are."""
+    fitted = _fit(fuser, sources)
+    size = fitted[0].shape[2:]
+    maps = fuser.maps(*fitted)
+    return {name: _crop(image, sources[0]) if image.shape[2:] == size else image for name, image in maps.items()}
+
+
+def _fit(fuser: Fuser, sources: Sequence[Tensor]) -> list[Tensor]:
+    dtype, multiple = _working_dtype(fuser, sources[0].dtype), fuser.capabilities.multiple
+    return [_extend(source.to(dtype), multiple) for source in sources]
+
+
+def _crop(fused: Tensor, source: Tensor) -> Tensor:
+    height, width = source.shape[2:]
+    return fused[..., :height, :width].to(source.dtype)
+
+
+def _extend(source: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and the last column until height and width are multiples of ``multiple``."""
+    for dim in (2, 3):
+        length = source.shape[dim]
+        if length % multiple:
+            wanted = torch.arange(-(-length // multiple) * multiple, device=source.device)
+            source = source.index_select(dim, wanted.clamp(max=length - 1))
+    return source
+
+
+def _working_dtype(fuser: Fuser, given: torch.dtype) -> torch.dtype:
+    """The type to call a fuser with: that of its weights; without weights the coarsest that is as fine as the given."""
+    able = fuser.capabilities.dtypes
+    held = next((p.dtype for p in fuser.parameters() if p.is_floating_point()), None)
+    if held is not None and held not in able:
+        known = ", ".join(str(dtype) for dtype in able)
+        raise UsageError(
+            f"{type(fuser).__name__} has weights of {held}, and its results are right in {known}: convert it"
+        )
+    if held is not None or given in able:
+        return held or given
+    fine = [dtype for dtype in able if torch.finfo(dtype).eps <= torch.finfo(given).eps]
+    return max(fine, key=_step) if fine else min(able, key=_step)
+
+
+def _step(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps
