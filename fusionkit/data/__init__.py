@@ -1,4 +1,4 @@
-"""What is fused and trained on: pairs of files, named data sets, the built-in sample."""
+"""Pairs of image files to fuse and train on: folders, manifests, named data sets, the built-in sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a published data set lies on the disk, written as path templates, and the matching of templates with files."""
+"""The folder layout of a published data set as path templates, and the search for the files that match them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ _FIELD = re.compile(r"\{(\w+)(:d)?\}|\*")
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Pairs that lie together: one split of a layout, as a rule.
+    """Pairs that lie together in a data set: usually one split.
 
-    A template is a path without suffix, relative to the data set's folder. ``{field}`` stands for what names the
-    pair, ``{field:d}`` for digits, ``*`` for anything; case does not matter. The pair's name is the fields joined by
+    A template is a path without suffix, relative to the data set's folder. ``{field}`` matches a part of
+    the pair's name, ``{field:d}`` digits, ``*`` anything; case does not matter. The pair's name is the fields joined by
     ``-``. ``train/ir/{name}`` and ``train/vi/{name}`` pair the files of equal stem.
 
     Attributes:
         split: name of the split, or "".
-        sources: one template a source in the task's order; or one template that matches a stack of exposures, of
+        sources: one template per source in the task's order; or one template that matches a stack of exposures, of
             which the second and the last but one in natural order are taken (first and last of fewer than five).
         pairs: how many pairs its authors publish, None where that is not stated.
         truth: template of the known fused image, or "".
         only: where not empty, the names that belong to this part.
         without: names that do not belong to this part.
-        irregular: whether names follow several rules, so that one without a partner here may have it in another part.
-        listed: where not empty, a text file with a name a line: this part has those names alone.
+        irregular: whether names follow several rules, so that a file without a partner in this part may have one in
+            another part.
+        listed: where not empty, a text file with one name per line: only those names belong to this part.
         skip: where not empty, names of this form (``"*_flip"``) belong to no part.
         masks: template of the class-id masks, or "".
         boxes: template of the files of boxes, or "".
@@ -57,9 +58,9 @@ class Part:
     def find(
         self, root: Path, dataset: str, labels: LabelKind | None = None
     ) -> tuple[tuple[Pair, ...], tuple[Problem, ...]]:
-        """The pairs of this part under ``root``, and what is wrong with them.
+        """Find the pairs of this part under ``root``, and the problems with them.
 
-        With ``labels``, each has its label of this kind where there is one; a part without such labels has no pairs.
+        With ``labels``, each pair has its label of this kind where there is one; a part without such labels gives none.
         """
         template = {"segmentation": self.masks, "detection": self.boxes, None: ""}[labels]
         names = self._names(root)
@@ -83,7 +84,7 @@ class Part:
         return pairs, problems
 
     def _names(self, root: Path) -> frozenset[str] | None:
-        """The names that the list gives, none where it is absent; None where this part has no list."""
+        """Read the names in the list: an empty set where the file is missing, None where this part has no list."""
         if not self.listed:
             return None
         file = root / self.listed
@@ -112,7 +113,7 @@ class Layout:
 
     Attributes:
         source: who publishes it in this form.
-        parts: what it consists of.
+        parts: the parts of the data set.
         packed: where not empty, the template of images that hold the first source as a fourth channel of the second;
             ``parts`` then says how they lie once they are unpacked.
     """
@@ -124,7 +125,7 @@ class Layout:
     def find(
         self, root: Path, dataset: str, labels: LabelKind | None = None
     ) -> tuple[tuple[Pair, ...], tuple[Problem, ...]]:
-        """The pairs of all parts under ``root``; a part that is absent altogether is no problem."""
+        """Find the pairs of all parts under ``root``; a part without any pair is not reported as a problem."""
         pairs: list[Pair] = []
         problems: list[Problem] = []
         for part in self.parts:
@@ -150,12 +151,15 @@ def _ends(stacks: Mapping[str, Sequence[Path]]) -> list[dict[str, list[Path]]]:
 
 
 def files_of(root: Path, template: str, suffixes: Collection[str] = IMAGE_SUFFIXES) -> dict[str, list[Path]]:
-    """The files that match a template of :class:`Part`, by name.
+    """Find the files that match a template of :class:`Part`.
 
     Args:
         root: the data set's folder.
         template: a path without suffix, with fields.
-        suffixes: the suffixes that count, in lower case; images if not given.
+        suffixes: the suffixes to look for, in lower case; those of images by default.
+
+    Returns:
+        Pair name -> files.
     """
     found: defaultdict[str, list[Path]] = defaultdict(list)
     *folders, last = template.split("/")
@@ -167,7 +171,7 @@ def files_of(root: Path, template: str, suffixes: Collection[str] = IMAGE_SUFFIX
 
 
 def _without_suffix(name: str) -> str:
-    """A line of a list: ``00001D``, ``00001D.png`` or ``images/00001D.png``."""
+    """Return the name in a line of a list: ``00001D`` of ``00001D``, ``00001D.png`` or ``images/00001D.png``."""
     last = name.split()[0].rpartition("/")[2]
     stem, dot, suffix = last.rpartition(".")
     return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else last
@@ -183,7 +187,7 @@ def _descend(folder: Path, steps: Sequence[str], fields: dict[str, str]) -> Iter
 
 
 def _bind(step: str, name: str, fields: Mapping[str, str]) -> dict[str, str] | None:
-    """``fields`` with what ``name`` adds when it matches one step of a template; None when it does not match."""
+    """Match a name with one step of a template: ``fields`` and those that it adds, or None if it does not match."""
     pattern = ""
     at = 0
     new: list[str] = []

@@ -1,7 +1,7 @@
-"""Which pair, which crop and which flips each training step gets, drawn once an epoch as one small table a stage.
+"""The pairs, crops and flips of all training steps of an epoch, drawn once per epoch as one table per stage.
 
-A plan depends on the seed and the epoch alone, never on what ran before, so an interrupted run goes on with the
-same draws; and being a table, it goes to the device once an epoch instead of once a step.
+A plan depends only on the seed and the epoch, so that a resumed run continues with the same draws. As a table it is
+copied to the device once per epoch instead of once per step.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ PAIR, TOP, LEFT, FLIP_ROWS, FLIP_COLUMNS, SWAP = range(6)
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """The draws of one epoch: int64 tables ``(steps, B, 6)`` with the columns named above.
+    """The plan of one epoch: int64 tables ``(steps, B, 6)`` with the columns named above.
 
     Attributes:
-        mtr: meta-train batches, one a meta step.
-        mts: meta-test batches, one a meta step, from pairs that ``mtr`` does not use.
-        ftr: fusion batches, one a fusion step, from all pairs.
+        mtr: meta-train batches, one per meta step.
+        mts: meta-test batches, one per meta step, from pairs that ``mtr`` does not use.
+        ftr: fusion batches, one per fusion step, from all pairs.
     """
 
     mtr: Tensor
@@ -46,25 +46,25 @@ def draw_epoch(
     flip: bool = True,
     swap: bool = False,
 ) -> EpochPlan:
-    """Draw an epoch as Algorithm 1 of the paper does.
+    """Draw the plan of an epoch as in Algorithm 1 of the paper.
 
-    The training set is split at random into two halves that do not overlap, afresh every epoch; mtr and mts are
-    sampled from one each, ftr from the whole set. Sampling goes through a shuffled pool without replacement and
-    shuffles again when it is used up.
+    In every epoch the training set is split at random into two disjoint halves; mtr is sampled from the first, mts
+    from the second, ftr from the whole set. Samples are drawn without replacement from a shuffled pool, which is
+    shuffled again when it is used up.
 
     Args:
         sizes: height and width of every pair, each at least ``crop``.
-        seed: of the run.
+        seed: seed of the run.
         epoch: number of the epoch, from 0.
-        meta_steps: M.
-        fusion_steps: N.
-        batch: pairs a batch.
+        meta_steps: number M of meta steps.
+        fusion_steps: number N of fusion steps.
+        batch: pairs per batch.
         crop: side of the square crops, in pixels.
         flip: flip rows and columns at random.
         swap: swap the first two sources at random.
 
     Raises:
-        DataError: fewer than two pairs with ``meta_steps`` > 0: there is nothing to hold apart.
+        DataError: fewer than two pairs with ``meta_steps`` > 0, which cannot be split into halves.
 
     Reference:
         Bai et al., ReFusion, IJCV 2025, section 3.3 and Algorithm 1.

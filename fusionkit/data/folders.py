@@ -1,4 +1,4 @@
-"""Pairs from plain folders: one sub-folder a source, files matched by stem."""
+"""Pairs from plain folders: one sub-folder per source, files matched by stem."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fusionkit.tasks import Task
 __all__ = ["SPLITS", "children", "folder_pairs", "image_files", "match_by_stem", "match_listings", "source_folders"]
 
 SPLITS = ("train", "val", "test")
-"""Sub-folders that are taken for splits when they hold the source folders."""
+"""Sub-folders that count as splits if they hold the source folders."""
 
 _SPLIT_WORDS = {
     "train": "train",
@@ -29,12 +29,12 @@ _SPLIT_WORDS = {
 
 
 def folder_pairs(root: Path, task: Task, *, folders: Sequence[str] | None = None) -> PairSet:
-    """Pairs of ``root/<source folder>/<stem>.<any image suffix>``, or of that under ``root/train``, ``root/test``.
+    """Find pairs ``root/<source folder>/<stem>.<any image suffix>``, or the same under ``root/train``, ``root/test``.
 
     Args:
-        root: the folder that holds one sub-folder a source.
+        root: the folder that holds one sub-folder per source.
         task: names the source folders (``Task.folders``, any case).
-        folders: the source sub-folders by name, in the task's order, where they are called something else.
+        folders: names of the source sub-folders, in the task's order, where they differ from the task's.
 
     Raises:
         fusionkit.errors.DataError: no such folder, no or several sub-folders for a source, nothing in common.
@@ -71,13 +71,13 @@ def _named_folders(root: Path, folders: Sequence[str]) -> tuple[Path, ...] | Non
 
 
 def source_folders(root: Path, task: Task, *, required: bool = True) -> tuple[Path, ...] | None:
-    """The sub-folders of ``root`` that hold the task's sources, in the task's order.
+    """Find the sub-folders of ``root`` that hold the task's sources, in the task's order.
 
-    A sub-folder is a source's when its name, in any case, is one of ``Task.folders`` or the source's role. Folders
+    A sub-folder belongs to a source if its name, in any case, is one of ``Task.folders`` or the source's role. Folders
     ``a``, ``b``, ``c``... give as many sources as there are letters.
 
     Returns:
-        One folder a source, or None when none is there and they are not ``required``.
+        One folder per source, or None if there are none and they are not ``required``.
 
     Raises:
         fusionkit.errors.DataError: a source has no folder or more than one.
@@ -112,7 +112,7 @@ def match_by_stem(
     """Match files of equal stem across folders, sorted by stem.
 
     Returns:
-        The pairs that are complete, and one problem for each stem that lacks a partner or has two files.
+        The complete pairs, and one problem for each stem that lacks a partner or has two files.
 
     Raises:
         fusionkit.errors.DataError: a folder holds no images, or the folders have nothing in common.
@@ -133,16 +133,16 @@ def match_by_stem(
 def match_listings(
     listings: Sequence[Mapping[str, Sequence[Path]]], places: Sequence[str], *, dataset: str = "", split: str = ""
 ) -> tuple[tuple[Pair, ...], tuple[Problem, ...]]:
-    """Match listings ``name -> files``, one a source, by name, sorted by name.
+    """Match the files of several listings ``name -> files`` by name, sorted by name.
 
     Args:
-        listings: one a source.
-        places: what each listing is called in messages.
+        listings: one per source.
+        places: name of each listing in messages.
         dataset: data set of the pairs.
         split: split of the pairs.
 
     Returns:
-        The pairs that are complete, and one problem for each name that lacks a partner or has two files.
+        The complete pairs, and one problem for each name that lacks a partner or has two files.
     """
     pairs: list[Pair] = []
     problems: list[Problem] = []
@@ -160,7 +160,7 @@ def match_listings(
 
 
 def image_files(folder: Path) -> Mapping[str, list[Path]]:
-    """The images directly in a folder by stem; hidden files are passed over."""
+    """List the images directly in a folder by stem, without hidden files."""
     stems: defaultdict[str, list[Path]] = defaultdict(list)
     for file in children(folder):
         if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
@@ -169,7 +169,7 @@ def image_files(folder: Path) -> Mapping[str, list[Path]]:
 
 
 def children(folder: Path) -> list[Path]:
-    """What lies directly in a folder, sorted by name, without hidden entries.
+    """List the files and folders directly in a folder, sorted by name, without hidden ones.
 
     Raises:
         fusionkit.errors.DataError: the folder cannot be listed.

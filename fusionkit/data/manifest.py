@@ -1,11 +1,11 @@
-"""``MANIFEST.csv``: which files make a pair, which split they are in and what their digests are.
+"""``MANIFEST.csv``: a table of pairs with their files, split and digests.
 
-One row a pair. Columns: ``task``, ``dataset``, ``split``, ``name``, ``file_a``, ``file_b`` and, for more sources,
+One row per pair. Columns: ``task``, ``dataset``, ``split``, ``name``, ``file_a``, ``file_b`` and, for more sources,
 ``file_c``...; ``sha256_a``, ``sha256_b``... and ``truth`` (the known fused image) may be left out or empty. Where the
-source columns are named like the task's folders (``file_ir``, ``file_vi``, ``sha256_ir``...), they say the task
-themselves and ``task`` may be left out. Labels stand in ``label`` or ``file_label``, a mask or boxes by the file's
-suffix; or, where a pair has both, in ``label_segmentation`` and ``label_detection`` (or ``file_label_seg``,
-``file_label_det``). Other columns are ignored, the order of columns is free. Files are relative to the manifest.
+source columns are named like the task's folders (``file_ir``, ``file_vi``, ``sha256_ir``...), they imply the
+task, and ``task`` may be left out. Labels are in ``label`` or ``file_label``, where the suffix tells masks from boxes;
+or, where a pair has both, in ``label_segmentation`` and ``label_detection`` (or ``file_label_seg``,
+``file_label_det``). Other columns are ignored; columns may be in any order. Files are relative to the manifest.
 ``name`` and the files may not be empty; an empty ``split`` means that the pair is in every split.
 """
 
@@ -38,13 +38,13 @@ _EITHER = ("label", "file_label")
 
 
 def read_manifest(path: Path, task: Task, *, dataset: str | None = None, labels: LabelKind | None = None) -> PairSet:
-    """The pairs of one task in a manifest.
+    """Read the pairs of one task from a manifest.
 
     Args:
         path: the CSV file.
         task: rows of other tasks are left out.
         dataset: only the rows of this data set.
-        labels: also take up the labels of this kind, each pair's where its row has one.
+        labels: also read the labels of this kind, where a row has one.
 
     Raises:
         fusionkit.errors.DataError: the file cannot be read, lacks a column, has an incomplete row or no row of the
@@ -86,7 +86,7 @@ def read_manifest(path: Path, task: Task, *, dataset: str | None = None, labels:
 
 
 def _by_role(columns: list[str], task: Task) -> list[str]:
-    """The words by which the source columns are called, in the task's order; [] where they are not named by role."""
+    """Return the words in the names of the source columns, in the task's order; [] if they are not named by role."""
     if "file_a" in columns:
         return []
     words = [
@@ -126,10 +126,10 @@ def write_manifest(path: Path, pairs: PairSet, *, digests: bool = True, also: Pa
     """Write a set of pairs as a manifest that :func:`read_manifest` reads back.
 
     Args:
-        path: the CSV file; replaced whole or not at all.
+        path: the CSV file; it is replaced atomically.
         pairs: the pairs; their files are named relative to ``path``.
         digests: whether to read every file and write its SHA-256.
-        also: the same pairs with labels of the other kind, which are written beside.
+        also: the same pairs with labels of the other kind, which get columns of their own.
 
     Raises:
         fusionkit.errors.DataError: a file of a pair cannot be read, or ``path`` cannot be written.

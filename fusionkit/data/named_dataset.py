@@ -1,4 +1,4 @@
-"""Named data sets: what is known of each, and where its pairs lie in the user's copy.
+"""Named data sets: facts about each, and the search for its pairs in the user's copy.
 
 Nothing is ever downloaded: a record says where the authors publish a data set and under which licence; the user
 fetches it, and :meth:`NamedDataset.locate` checks that what lies there is it. A third party adds a data set with an
@@ -26,7 +26,7 @@ from fusionkit.tasks import Task
 __all__ = ["DATA_VARIABLE", "NamedDataset", "PublishedLabels"]
 
 DATA_VARIABLE = "FUSIONKIT_DATA"
-"""Environment variable: the folder in which ``NAME`` alone is looked for."""
+"""Environment variable: the folder in which ``NAME`` without a folder is searched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class NamedDataset(Dataset):
         return counts
 
     def locate(self, folder: Path, task: Task, *, labels: LabelKind | None = None) -> PairSet:
-        """The pairs of this data set in ``folder``.
+        """Find the pairs of this data set in ``folder``.
 
         ``folder`` holds the unpacked data set, or a sub-folder with it that starts with its name, or a
         ``MANIFEST.csv`` with rows of this data set.
@@ -115,7 +115,7 @@ class NamedDataset(Dataset):
         )
 
     def pairs(self, folder: Path | None, task: Task, *, labels: LabelKind | None = None) -> PairSet:
-        """As :meth:`locate`; without a folder, where the environment variable FUSIONKIT_DATA says.
+        """Find the pairs like :meth:`locate`; without a folder, in that of the environment variable FUSIONKIT_DATA.
 
         Raises:
             fusionkit.errors.UsageError: no folder is given and the variable is not set.

@@ -1,4 +1,4 @@
-"""Checks of a set of pairs before anything is trained on it or fused from it."""
+"""Checks of a set of pairs before training or fusing."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _TAIL = 4096
 def verify(pairs: PairSet, *, digests: bool = True, decode: bool = False) -> None:
     """Check every pair and report everything that is wrong in one error.
 
-    Always: no file without a partner, no name twice in a data set's split, every file exists, its header reads as an
-    image, the sources of a pair (and its truth) have one size, no file is given for two sources, and a file whose
-    last bytes are not those of its format is decoded to see whether it is truncated. That reads a few kB a file.
+    Always checked: no file without a partner, no name twice in a data set's split, every file exists, its header is
+    that of an image, the sources of a pair (and its truth) have one size, no file is used for two sources, and a file
+    whose last bytes are not those of its format is decoded to see whether it is truncated. A few kB per file are read.
 
     Args:
         pairs: the pairs.
@@ -45,7 +45,7 @@ def verify(pairs: PairSet, *, digests: bool = True, decode: bool = False) -> Non
 
 
 def report(pairs: PairSet, faults: Sequence[str]) -> None:
-    """Raise one error about everything that is wrong with a set, if anything is: the first ten faults, and the count.
+    """Raise one error with the first ten faults of a set and their count, if there are any.
 
     Raises:
         fusionkit.errors.DataError: there are faults.
@@ -105,7 +105,7 @@ def _faults(pair: Pair, digests: bool, decode: bool) -> list[str]:
 
 
 def header_size(file: Path) -> tuple[int, int]:
-    """Width and height as stored, by the file's header, without decoding."""
+    """Read width and height as stored from the file's header, without decoding."""
     from PIL import Image, UnidentifiedImageError
     from PIL.TiffImagePlugin import TiffImageFile
 
@@ -124,7 +124,7 @@ def header_size(file: Path) -> tuple[int, int]:
 
 
 def _ends_well(file: Path) -> bool:
-    """Whether the last bytes are those of the format: a cheap sign that nothing is cut off."""
+    """Whether the last bytes are those of the format, a cheap check for truncation."""
     with file.open("rb") as stream:
         magic = stream.read(6)
         size = stream.seek(0, 2)

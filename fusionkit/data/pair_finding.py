@@ -1,4 +1,4 @@
-"""Find the pairs that a user means: a folder, a manifest, the built-in sample or a named data set."""
+"""Find the pairs that a specification names: a folder, a manifest, the built-in sample or a named data set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLE", "Pair", "PairSet", "find_pairs", "locate", "task_of", "verify"]
 
 SAMPLE = "sample"
-"""The word that stands for the built-in sample."""
+"""The specification of the built-in sample."""
 
 
 def find_pairs(
@@ -32,17 +32,17 @@ def find_pairs(
     dataset: str | None = None,
     folders: Sequence[str] | None = None,
 ) -> PairSet:
-    """The pairs that ``spec`` stands for. Names files; reads no image (see :func:`verify`).
+    """Find the pairs that ``spec`` names. No image is read (see :func:`verify`).
 
     Args:
         spec: one of
 
-            - a folder with one sub-folder a source (``ir/`` and ``vi/``), files matched by stem, directly or under
+            - a folder with one sub-folder per source (``ir/`` and ``vi/``), files matched by stem, directly or under
               ``train/``, ``val/`` and ``test/``;
             - a folder with a ``MANIFEST.csv``, or a CSV file of that form (:mod:`fusionkit.data.manifest`), or the
               folder of one data set that the manifest beside it lists;
             - ``sample``: the built-in sample, made in the user's cache on first use;
-            - ``NAME:DIR`` or ``NAME``: a registered data set, and where it lies on the disk.
+            - ``NAME:DIR`` or ``NAME``: a registered data set, and the folder that holds it.
 
             A folder that is called ``sample`` or like a data set is written ``./sample``.
         task: what the sources are.
@@ -74,7 +74,7 @@ def locate(
     folders: Sequence[str] | None = None,
     labels: LabelKind | None = None,
 ) -> PairSet:
-    """What :func:`find_pairs` chooses from; with ``labels``, each pair has the label of this kind that is known.
+    """Find all pairs that ``spec`` names; with ``labels``, each pair has its label of this kind where it is known.
 
     Of a plain folder, labels are not looked for here.
     """
@@ -82,7 +82,7 @@ def locate(
         special = _sample_or_named(spec, task, labels)
         if special is not None:
             if dataset is not None or folders is not None:
-                raise UsageError(f"{spec!r}: dataset and folders are for manifests and plain folders alone")
+                raise UsageError(f"{spec!r}: dataset and folders are only for manifests and plain folders")
             return special
     path = Path(spec).expanduser()
     manifest = path / FILENAME if path.is_dir() else path
@@ -105,7 +105,7 @@ def locate(
 
 
 def task_of(spec: str) -> str | None:
-    """Name of the task that a spec is for, where it says so itself: the specs of named data sets do."""
+    """Return the task of a named data set's specification, None for others."""
     record = _record(spec)
     return record.task if record is not None else None
 

@@ -1,4 +1,4 @@
-"""The records that say which files are fused with which: a pair, and an ordered set of pairs."""
+"""A pair of files to fuse, and an ordered set of pairs."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Pair:
     """The aligned source files of one scene.
 
     Attributes:
-        name: what the pair is called; the fused image gets this name.
-        files: one file a source, in the task's order; two or more.
+        name: name of the pair and of its fused image.
+        files: one file per source, in the task's order; two or more.
         dataset: the data set it comes from, or "".
         split: ``"train"``, ``"test"``..., or "" where the set has no splits.
         sha256: the digest each file should have, "" where none is known; empty where none is known at all.
-        truth: the known fused image, where the set has one.
-        label: its class-id mask or its file of boxes, where the pairs were found with labels and it has one.
+        truth: the true fused image, where the set has one.
+        label: class-id mask or file of boxes, where the pairs were found with labels and there is one.
         label_sha256: the digest that the label should have, "" where none is known.
     """
 
@@ -56,13 +56,13 @@ class Pair:
 
     @property
     def key(self) -> str:
-        """The name with its data set in front (``"MSRS/00004N"``): names repeat between data sets."""
+        """The name with its data set in front (``"MSRS/00004N"``), since data sets share names."""
         return f"{self.dataset}/{self.name}" if self.dataset else self.name
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong that listing the files showed: the pair's key and what is wrong with it."""
+    """A problem found while listing the files: the pair's key and what is wrong."""
 
     key: str
     what: str
@@ -76,16 +76,16 @@ class Problem:
 class PairSet:
     """An ordered set of pairs for one task.
 
-    It names files and reads none; :func:`fusionkit.data.verify` checks them.
+    It holds file names and reads no file; :func:`fusionkit.data.verify` checks them.
 
     Attributes:
-        task: what the sources are.
+        task: the fusion task, which names the sources.
         pairs: the pairs, in the order of the manifest, or sorted by name.
-        origin: where they come from, for messages and run records.
+        origin: where the pairs come from, for messages and run records.
         licence: the licence as its authors state it.
         citation: what to cite, or "".
-        problems: what listing the files showed to be wrong (a file without a partner); ``verify`` reports it.
-        labels: what the pairs' labels are, where they were found with labels.
+        problems: problems found while listing the files (a file without a partner); ``verify`` reports them.
+        labels: kind and classes of the labels, where the pairs were found with labels.
     """
 
     task: Task
@@ -122,7 +122,7 @@ class PairSet:
         return dict(Counter(pair.dataset for pair in self.pairs))
 
     def split(self, name: str) -> PairSet:
-        """The pairs of one split; pairs that belong to no split are in every split.
+        """Select the pairs of one split; pairs without a split are in every split.
 
         Raises:
             fusionkit.errors.UsageError: no pair is in that split.
@@ -135,10 +135,10 @@ class PairSet:
         )
 
     def named(self, names: Iterable[str]) -> PairSet:
-        """The pairs with these names or keys, in this set's order.
+        """Select the pairs with these names or keys, in this set's order.
 
         Raises:
-            fusionkit.errors.UsageError: a name is not there.
+            fusionkit.errors.UsageError: no pair has one of the names.
         """
         wanted = set(names)
         chosen = tuple(pair for pair in self.pairs if wanted & {pair.name, pair.key})
@@ -152,10 +152,10 @@ class PairSet:
         return replace(self, pairs=chosen, problems=faults)
 
     def fingerprint(self) -> str:
-        """A digest of the names, their order and the content of every file: equal sets give equal digests.
+        """Compute a digest of the names, their order and the content of every file: equal sets give equal digests.
 
-        Paths do not enter, so a copy of the set elsewhere has the same fingerprint. Labels and their classes enter
-        where there are any. Reads every file.
+        Paths are not included, so a copy of the set elsewhere has the same fingerprint. Labels and their classes are
+        included where there are any. Reads every file.
 
         Returns:
             64 hexadecimal digits.

@@ -1,4 +1,4 @@
-"""Training pairs decoded once and kept where the device can reach them; crops are cut out by one gather."""
+"""Training pairs, decoded once and kept on the device or the host; a batch of crops is one gather."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
 
 DEVICE_SHARE = 0.5
-"""Share of the device's free memory that the pairs may take; a larger set stays on the host and crops travel."""
+"""Share of the device's free memory that the pairs may take. A larger set stays on the host; its crops are copied."""
 
 
 class PairStore(TrainingSource):
-    """All pairs of a set, end to end in one flat buffer a source: uint8, or float32 where a source has more bits.
+    """All pairs of a set in one flat buffer per source: uint8, or float32 where a source has more bits.
 
-    Pairs of any sizes lie in it side by side; a crop is a gather at computed positions, so that a step on the
-    device touches the host not at all.
+    Pairs of all sizes lie in it one after the other; a crop is a gather at computed positions, so that a step on the
+    device needs nothing from the host.
 
     Args:
-        task: what the sources are.
+        task: the fusion task, which names the sources.
         pairs: for each pair, its sources ``(C, H, W)``, uint8 or float32 in [0, 1].
         device: where training runs.
-        smallest: crops will be at most this side; smaller pairs are reflected at their borders up to it.
+        smallest: largest side of crops; smaller pairs are reflected at their borders up to it.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class PairStore(TrainingSource):
     def from_pairs(
         cls, pairs: PairSet, *, device: torch.device, space: str = "luminance", smallest: int = 1
     ) -> PairStore:
-        """Decode a set.
+        """Decode the files of a set of pairs.
 
         Args:
             pairs: checked pairs.
             device: where training runs.
-            space: ``"luminance"`` or ``"rgb"``: what the fuser is called with.
+            space: ``"luminance"`` or ``"rgb"``: what the fuser takes.
             smallest: side of the crops.
 
         Raises:
@@ -81,11 +81,11 @@ class PairStore(TrainingSource):
 
     @property
     def bytes(self) -> int:
-        """Memory that the pairs take."""
+        """Memory that the pairs take, in bytes."""
         return sum(flat.numel() * flat.element_size() for flat in self._flat)
 
     def crops(self, rows: Tensor, side: int) -> Batch:
-        """The crops that the rows of a plan name.
+        """Cut out the crops that the rows of a plan describe.
 
         Args:
             rows: ``(B, 6)`` int64, see :mod:`fusionkit.data.epoch_plan`.
@@ -104,7 +104,7 @@ class PairStore(TrainingSource):
         return Batch(sources=self._swapped(sources, rows))
 
     def whole(self, index: int) -> tuple[Tensor, ...]:
-        """The sources of one pair at full size, ``(1, C, H, W)`` in [0, 1] on the training device."""
+        """Return the sources of one pair at full size, ``(1, C, H, W)`` in [0, 1] on the training device."""
         start, (height, width) = int(self._start[index]), self.sizes[index]
         return tuple(
             self._unit(flat[:, start : start + height * width]).reshape(1, self.channels, height, width)
@@ -128,7 +128,7 @@ class PairStore(TrainingSource):
 
 
 def decode_source(file: Path, space: str) -> Tensor:
-    """One source as it is kept: ``(C, H, W)``, uint8 of an 8-bit image, else float32 in [0, 1].
+    """Read one source as it is stored here: ``(C, H, W)``, uint8 for an 8-bit image, else float32 in [0, 1].
 
     Raises:
         fusionkit.errors.DataError: the file cannot be decoded.

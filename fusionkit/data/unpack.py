@@ -1,4 +1,4 @@
-"""Data sets that keep both sources in one image of four channels: taking them apart, once, into a folder of pairs."""
+"""Unpack data sets that store both sources in one image of four channels into a folder of pairs."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def unpack(record: Dataset, folder: Path, task: Task, out: Path) -> PairSet:
     """Separate the sources of a data set whose visible images hold the infrared as their fourth channel.
 
     Writes ``ir/`` and ``vi/`` as PNG without loss, the masks as they are, ``classes.txt`` and a manifest with the
-    published splits. The folder appears whole or not at all.
+    published splits. The folder is written atomically.
 
     Args:
         record: a data set with a packed layout.
-        folder: where it lies, as its authors publish it; it is only read.
+        folder: the data set as its authors publish it; it is only read.
         task: the data set's task.
-        out: a folder that is not there yet.
+        out: a folder that does not exist yet.
 
     Returns:
         The pairs in ``out``.
 
     Raises:
-        fusionkit.errors.DataError: nothing of the kind is there, an image has not four channels, ``out`` is there.
+        fusionkit.errors.DataError: no such images are found, an image does not have four channels, ``out`` exists.
         fusionkit.errors.UsageError: the data set is not packed.
     """
     layouts = record.layouts if isinstance(record, NamedDataset) else ()

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Write files atomically: a reader sees the old or the new file, never a part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fusionkit.errors import DataError
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to; it takes ``path``'s place when the block ends without an error.
+    """Yield a temporary path beside ``path``, which replaces ``path`` when the block ends without an error.
 
     Raises:
         DataError: the folder cannot be made or written, or the disk is full; names the file.
@@ -44,7 +44,7 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, or nothing.
+    """Write a text file atomically.
 
     Raises:
         DataError: see :func:`written_aside`.

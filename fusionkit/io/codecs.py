@@ -1,7 +1,7 @@
-"""Image files as bytes: decoding and encoding each format with the library that does it without loss.
+"""Decode and encode the bytes of image files, each format with the library that does it without loss.
 
-Pillow decodes 8 bits a sample, since it tells when a file is cut short; it would silently halve 16-bit colour, so
-OpenCV decodes that, once the file is known to be whole.
+Pillow decodes 8 bits per sample, since it reports truncated files; it would silently halve 16-bit colour, so
+OpenCV decodes that, after a check that the file is complete.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_PIXELS = 2**27
 """Largest picture that is decoded (11585 x 11585): a header that claims more is taken for damaged or hostile."""
 
 DEPTHS = {".png": (8, 16), ".tif": (8, 16, 32), ".tiff": (8, 16, 32), ".jpg": (8,), ".jpeg": (8,), ".bmp": (8,)}
-"""Suffixes that are written, with the bits a sample that each can hold."""
+"""Suffixes that can be written, with the bits per sample that each format can hold."""
 
 JPEG_QUALITY = 98
 

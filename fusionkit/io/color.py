@@ -1,4 +1,4 @@
-"""Colour of fused images: full-range YCrCb and the chroma rule of the field, as pure functions of tensors."""
+"""Colour of fused images: full-range YCrCb and the chroma fusion rule of the field, as pure functions of tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NEUTRAL = 0.5
 
 
 def luminance(image: Tensor) -> Tensor:
-    r"""Luminance: :math:`Y = 0.299 R + 0.587 G + 0.114 B`; one channel is its own luminance.
+    r"""Convert to luminance: :math:`Y = 0.299 R + 0.587 G + 0.114 B`; one channel is its own luminance.
 
     Args:
         image: ``(B, C, H, W)``, C 1 or 3, in [0, 1].
@@ -36,7 +36,7 @@ def luminance(image: Tensor) -> Tensor:
 
 
 def rgb_to_ycrcb(image: Tensor) -> Tensor:
-    r"""RGB to full-range YCrCb.
+    r"""Convert RGB to full-range YCrCb.
 
     .. math:: Cr = 0.713 (R - Y) + 0.5, \quad Cb = 0.564 (B - Y) + 0.5
 
@@ -62,7 +62,7 @@ def rgb_to_ycrcb(image: Tensor) -> Tensor:
 
 
 def ycrcb_to_rgb(image: Tensor) -> Tensor:
-    r"""Full-range YCrCb to RGB: the exact inverse of :func:`rgb_to_ycrcb`.
+    r"""Convert full-range YCrCb to RGB: the exact inverse of :func:`rgb_to_ycrcb`.
 
     .. math:: R = Y + (Cr - 0.5) / 0.713, \quad B = Y + (Cb - 0.5) / 0.564, \quad
               G = (Y - 0.299 R - 0.114 B) / 0.587
@@ -85,14 +85,14 @@ def ycrcb_to_rgb(image: Tensor) -> Tensor:
 
 
 def fuse_chroma(*chroma: Tensor, tau: float = _NEUTRAL) -> Tensor:
-    r"""Fuse one chroma channel, or several, of two or more sources: each weighs as much as it departs from neutral.
+    r"""Fuse chroma channels of two or more sources, weighted by their distance from neutral.
 
     .. math:: C_f = \frac{\sum_k C_k |C_k - \tau|}{\sum_k |C_k - \tau|}
 
-    Where all are neutral the result is neutral. A grey source weighs nothing: the result is the others' chroma.
+    Where all sources are neutral the result is neutral. A grey source has weight 0.
 
     Args:
-        chroma: one tensor ``(B, C, H, W)`` a source, in [0, 1], all of one shape.
+        chroma: one tensor ``(B, C, H, W)`` per source, in [0, 1], all of one shape.
         tau: neutral chroma: 0.5 in [0, 1], 128 for 8-bit values as floats.
 
     Returns:
@@ -109,7 +109,7 @@ def fuse_chroma(*chroma: Tensor, tau: float = _NEUTRAL) -> Tensor:
     shapes = {tuple(c.shape) for c in chroma}
     if len(shapes) > 1:
         raise UsageError(f"fuse_chroma: sources of one shape are needed, got {sorted(shapes)}")
-    # Written about tau, which is the same formula: a small departure does not drown in rounding.
+    # The same formula relative to tau, which keeps small chroma free of rounding errors.
     departures = torch.stack(chroma) - tau
     weights = departures.abs()
     total = weights.sum(0)

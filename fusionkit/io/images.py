@@ -1,14 +1,14 @@
-"""Reading and writing images: pixels as they are stored, with their depth and metadata, or an error with a remedy.
+"""Read and write images: pixels as stored, with their bit depth and metadata, or an error with a remedy.
 
-What is read: PNG, TIFF (also floats), JPEG, BMP, WebP, PGM and PPM; grey, grey with alpha, RGB, RGBA, palette. What
-is written: PNG, TIFF, JPEG, BMP. Alpha is dropped, and of a TIFF file with several pictures the first is read.
+Read: PNG, TIFF (also floats), JPEG, BMP, WebP, PGM and PPM; grey, grey with alpha, RGB, RGBA, palette.
+Written: PNG, TIFF, JPEG, BMP. Alpha is dropped, and of a TIFF file with several pictures the first is read.
 
-Orientation: pixels are given as they are stored, whatever the format, and the EXIF orientation beside them. Aligned
-sources are aligned as arrays; turning one and not the other would undo that.
+Orientation: pixels are returned as stored, in every format, with the EXIF orientation as a separate number. Aligned
+sources are aligned as arrays; rotating only one of them would break that.
 
 Grey: an image whose three channels are equal in every pixel is grey (:attr:`Image.is_grey`). That is exact and not
 a threshold, because grey sources are: a grey JPEG of three channels has chroma of exactly 128 and decodes to equal
-channels. A source with the least colour is a colour source; the chroma rule gives it the weight it deserves.
+channels. A source with any colour is a colour source; the chroma rule weights it by its saturation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Image", "deepest", "read_image", "write_image"]
 
-# What the decoders raise on damaged files, each in its own way.
+# Errors that the decoders raise on damaged files.
 _DECODER_FAULTS = (
     OSError,
     SyntaxError,
@@ -61,7 +61,7 @@ class Image:
         exif: EXIF block (a TIFF structure) without orientation, thumbnail and maker notes, or None.
         orientation: EXIF orientation, 1 to 8; the pixels are not turned by it.
         icc: ICC colour profile, or None. No colours are converted by it.
-        name: what to call it in messages: its file.
+        name: name in messages, usually the file.
 
     Raises:
         fusionkit.errors.DataError: the pixels have another form, or floats are not finite or not in [0, 1].
@@ -84,7 +84,7 @@ class Image:
 
     @property
     def bits(self) -> int:
-        """Bits a sample: 8, 16, or 32 for floats."""
+        """Bits per sample: 8, 16, or 32 for floats."""
         return int(self.pixels.dtype.itemsize) * 8
 
     @property
@@ -99,7 +99,7 @@ class Image:
         return pixels.shape[2] == 1 or bool((pixels == pixels[..., :1]).all())
 
     def tensor(self) -> Tensor:
-        """The pixels as ``(1, C, H, W)`` float32 in [0, 1]: stored value / 255, or / 65535."""
+        """Convert the pixels to ``(1, C, H, W)`` float32 in [0, 1]: stored value / 255, or / 65535."""
         import torch
 
         unit = self.pixels.astype(np.float32)
@@ -117,10 +117,10 @@ class Image:
         orientation: int = 1,
         icc: bytes | None = None,
     ) -> Image:
-        """An image of ``(1, C, H, W)`` values in [0, 1], rounded to nearest: rint(255 y), rint(65535 y).
+        """Make an image of ``(1, C, H, W)`` values in [0, 1], rounded to nearest: rint(255 y), rint(65535 y).
 
         Args:
-            tensor: the values; what lies outside [0, 1] is clamped.
+            tensor: the values, which are clamped to [0, 1].
             bits: 8, 16, or 32 to keep float32.
             exif: EXIF block.
             orientation: EXIF orientation.
@@ -146,7 +146,7 @@ class Image:
 
 
 def read_image(path: str | Path) -> Image:
-    """Read an image file. See the module for what is read and how.
+    """Read an image file in any of the module's formats.
 
     A file that is cut short or damaged is refused where its format lets that be seen (a JPEG that is damaged in the
     middle does not).
@@ -180,11 +180,11 @@ def read_image(path: str | Path) -> Image:
 
 
 def write_image(path: str | Path, image: Image) -> None:
-    """Write an image in the format of the file's suffix, with its metadata; what is there already is replaced.
+    """Write an image in the format of the file's suffix, with its metadata; an existing file is replaced.
 
     PNG and TIFF store the pixels exactly; JPEG is written at quality 98 without chroma subsampling; BMP holds no
-    metadata. An ICC profile that is not for the image's channels is left out. The folder is made where it is
-    missing, and the file appears whole or not at all.
+    metadata. An ICC profile that is not for the image's channels is left out. A missing folder is
+    created, and the file is written atomically.
 
     Raises:
         fusionkit.errors.UsageError: an unknown suffix.
@@ -195,7 +195,7 @@ def write_image(path: str | Path, image: Image) -> None:
     most = deepest(path)
     if image.bits > most:
         raise DataError(
-            f"{path}: {path.suffix} holds at most {most} bits a sample and the image has {image.bits}; "
+            f"{path}: {path.suffix} holds at most {most} bits per sample and the image has {image.bits}; "
             f"write {'.tif' if image.bits == 32 else '.png or .tif'}, or ask for {most} bits"
         )
     icc = image.icc if image.icc and image.icc[16:20] == _PROFILE_SPACES[image.pixels.shape[2]] else None
@@ -213,7 +213,7 @@ _PROFILE_SPACES = {1: b"GRAY", 3: b"RGB "}
 
 
 def deepest(path: str | Path) -> int:
-    """The most bits a sample that the format of a file's suffix holds: 8, 16, or 32 (float).
+    """Return the largest number of bits per sample of a suffix's format: 8, 16, or 32 (float).
 
     Raises:
         fusionkit.errors.UsageError: images are not written with this suffix.

@@ -1,6 +1,6 @@
-"""TIFF files and the EXIF blocks that are built like them: what a file holds, and writing every depth with metadata.
+"""TIFF files and EXIF blocks, which have the same structure: read tags, write all bit depths with metadata.
 
-Pillow reads the tags; it decodes 8 bits a sample and OpenCV 16 bits and floats, which Pillow cannot.
+Pillow reads the tags and decodes 8 bits per sample; OpenCV decodes 16 bits and floats, which Pillow cannot.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from PIL import TiffImagePlugin
 __all__ = ["Layout", "Refused", "encode_tiff", "join_exif", "quiet", "read_layout", "split_exif", "unturned"]
 
 _ORIENTATION, _ICC, _EXIF_IFD, _GPS_IFD = 274, 34675, 34665, 34853
-# Description, maker, model, resolution, software, date, artist, copyright: what stays true of a fused image.
+# Entries that are still true for a fused image: description, maker, model, resolution, software, date, artist,
+# copyright.
 _DESCRIPTIVE = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432)
-# Maker notes hold offsets into the file they came from; the interoperability block says nothing alone.
+# Maker notes hold offsets into the file they came from; the interoperability block is useless without the rest.
 _DROPPED = (0x927C, 0xA005)
 # What Pillow raises on tags that are not what they say.
 _EXIF_FAULTS = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error)
@@ -34,7 +35,7 @@ _LOCK = threading.RLock()
 
 
 class Refused(ValueError):
-    """An image that is not read or written, with the reason and the remedy as the user is to see them."""
+    """An image that is not supported; the message gives the user the reason and the remedy."""
 
 
 @contextmanager
@@ -55,17 +56,17 @@ def quiet() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the first picture of a TIFF file is stored.
+    """Storage layout of the first picture of a TIFF file.
 
     Attributes:
         width: in pixels.
         height: in pixels.
-        bits: bits a sample.
+        bits: bits per sample.
         kind: ``"unsigned"``, ``"signed"``, ``"float"`` or ``"other"``.
-        samples: samples a pixel, alpha included.
+        samples: samples per pixel, alpha included.
         photometric: 0 white is zero, 1 black is zero, 2 RGB, 3 palette, others as in the TIFF specification.
-        planar: whether the channels lie one behind the other.
-        whole: whether all the data that the tags point to is there.
+        planar: whether the channels are stored one after the other.
+        whole: whether the file contains all data that the tags point to.
         orientation: EXIF orientation, 1 to 8.
         icc: colour profile.
     """
@@ -115,7 +116,7 @@ def read_layout(data: bytes) -> Layout:
 
 
 def unturned(data: bytes) -> bytes:
-    """The same file with orientation 1, so that decoders, which differ in this, give the pixels as stored."""
+    """Set the orientation of a TIFF file to 1, so that all decoders return the pixels as stored."""
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     (start,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
@@ -131,7 +132,7 @@ def unturned(data: bytes) -> bytes:
 
 
 def split_exif(raw: bytes | None) -> tuple[bytes | None, int]:
-    """What is worth keeping of an EXIF block, and the orientation apart from it.
+    """Split an EXIF block into the entries worth keeping and the orientation.
 
     Args:
         raw: the block, with or without ``Exif\\0\\0`` in front, or a whole TIFF file.
@@ -169,7 +170,7 @@ def _holds_anything(exif: Pillow.Exif) -> bool:
 
 
 def join_exif(block: bytes | None, orientation: int) -> bytes | None:
-    """The block that :func:`split_exif` gave with its orientation put back; None where there is nothing to say."""
+    """Put the orientation back into a block of :func:`split_exif`; None if there are no entries."""
     if orientation == 1:
         return block
     exif = _load(block)
@@ -188,7 +189,7 @@ def _load(block: bytes | None) -> Pillow.Exif:
 
 
 def encode_tiff(pixels: NDArray[np.generic], *, exif: bytes | None, orientation: int, icc: bytes | None) -> bytes:
-    """A TIFF file of one deflated strip.
+    """Encode pixels as a TIFF file with one deflate-compressed strip.
 
     Args:
         pixels: ``(H, W, C)``, C 1 or 3, uint8, uint16 or float32.

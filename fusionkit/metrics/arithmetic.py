@@ -1,4 +1,4 @@
-"""Small arithmetic that metrics share: quotients, roots and correlations that are defined everywhere."""
+"""Arithmetic that metrics share: quotients, roots and correlations that are defined for all inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Reduction = Literal["sum", "mean"]
-"""How a metric's values for the single sources become one."""
+"""How a metric's values for each source are combined."""
 
 
 def ratio(numerator: Tensor, denominator: Tensor, undefined: float = 0.0) -> Tensor:
@@ -59,13 +59,13 @@ def over_sources(values: Tensor, reduction: Reduction) -> Tensor:
 def centre(image: Tensor) -> Tensor:
     """The mean of each plane of ``(B, K, H, W)``: ``(B, K, 1, 1)``.
 
-    Where it is the first pixel but for rounding it is that pixel, so that constant planes less it are exactly 0.
+    A mean that equals the first pixel up to rounding becomes that pixel: constant planes minus it are exactly 0.
     """
     return snapped(image.mean((2, 3), keepdim=True), image[..., :1, :1])
 
 
 def snapped(mean: Tensor, pixel: Tensor) -> Tensor:
-    """``mean``, or ``pixel`` where the two are the same but for the rounding of a sum."""
+    """``mean``, or ``pixel`` where the two are equal up to the rounding of a sum."""
     same = (mean - pixel).abs() <= 32 * torch.finfo(mean.dtype).eps * pixel.abs()
     return torch.where(same, pixel, mean)
 
@@ -92,7 +92,7 @@ def length(x: Tensor, *, spent: bool = False) -> Tensor:
 
 
 def correlation(x: Tensor, y: Tensor, undefined: float = 0.0, *, cache: Cache = no_cache) -> Tensor:
-    """Pearson's correlation over H and W of ``x`` and ``y``, which :func:`centred` gave.
+    """Pearson's correlation over H and W of ``x`` and ``y``, which have been centred by :func:`centred`.
 
     Args:
         x: ``(B, K, H, W)`` with zero mean.

@@ -75,7 +75,7 @@ class AG(CachingMetric):
         measures="how steep the fused image is on average; noise raises it too",
         higher_is_better=True,
         range=(0.0, inf),
-        unit="grey levels a pixel",
+        unit="grey levels per pixel",
         paper="Cui, Feng, Xu, Li, Chen, Detail preserved fusion of visible and infrared images, Opt. Commun. 341, 2015",
         equation="mean sqrt((gx^2 + gy^2) / 2)",
         needs="fused",

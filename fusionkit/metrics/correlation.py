@@ -122,7 +122,7 @@ class CC(CachingMetric):
 
 @dataclass(frozen=True, kw_only=True)
 class FirstCorrelation(CachingMetric):
-    """:func:`correlation_coefficients` with the first source alone."""
+    """:func:`correlation_coefficients` with only the first source."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
         name="CC-a",
@@ -146,7 +146,7 @@ class FirstCorrelation(CachingMetric):
 
 @dataclass(frozen=True, kw_only=True)
 class SecondCorrelation(CachingMetric):
-    """:func:`correlation_coefficients` with the second source alone."""
+    """:func:`correlation_coefficients` with only the second source."""
 
     info: ClassVar[MetricInfo] = MetricInfo(
         name="CC-b",

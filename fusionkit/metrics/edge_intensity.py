@@ -28,7 +28,7 @@ def edge_intensity(fused: Tensor, *, padding: Padding = "replicate", cache: Cach
         cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
-        ``(B,)`` in units of 8 grey levels a pixel.
+        ``(B,)`` in units of 8 grey levels per pixel.
 
     Source: Rajalingam and Priya, Int. J. Eng. Sci. Invent., 2018.
 
@@ -53,7 +53,7 @@ class EI(CachingMetric):
         measures="the mean Sobel gradient of the fused image; noise raises it too",
         higher_is_better=True,
         range=(0.0, inf),
-        unit="grey levels / 8 a pixel",
+        unit="grey levels / 8 per pixel",
         paper="Rajalingam, Priya, Hybrid multimodality medical image fusion technique, IJESI, 2018",
         equation="mean sqrt(sx^2 + sy^2)",
         needs="fused",

@@ -26,7 +26,7 @@ Feature = Literal["pixels", "gradient", "dct", "wavelet"]
 of one level of the discrete Meyer wavelet, side by side and scaled to [0, 1] together."""
 
 WINDOWS_AT_ONCE = {"cpu": 1 << 12, "cuda": 1 << 16}
-"""How many windows are worked on together: what fits a CPU's cache, and what fills a GPU."""
+"""Number of windows processed together: what fits a CPU's cache, and what fills a GPU."""
 
 
 def feature_mutual_information(

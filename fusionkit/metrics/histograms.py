@@ -1,4 +1,4 @@
-"""Grey levels, 256-bin histograms of one image or two, and the min-max stretch that some toolboxes apply first."""
+"""Grey levels, 256-bin histograms and joint histograms, and the min-max stretch that some toolboxes apply first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def grey_levels(image: Tensor) -> Tensor:
 
 
 def histogram(image: Tensor) -> Tensor:
-    """Frequencies of the grey levels of each image.
+    """Compute the frequencies of the grey levels of each image.
 
     Args:
         image: ``(B, 1, H, W)``, 0..255.
@@ -41,7 +41,7 @@ def histogram(image: Tensor) -> Tensor:
 
 
 def joint_histogram(first: Tensor, second: Tensor) -> Tensor:
-    """Frequencies of pairs of grey levels at the same pixel.
+    """Compute the frequencies of pairs of grey levels at the same pixel.
 
     Args:
         first: ``(B, 1, H, W)``, 0..255; its grey level is the row.

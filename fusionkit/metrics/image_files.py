@@ -1,4 +1,4 @@
-"""Score image files: how a file becomes the luminance that metrics are defined on."""
+"""Read image files as the luminance that metrics are defined on, and score them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["luminance", "read_inputs", "read_luminance", "score_files"]
 
 
 def luminance(image: Image, *, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Grey levels of an image, as the field's evaluations take them.
+    """Convert an image to grey levels, as evaluation code of the field does.
 
     A grey image is taken as it is. A colour one becomes ``Y = 0.299 R + 0.587 G + 0.114 B``, at 8 bits rounded to a
     whole level as OpenCV does it. 16-bit and float images are scaled to 0..255 and keep their fractions.
@@ -90,8 +90,8 @@ def score_files(
         truth: file of the known result.
         metrics: as in :func:`fusionkit.metrics.score`.
         profile: the convention.
-        dtype: to compute in.
-        device: to compute on.
+        dtype: float32 or float64.
+        device: the device to compute on.
 
     Returns:
         The values, each ``(1,)``.

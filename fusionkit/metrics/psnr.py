@@ -18,7 +18,7 @@ from fusionkit.metrics.mse import PEAK, mean_squared_errors
 __all__ = ["PSNR", "TruthPSNR", "peak_signal_to_noise_ratio"]
 
 PsnrError = Literal["mse", "unit_mse", "root_sse"]
-"""What PSNR takes for the squared error: the MSE; the MSE of images scaled to [0, 1] against a peak of 255, which is
+"""Definition of the squared error in PSNR: the MSE; the MSE of images scaled to [0, 1] against a peak of 255, which is
 48.13 dB too high; or ``sqrt(SSE) / (H W)``, which depends on the image size."""
 
 
@@ -36,9 +36,9 @@ def peak_signal_to_noise_ratio(
 
     Args:
         fused: ``(B, 1, H, W)``, 0..255.
-        sources: one or more of the same shape; the truth alone for the full-reference PSNR.
+        sources: one or more of the same shape; only the truth for the full-reference PSNR.
         peak: 255 (``"range"``) or the largest value of the fused image.
-        error: what stands for the squared error, see :data:`PsnrError`.
+        error: definition of the squared error, see :data:`PsnrError`.
         pooled: average the errors over the sources first; otherwise the decibels.
         cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 

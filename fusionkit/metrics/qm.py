@@ -15,7 +15,7 @@ from fusionkit.metrics.inputs import CachingMetric, MetricInputs
 __all__ = ["QM", "wang_liu"]
 
 SCALE_POWERS = (2 / 3, 1 / 3)
-"""How much the scales count, finest first."""
+"""Exponents of the scales, finest first."""
 
 
 def wang_liu(fused: Tensor, a: Tensor, b: Tensor, *, normalised: bool = False) -> Tensor:

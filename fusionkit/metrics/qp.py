@@ -32,7 +32,7 @@ def zhao(
         fused: ``(B, 1, H, W)``, 0..255.
         a: the first source, same shape.
         b: the second source, same shape.
-        threshold: congruency from which on a pixel is a feature.
+        threshold: minimum congruency of a feature pixel.
         finite: a constant fused image has the value 0, and where no source has a feature the value is 1 if the fused
             image has none either, else 0. Otherwise such values are what the formula gives: NaN for black images, near
             1 for a constant fused image.

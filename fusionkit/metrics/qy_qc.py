@@ -19,7 +19,7 @@ from fusionkit.metrics.windows import Window, moments
 __all__ = ["QC", "QY", "cvejic", "yang"]
 
 Clip = Literal["quality", "weight"]
-"""What is cut off at 0 and 1 where the covariances have opposite signs."""
+"""What is clipped to [0, 1] where the covariances have opposite signs: the quality or the weight."""
 
 Rounding = Literal["exact", "toolbox"]
 """``exact``: variances and covariances that are 0 but for rounding are 0, and every 0/0 has a value. ``toolbox``: the
@@ -28,7 +28,7 @@ what cancellation leaves is the same to the last bit; it decides the value of fl
 
 WINDOW = Window(7, 1.5)
 TINY = 2e-16
-"""Constants of the similarity: so small that they decide flat windows alone."""
+"""Constants of the similarity, so small that they matter only in flat windows."""
 
 NEGLIGIBLE = 1e-9
 """Covariance in squared grey levels below which a window counts as flat; of 8-bit images none but 0 is as small."""
@@ -54,9 +54,9 @@ def yang(
         fused: ``(B, 1, H, W)``, 0..255.
         a: the first source, same shape.
         b: the second source, same shape.
-        threshold: similarity of the sources from which on both count.
+        threshold: minimum similarity of the sources for both to count.
         rounding: how flat windows are treated.
-        drop_undefined: leave windows that are NaN out of the mean, as MEFB does; matters for ``toolbox`` alone.
+        drop_undefined: leave windows that are NaN out of the mean, as MEFB does; matters only for ``toolbox``.
         cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:
@@ -104,10 +104,10 @@ def cvejic(
         fused: ``(B, 1, H, W)``, 0..255.
         a: the first source, same shape.
         b: the second source, same shape.
-        clip: what is cut off where s is outside [0, 1].
+        clip: what is clipped where s is outside [0, 1].
         rounding: how flat windows are treated. Where one source is flat, s is 1 or 0 but for rounding, and q jumps
             there: with ``toolbox`` the sign of a rounding error chooses between 1 and S.
-        drop_undefined: leave windows that are NaN out of the mean, as MEFB does; matters for ``toolbox`` alone.
+        drop_undefined: leave windows that are NaN out of the mean, as MEFB does; matters only for ``toolbox``.
         cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.
 
     Returns:

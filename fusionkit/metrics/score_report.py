@@ -35,7 +35,7 @@ Rows = Mapping[str, Mapping[str, float]]
 
 
 def summary(rows: Rows, profile: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and rows of a table with a line a metric: mean, and where there are several images their spread."""
+    """Make head and rows of a table with one line per metric: mean, and for several images their spread."""
     several = len(rows) > 1
     head = (
         ("metric", "mean", "std", "min", "max", "unit", "better") if several else ("metric", "value", "unit", "better")
@@ -54,7 +54,7 @@ def summary(rows: Rows, profile: str) -> tuple[tuple[str, ...], list[tuple[str, 
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table with columns of equal width."""
+    """Format a table with aligned columns."""
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
@@ -63,7 +63,7 @@ def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def scores_csv(rows: Rows, profile: str) -> str:
-    """One line an image: its name, the profile, every value with 17 digits' precision; ``nan`` where undefined."""
+    """Format scores as CSV: one line per image with name, profile and values to 17 digits, ``nan`` where undefined."""
     names = _metrics(rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -74,7 +74,7 @@ def scores_csv(rows: Rows, profile: str) -> str:
 
 
 def scores_json(rows: Rows, profile: str, skipped: Mapping[str, str]) -> str:
-    """Everything as JSON: null for NaN and the strings ``"inf"`` and ``"-inf"``, which JSON has no numbers for."""
+    """Format scores as JSON, with null for NaN and the strings ``"inf"`` and ``"-inf"``."""
     names = _metrics(rows)
     built = {name: metric for name in names if (metric := _metric(name, profile))}
     return json.dumps(
@@ -96,7 +96,7 @@ def scores_json(rows: Rows, profile: str, skipped: Mapping[str, str]) -> str:
 
 
 def undefined_notes(rows: Rows, profile: str, skipped: Mapping[str, str]) -> list[str]:
-    """A line for every metric that some image leaves undefined, so that no mean hides it."""
+    """Make one line for every metric that is undefined on some image, so that no mean hides it."""
     notes = list(skipped.values())
     for name in _metrics(rows):
         missing = [image for image, row in rows.items() if math.isnan(row[name])]
@@ -108,7 +108,7 @@ def undefined_notes(rows: Rows, profile: str, skipped: Mapping[str, str]) -> lis
 
 
 def overview(profile: str | None = None) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and rows of a table of every metric, or of those of a profile with its settings."""
+    """Make head and rows of a table of all metrics, or of a profile's metrics with its settings."""
     head = ("name", "title", "better", "range", "unit", "needs", "loss", "settings" if profile else "profiles")
     table = []
     for name in catalogue.metrics.names():
@@ -129,7 +129,7 @@ def overview(profile: str | None = None) -> tuple[tuple[str, ...], list[tuple[st
 
 
 def explain(name: str) -> str:
-    """All that is known of a metric: its facts and its convention under every profile that has it."""
+    """Describe a metric as text: its facts and its convention under every profile that has it."""
     (name,) = resolve([name])
     metric = build(name)
     info = metric.info
@@ -159,7 +159,7 @@ def explain(name: str) -> str:
 
 
 def facts(name: str) -> dict[str, Any]:
-    """The same as data for JSON: the metric's info, its settings, and what every profile sets."""
+    """Describe a metric as data for JSON: its info, its settings, and those of every profile."""
     (name,) = resolve([name])
     metric = build(name)
     return {
@@ -173,14 +173,14 @@ def facts(name: str) -> dict[str, Any]:
 
 
 def describe(metric: Metric) -> dict[str, Any]:
-    """The fields of a metric and their values; empty for metrics that are no dataclass."""
+    """Return the fields of a metric and their values; empty for metrics that are not dataclasses."""
     if not is_dataclass(metric):
         return {}
     return {field.name: getattr(metric, field.name) for field in fields(metric)}
 
 
 def _metric(name: str, profile: str) -> Metric | None:
-    """A metric; None where its plugin fails, which is among the notes then."""
+    """Build a metric; None where its plugin is broken, which the notes report."""
     try:
         return build(name, profile)
     except PluginError:
@@ -220,7 +220,7 @@ def _json_number(value: float) -> float | str | None:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: floats as numbers where JSON can, records as their text."""
+    """Convert a value for JSON: finite floats as numbers, other objects as text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, tuple | list):

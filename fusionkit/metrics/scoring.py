@@ -1,4 +1,4 @@
-"""Score fused images: any metrics, under one profile, with intermediates shared between them."""
+"""Score fused images by several metrics under one profile, with shared intermediate results."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Scores", "evaluate", "score"]
 
 @dataclass(frozen=True)
 class Scores:
-    """Values of a batch.
+    """Values of several metrics for a batch of images.
 
     Attributes:
-        profile: the profile they were computed under.
+        profile: the profile of the values.
         values: metric -> ``(B,)``.
-        skipped: metric -> why its values are all NaN (images too small, a plugin that fails). Empty where the
-            metrics were asked for by name: that raises.
+        skipped: metric -> reason why its values are all NaN (images too small, a broken plugin). Empty where the
+            metrics were requested by name, since an error is raised then.
     """
 
     profile: str
@@ -42,11 +42,11 @@ class Scores:
         return len(self.values)
 
     def mean(self) -> dict[str, float]:
-        """Mean over the batch of each metric; NaN if any value is NaN: a mean over fewer images would hide it."""
+        """Mean of each metric over the batch; NaN if any value is NaN, since a mean over fewer images would hide it."""
         return {name: float(values.detach().double().mean()) for name, values in self.values.items()}
 
     def rows(self) -> list[dict[str, float]]:
-        """One ``metric -> value`` an image."""
+        """One mapping ``metric -> value`` per image."""
         columns = {name: values.detach().double().tolist() for name, values in self.values.items()}
         count = max((len(column) for column in columns.values()), default=0)
         return [{name: column[i] for name, column in columns.items()} for i in range(count)]
@@ -73,8 +73,8 @@ def score(
         fused: ``(B, 1, H, W)`` luminance on the 0..255 scale, float32 or float64.
         sources: the sources, same shape, dtype and device.
         truth: the known result where there is one.
-        metrics: names, in any case; None for every one that the profile has and that can be computed from what is
-            given. Those whose images are too small are then NaN and named in ``skipped``.
+        metrics: names, in any case; None for all metrics of the profile that can be computed from the given images. If
+            the images are too small for one of those, its values are NaN and ``skipped`` has the reason.
         profile: the convention, see :func:`fusionkit.metrics.profiles`.
 
     Returns:
@@ -83,7 +83,7 @@ def score(
     Raises:
         UsageError: an unknown metric or profile, a metric that the profile does not have, or a missing truth.
         DataError: shapes that differ, values outside 0..255 or not finite, images too small for a metric asked for.
-        PluginError: a metric asked for is of a plugin that fails.
+        PluginError: a requested metric belongs to a broken plugin.
     """
     inputs = MetricInputs(fused, *sources, truth=truth)
     _check_scale(inputs)
@@ -110,18 +110,18 @@ def evaluate(
     skip: bool = False,
     skipped: Mapping[str, str] | None = None,
 ) -> Scores:
-    """Score a scene by metrics that are built already.
+    """Compute metrics that are already built.
 
     Args:
         inputs: the images.
         metrics: label -> metric.
         profile: the label of the result.
-        skip: give NaN with a reason, instead of an error, where the images are too small for a metric.
-        skipped: reasons known beforehand.
+        skip: where the images are too small for a metric, return NaN with a reason instead of raising an error.
+        skipped: metric -> reason, for metrics that could not be built.
 
     Raises:
         DataError: the images are too small for a metric, unless ``skip``.
-        PluginError: a third-party metric gives something else than ``(B,)``.
+        PluginError: a third-party metric returns another shape than ``(B,)``.
     """
     values: dict[str, Tensor] = {}
     reasons = dict(skipped or {})
@@ -156,7 +156,7 @@ def _has_what_it_needs(metric: Metric, inputs: MetricInputs) -> bool:
 
 
 def _check_scale(inputs: MetricInputs) -> None:
-    """Refuse values that cannot be grey levels, and the usual mistake of images in [0, 1]."""
+    """Raise an error for values that cannot be grey levels, such as images in [0, 1]."""
     images = [("fused", inputs.fused), *((f"source {i + 1}", s) for i, s in enumerate(inputs.sources))]
     if inputs.truth is not None:
         images.append(("truth", inputs.truth))

@@ -1,7 +1,7 @@
-"""Whole images in tiles of some rows, so that what is computed on the way stays in the processor's cache.
+"""Process images in tiles of rows, so that intermediate planes stay in the CPU's cache.
 
-A metric makes some twenty planes on its way to one number. As whole planes each goes out to memory and back; as tiles
-they are up to twice as fast on a CPU. On a GPU, and where gradients are wanted, one tile is everything.
+A metric computes some twenty planes for one number. In tiles this is up to twice as fast on a CPU, since the planes
+are not written to memory. On a GPU, and where gradients are needed, one tile covers the image.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from torch import Tensor
 __all__ = ["keep_freed_memory", "row_blocks", "summed_over_tiles"]
 
 TILE_BYTES = 800_000
-"""Size of a tile of one tensor: what a second-level cache holds. Smaller ones cost more calls than they save."""
+"""Size of a tile of one tensor: that of a second-level cache. Smaller tiles cost more calls than they save."""
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Let the C library keep the memory of freed planes for the next ones, up to 64 MB.
+    """Make the C library keep the memory of freed planes for the next ones, up to 64 MB.
 
     glibc gives freed memory back, and then every new plane costs a page fault each 4 KiB: up to half the time of a
-    metric. What it keeps grows with the largest block freed so far, so one is taken, never written to, and freed.
+    metric. What it keeps grows with the largest block freed so far, so one block is allocated and freed here,
+    without being written.
     """
     torch.empty(31 << 20, dtype=torch.uint8)
 
 
 def row_blocks(planes: Tensor, *, halo: int = 0) -> list[slice]:
-    """The rows of each tile of ``(B, K, H, W)``; with a ``halo`` tiles overlap by that many rows."""
+    """Return the rows of each tile of ``(B, K, H, W)``; with a ``halo`` tiles overlap by that many rows."""
     height = planes.shape[2] - halo
     if planes.device.type != "cpu" or planes.requires_grad:
         return [slice(0, height + halo)]
@@ -39,13 +40,13 @@ def row_blocks(planes: Tensor, *, halo: int = 0) -> list[slice]:
 
 
 def summed_over_tiles(function: Callable[..., Tensor], *images: Tensor, halo: int = 0) -> Tensor:
-    """The sum of ``function`` over all tiles.
+    """Sum ``function`` over all tiles.
 
     Args:
-        function: of tiles ``(B, K, h, W)``, one of each tensor of ``images``; gives sums over the ``h - halo`` rows
-            that it is defined on, in any shape.
-        images: ``(B, K, H, W)`` each, of one height.
-        halo: rows that ``function`` looks at beyond those it is defined on.
+        function: takes one tile ``(B, K, h, W)`` of each tensor of ``images``; returns sums over the ``h - halo``
+            rows that it is defined on, in any shape.
+        images: tensors ``(B, K, H, W)`` of one height.
+        halo: rows that ``function`` needs beyond those it is defined on.
 
     Returns:
         ``function(*images)``, up to rounding.

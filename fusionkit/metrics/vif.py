@@ -25,7 +25,7 @@ FUSION_NOISE = 0.005 * 255**2
 FUSION_WEIGHTS = (1 / 2.15, 0.0, 0.15 / 2.15, 1 / 2.15)
 
 Grid = Literal["centred", "skewed"]
-"""Where the Gaussian is sampled: around its middle, or on ``linspace(-(N + 1) / 2, (N - 1) / 2, N)`` with zeros beyond
+"""Sampling of the Gaussian: around its middle, or on ``linspace(-(N + 1) / 2, (N - 1) / 2, N)`` with zeros beyond
 the border, as IVIF_ZOO does."""
 
 
@@ -51,7 +51,7 @@ def visual_information_fidelity(
 
     Args:
         fused: ``(B, 1, H, W)``, 0..255, H and W above 40.
-        sources: one or more of the same shape; the truth alone for the full-reference VIFp.
+        sources: one or more of the same shape; only the truth for the full-reference VIFp.
         flat: the value for a constant source: 1 if the fused image is constant too, else 0 (``"match"``); 1; or NaN.
         grid: sampling of the Gaussian windows.
         cache: shares intermediates, see :class:`fusionkit.metrics.inputs.Cache`.

@@ -1,4 +1,4 @@
-"""Separable filters and the local means, variances and covariances of a window: the base of SSIM, VIF and kin."""
+"""Separable filters, and local means, variances and covariances under a window, for SSIM, VIF and similar metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fusionkit.metrics.histograms import histogram
 __all__ = ["Moments", "Padding", "Window", "filter_planes", "local_moments", "moments", "pad"]
 
 Padding = Literal["valid", "zeros", "replicate", "reflect"]
-"""What lies beyond the border: nothing (the result shrinks), zeros, the last pixel, or a mirror without the edge."""
+"""Values beyond the border: none (the result shrinks), zeros, the last pixel, or a mirror image without the edge."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Window:
 
 
 class Moments(NamedTuple):
-    """Local moments under a window, one channel a source where not said otherwise.
+    """Local moments under a window, with one channel per source.
 
     Attributes:
         mean_fused: ``(B, 1, h, w)``.
@@ -57,7 +57,7 @@ class Moments(NamedTuple):
 
 
 def pad(planes: Tensor, amount: int, padding: Padding) -> Tensor:
-    """``(B, K, H, W)`` with ``amount`` more pixels on every side; unchanged for ``"valid"``.
+    """Pad planes ``(B, K, H, W)`` by ``amount`` pixels on every side; ``"valid"`` leaves them unchanged.
 
     Raises:
         UsageError: an unknown padding.

@@ -1,1 +1,1 @@
-"""Where a program runs: devices, processes, torchvision."""
+"""The machine that a program runs on: devices, processes, threads, torchvision."""

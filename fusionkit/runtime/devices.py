@@ -1,4 +1,4 @@
-"""Which device a command runs on."""
+"""Choose the device that a command runs on, and report a lack of memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fusionkit.runtime.processes import local_rank
 
 
 def choose_device(name: str) -> torch.device:
-    """``"auto"`` is a CUDA device where there is one, else the CPU.
+    """Choose a device by name; ``"auto"`` is a CUDA device where there is one, else the CPU.
 
     Without a number it is the first one, or under ``torchrun`` the one of this process's number on its machine; where
     there are fewer devices than processes, several share one.
@@ -40,7 +40,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory does not suffice, of a GPU's or of this machine's.
+    """Whether an error means that the memory of a GPU or of this machine does not suffice.
 
     PyTorch raises a plain RuntimeError where the CPU's allocator fails or a size does not fit into 64 bits.
     """
@@ -52,7 +52,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def memory_checked(advice: str) -> Iterator[None]:
-    """Turn a lack of memory, the device's or the machine's, into a line that says what to lower.
+    """Turn an out-of-memory error of a GPU or the machine into one line that names the options to lower.
 
     Args:
         advice: the options to lower.

@@ -1,4 +1,4 @@
-"""torchvision, also where its compiled operators do not fit the installed PyTorch."""
+"""Import torchvision even where its compiled operators do not fit the installed PyTorch."""
 
 from __future__ import annotations
 

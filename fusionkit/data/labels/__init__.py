@@ -1,4 +1,4 @@
-"""Pairs with labels: class-id masks and boxes beside the images, found, checked, read and brought to the device."""
+"""Pairs with labels: finding, checking, reading and storing class-id masks and boxes."""
 
 from __future__ import annotations
 

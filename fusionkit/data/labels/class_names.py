@@ -1,4 +1,4 @@
-"""The names of a set's classes: ``classes.txt``, one name a line, the first line class 0."""
+"""Class names from ``classes.txt``: one name per line, the first line is class 0."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NUMBERED = re.compile(r"(\d+)[\s:,]+(\S.*)")
 
 
 def find_classes(folder: Path, kind: LabelKind, *, top: Path) -> tuple[str, ...]:
-    """The class names for the labels in ``folder``.
+    """Find the class names for the labels in ``folder``.
 
-    They stand in ``classes.txt`` in the folder or in one above it, no higher than ``top``. Where two kinds of label
-    lie side by side, ``classes_det.txt`` (``classes_detection.txt``) comes before it; of a folder ``label_NAME``, so
-    does ``classes_NAME.txt``.
+    They are read from ``classes.txt`` in the folder or in one above it, up to ``top``. A file for one kind of label,
+    ``classes_det.txt`` (``classes_detection.txt``), takes precedence, as does ``classes_NAME.txt`` for a folder
+    ``label_NAME``.
 
     Raises:
-        fusionkit.errors.DataError: there is none, or it cannot be used.
+        fusionkit.errors.DataError: there is no such file, or it cannot be used.
     """
     _, line, word = folder.name.lower().partition("_")
     own = [f"classes_{word}.txt"] if line else []
@@ -32,11 +32,11 @@ def find_classes(folder: Path, kind: LabelKind, *, top: Path) -> tuple[str, ...]
         for name in names:
             if (place / name).is_file():
                 return read_classes(place / name)
-    raise DataError(f"{folder}: no classes.txt there or beside it: write the classes' names into one, one a line")
+    raise DataError(f"{folder}: no classes.txt there or beside it: write the classes' names into one, one per line")
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """The names in a file, one a line, in the order of the class ids; a line may begin with its id.
+    """Read class names, one per line in the order of the class ids; a line may begin with its id.
 
     Raises:
         fusionkit.errors.DataError: it cannot be read, is empty, names a class twice or names too many.
@@ -51,7 +51,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
         lines = [match[2] for match in found]
     if not lines or "" in lines:
         where = "is empty" if not lines else f"line {lines.index('') + 1} is empty"
-        raise DataError(f"{path}: {where}: write one class a line")
+        raise DataError(f"{path}: {where}: write one class per line")
     twice = [name for k, name in enumerate(lines) if name in lines[:k]]
     if twice:
         raise DataError(f"{path}: names the class {twice[0]!r} twice")

@@ -1,4 +1,4 @@
-"""Checks of labels before anything is trained on them."""
+"""Checks of labels before training."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["count_labels", "read_label", "verify_labels"]
 
 
 def verify_labels(pairs: PairSet, *, digests: bool = True) -> None:
-    """Read the label of every pair and report everything that does not fit in one error.
+    """Read the label of every pair and report everything that is wrong in one error.
 
-    A label is there and can be read; a mask has the size of its image and holds ids of known classes alone (or
+    Checked: a label exists and can be read; a mask has the size of its image and holds only ids of known classes (or
     :data:`fusionkit.label_types.IGNORE`); a box has a known class and an area, and lies in the image; the digest is
     right where it is known. :func:`fusionkit.data.verify` checks the images.
 
@@ -43,11 +43,11 @@ def verify_labels(pairs: PairSet, *, digests: bool = True) -> None:
 
 
 def read_label(pair: Pair, spec: LabelSpec, size: tuple[int, int]) -> Tensor | Boxes:
-    """The label of one pair: a mask ``(H, W)`` int64, or boxes.
+    """Read the label of one pair: a mask ``(H, W)`` int64, or boxes.
 
     Args:
         pair: a labelled pair.
-        spec: what its label is.
+        spec: kind and classes of the label.
         size: height and width of its images.
 
     Raises:
@@ -71,7 +71,7 @@ def read_label(pair: Pair, spec: LabelSpec, size: tuple[int, int]) -> Tensor | B
 
 
 def count_labels(pairs: PairSet) -> dict[str, int]:
-    """How much of each class a labelled set has, by the class's name: pixels of masks, or boxes.
+    """Count the pixels of masks, or the boxes, of each class: class name -> count.
 
     Raises:
         fusionkit.errors.DataError: a label does not fit, or the pairs were found without labels.

@@ -1,4 +1,4 @@
-"""Reading label files: class-id masks, YOLO text, Pascal VOC XML."""
+"""Read label files: class-id masks, YOLO text, Pascal VOC XML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["OVERSHOOT", "read_boxes", "read_mask"]
 
 OVERSHOOT = 1e-3
-"""By how much of the image's side a YOLO box may reach over its border: what rounding to 3 decimals does."""
+"""Part of the image's side by which a YOLO box may exceed the border: the effect of rounding to 3 decimals."""
 
 _LOSSY = (".jpg", ".jpeg", ".webp")
 
@@ -25,7 +25,7 @@ Corners = tuple[float, float, float, float]
 
 
 def read_mask(path: Path) -> Tensor:
-    """A mask of class ids.
+    """Read a mask of class ids.
 
     A grey image of 8 or 16 bits holds the ids as its values, a palette image as its indices; an image of three equal
     channels is grey. Pixels of :data:`fusionkit.label_types.IGNORE` are not counted by losses and scores.
@@ -54,15 +54,15 @@ def read_mask(path: Path) -> Tensor:
     if indices is None:
         if image.bits == 32 or not image.is_grey:
             what = "fractions" if image.bits == 32 else "colours"
-            raise DataError(f"{path}: holds {what}, not class ids: save one id a pixel as a grey PNG")
+            raise DataError(f"{path}: holds {what}, not class ids: save one id per pixel as a grey PNG")
         indices = image.pixels[:, :, 0]
     return torch.from_numpy(indices.astype(np.int64))
 
 
 def read_boxes(path: Path, size: tuple[int, int], classes: Sequence[str]) -> Boxes:
-    """The boxes of one image.
+    """Read the boxes of one image.
 
-    YOLO text: a line ``class cx cy w h`` a box, relative to the image's sides; the class is its line in the list of
+    YOLO text: one line ``class cx cy w h`` per box, relative to the image's sides; the class is its line in the list of
     classes, from 0. An empty file means that there is nothing in the image. Pascal VOC XML: ``object`` elements with
     ``name`` and ``bndbox``; xmin, ymin, xmax and ymax are taken for edges in pixels, as the labelling tools of public
     data sets write them. A box that reaches over the border by no more than rounding is clipped.

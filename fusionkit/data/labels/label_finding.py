@@ -1,4 +1,4 @@
-"""Find the labelled pairs that a user means, by the same specs as pairs without labels."""
+"""Find labelled pairs, by the same specifications as pairs without labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABEL_FOLDERS: dict[LabelKind, tuple[str, ...]] = {
         *("label", "labels"),
     ),
 }
-"""Names, in lower case, of the sub-folders beside the source folders that labels of a kind are looked for in."""
+"""Names, in lower case, of the sub-folders beside the source folders that may hold labels of a kind."""
 
 
 def find_labelled(
@@ -39,7 +39,7 @@ def find_labelled(
     dataset: str | None = None,
     folders: Sequence[str] | None = None,
 ) -> PairSet:
-    """The pairs that ``spec`` stands for, each with its label. Names files; reads none but the list of classes.
+    """Find the pairs that ``spec`` names, each with its label. Only the list of classes is read.
 
     Args:
         spec: as for :func:`fusionkit.data.find_pairs`:
@@ -52,7 +52,7 @@ def find_labelled(
               folder;
             - ``sample``: the built-in labelled sample;
             - ``NAME:DIR`` or ``NAME``: a registered data set that has labels.
-        task: what the sources are.
+        task: the fusion task, which names the sources.
         kind: masks or boxes.
         split: only this split; a set without splits is taken whole.
         names: only the pairs with these names.

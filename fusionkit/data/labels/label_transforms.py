@@ -1,4 +1,4 @@
-"""What a resize, a flip or a crop of an image does to its label, as pure functions."""
+"""Resize, flip and crop labels together with their image, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["crop_boxes", "flip_boxes", "nearest_positions", "scale_boxes"]
 
 
 def scale_boxes(boxes: Boxes, size: tuple[int, int], to: tuple[int, int]) -> Boxes:
-    """The boxes of an image that is resized.
+    """Scale the boxes of an image that is resized.
 
     Args:
-        boxes: of the image as it was.
-        size: height and width as they were.
-        to: height and width as they are.
+        boxes: boxes of the image before.
+        size: height and width before.
+        to: height and width after.
     """
     (height, width), (rows, columns) = size, to
     factor = boxes.corners.new_tensor([columns / width, rows / height, columns / width, rows / height])
@@ -25,13 +25,13 @@ def scale_boxes(boxes: Boxes, size: tuple[int, int], to: tuple[int, int]) -> Box
 
 
 def flip_boxes(boxes: Boxes, size: tuple[int, int], *, rows: bool, columns: bool) -> Boxes:
-    """The boxes of an image whose rows or columns are reversed.
+    """Flip the boxes of an image whose rows or columns are reversed.
 
     Args:
-        boxes: of the image as it was.
-        size: its height and width.
-        rows: whether it is turned upside down.
-        columns: whether left and right are exchanged.
+        boxes: boxes of the image before.
+        size: height and width of the image.
+        rows: flip vertically.
+        columns: flip horizontally.
     """
     height, width = size
     x0, y0, x1, y1 = boxes.corners.unbind(1)
@@ -43,10 +43,10 @@ def flip_boxes(boxes: Boxes, size: tuple[int, int], *, rows: bool, columns: bool
 
 
 def crop_boxes(boxes: Boxes, *, top: int, left: int, size: tuple[int, int], least_visible: float = 0.25) -> Boxes:
-    """The boxes of a part of an image, clipped to it.
+    """Crop the boxes of an image to a part of it.
 
     Args:
-        boxes: of the whole image.
+        boxes: boxes of the whole image.
         top: first row of the part.
         left: first column of the part.
         size: height and width of the part.
@@ -61,7 +61,7 @@ def crop_boxes(boxes: Boxes, *, top: int, left: int, size: tuple[int, int], leas
 
 
 def nearest_positions(length: int, to: int) -> Tensor:
-    """For each of ``to`` pixels along a side, the pixel of ``length`` under its middle, ``(to,)`` int64."""
+    """Indices for nearest-pixel resizing of a side from ``length`` to ``to`` pixels, ``(to,)`` int64."""
     middles = (2 * torch.arange(to) + 1) * length
     return middles.div(2 * to, rounding_mode="floor")
 

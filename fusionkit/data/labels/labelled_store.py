@@ -1,4 +1,4 @@
-"""Labelled pairs where the device can reach them: whole pairs at one size, and crops, with their targets."""
+"""Labelled training pairs, decoded once: whole pairs at one size, and crops, with their targets."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class _Resized:
 
 
 class LabelledStore(PairStore):
-    """Pairs with their labels: crops without labels as any store gives them, and whole resized pairs with them.
+    """A :class:`PairStore` with labels: also gives whole resized pairs and crops with their targets.
 
-    Masks lie beside the images on the device; boxes too, in one small tensor an image.
+    Masks lie beside the images on the device, as do boxes, in one small tensor per image.
 
     Args:
-        task: what the sources are.
+        task: the fusion task, which names the sources.
         pairs: for each pair, its sources ``(C, H, W)``, uint8 or float32 in [0, 1].
         labels: for each pair, its class ids ``(H, W)`` or its boxes.
-        spec: what the labels are.
+        spec: kind and classes of the labels.
         device: where training runs.
-        smallest: side of the crops; smaller pairs are reflected at their borders up to it for the crops alone.
+        smallest: side of the crops; smaller pairs are reflected at their borders up to it for the crops only.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class LabelledStore(PairStore):
     def from_pairs(
         cls, pairs: PairSet, *, device: torch.device, space: str = "luminance", smallest: int = 1
     ) -> LabelledStore:
-        """Decode a labelled set.
+        """Decode the files and labels of a set of pairs.
 
         Args:
             pairs: checked pairs, with labels.
             device: where training runs.
-            space: ``"luminance"`` or ``"rgb"``: what the fuser is called with.
+            space: ``"luminance"`` or ``"rgb"``: what the fuser takes.
             smallest: side of the crops.
 
         Raises:
@@ -105,25 +105,25 @@ class LabelledStore(PairStore):
         return tuple(source[:, :, :height, :width] for source in super().whole(index))
 
     def label(self, index: int) -> Tensor | Boxes:
-        """The label of one pair at full size, on the training device: class ids ``(H, W)`` int64, or boxes."""
+        """Return the label of one pair at full size, on the training device: class ids ``(H, W)`` int64, or boxes."""
         if self.spec.kind == "detection":
             return self._boxes[index]
         return self._masks[index].to(self.device).long()
 
     def resized(self, rows: Tensor, size: tuple[int, int]) -> Batch:
-        """The whole pairs that the rows of a plan name, at one size, flipped and swapped as the rows say.
+        """Return whole pairs at one size, chosen, flipped and swapped by the rows of a plan.
 
-        Images are resized by antialiased bilinear interpolation and kept as they are stored (8 bits as a rule), masks
+        Images are resized by antialiased bilinear interpolation and kept as they are stored (usually 8 bits), masks
         by the nearest pixel, boxes in proportion. All pairs are resized once, at the first call with a size.
 
         Args:
-            rows: ``(B, 6)`` int64, see :mod:`fusionkit.data.epoch_plan`; where the crop lies does not matter. For boxes
+            rows: ``(B, 6)`` int64, see :mod:`fusionkit.data.epoch_plan`; the crop's position is not used. For boxes
                 keep them on the host: each sample has its own number of boxes, which the host has to know.
             size: height and width.
 
         Returns:
             Sources ``(B, C, h, w)`` in [0, 1] and targets, on the training device: class ids ``(B, h, w)`` int64, or
-            one :class:`fusionkit.label_types.Boxes` a sample.
+            one :class:`fusionkit.label_types.Boxes` per sample.
         """
         if min(size) < 1:
             raise UsageError(f"size: a height and a width of at least 1 are needed, got {size}")
@@ -136,7 +136,7 @@ class LabelledStore(PairStore):
         return Batch(self._swapped(sources, rows), self._targets(whole, rows, at_home, size))
 
     def labelled_crops(self, rows: Tensor, side: int, *, least_visible: float = 0.25) -> Batch:
-        """:meth:`crops`, with the labels through the same crop and flip.
+        """Cut out crops like :meth:`crops`, with the labels cropped and flipped in the same way.
 
         Args:
             rows: ``(B, 6)`` int64, see :mod:`fusionkit.data.epoch_plan`; on the host, as each sample is cut by itself.
@@ -193,7 +193,7 @@ def _resize(source: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _flipped(images: Tensor, rows: Tensor) -> Tensor:
-    """``(B, C, H, W)`` with rows and columns reversed where the plan's rows say so."""
+    """Reverse rows and columns of images ``(B, C, H, W)`` according to the rows of a plan."""
     upside = rows[:, FLIP_ROWS, None, None, None] > 0
     images = torch.where(upside, images.flip(2), images)
     mirrored = rows[:, FLIP_COLUMNS, None, None, None] > 0

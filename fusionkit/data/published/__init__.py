@@ -1,1 +1,1 @@
-"""The records of the named data sets, one module a task."""
+"""The records of the named data sets, one module per task."""

@@ -1,4 +1,4 @@
-"""The built-in samples: small pairs for each task, made by this code, most from photographs that scikit-image ships."""
+"""The built-in samples: small synthetic pairs for each task, most made from photographs in scikit-image's wheel."""
 
 from __future__ import annotations
 

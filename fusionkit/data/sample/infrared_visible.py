@@ -1,4 +1,4 @@
-"""Infrared-visible pairs: a scene at night, in haze or behind smoke, and what a thermal camera would see of it.
+"""Infrared-visible pairs: a scene at night, in haze or behind smoke, and a simulated thermal image of it.
 
 The visible image is a photograph with people or a horse put into it, relit or veiled by scattering,
 I = J t + A (1 - t) with transmission t = exp(-beta d) (Koschmieder), and noise. The infrared image is made from
@@ -55,7 +55,7 @@ PLACES: tuple[tuple[str, str, int, int, Weather, str, tuple[tuple[int, int, int]
 
 
 def thermal_scenes(rng: Generator) -> list[Scene]:
-    """The infrared-visible sample."""
+    """Make the infrared-visible sample."""
     scenes = []
     count: dict[str, int] = {}
     for name, split, top, left, weather, body, feet in PLACES:
@@ -92,7 +92,7 @@ def _bodies(shape: tuple[int, int], rng: Generator, body: str, feet: tuple[tuple
 
 
 def infrared(photo: Floats, bodies: Bodies, rng: Generator) -> NDArray[np.uint8]:
-    """What a thermal camera shows, 8-bit grey.
+    """Simulate the image of a thermal camera, 8-bit grey.
 
     Args:
         photo: the scene, ``(H, W, 3)``; the emission of a material follows from its tone by a curve drawn at random.
@@ -118,7 +118,7 @@ def infrared(photo: Floats, bodies: Bodies, rng: Generator) -> NDArray[np.uint8]
 
 
 def visible(photo: Floats, distance: Floats, bodies: Bodies, weather: Weather, rng: Generator) -> NDArray[np.uint8]:
-    """What a colour camera shows, 8-bit RGB.
+    """Simulate the image of a colour camera, 8-bit RGB.
 
     Args:
         photo: the scene in clear weather by day, ``(H, W, 3)``.
@@ -146,7 +146,7 @@ def visible(photo: Floats, distance: Floats, bodies: Bodies, weather: Weather, r
 
 
 def _in_smoke(light: Floats, bodies: Bodies, rng: Generator) -> Floats:
-    """Billows that rise from the bodies and drift to one side."""
+    """Draw smoke that rises from the bodies and drifts to one side."""
     shape = bodies.cover.shape
     rise, drift = float(rng.uniform(10, 22)), float(rng.uniform(-24, 24))
     trail = np.zeros(shape, np.float32)
@@ -162,7 +162,7 @@ def _in_smoke(light: Floats, bodies: Bodies, rng: Generator) -> Floats:
 
 
 def _at_night(light: Floats, bodies: Bodies, rng: Generator) -> Floats:
-    """A pool of warm light away from the bodies, and little else."""
+    """Light a scene at night: one warm lamp away from the bodies."""
     shape = bodies.cover.shape
     rows, columns = floats(np.mgrid[: shape[0], : shape[1]])
     crowd = smooth(bodies.cover, 30)

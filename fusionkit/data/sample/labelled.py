@@ -34,13 +34,13 @@ ids, label_detection/ boxes as YOLO text, classes_segmentation.txt and classes_d
 
 
 def labelled_sample(task: Task, kind: LabelKind, folder: Path | None = None, *, seed: int = 0) -> PairSet:
-    """The built-in labelled sample of a task, made on first use: 24 train and 8 test pairs of 128 x 160 pixels.
+    """Return the built-in labelled sample of a task, made on first use: 24 train and 8 test pairs of 128 x 160 pixels.
 
     Args:
         task: infrared-visible fusion; no other task has one.
         kind: masks or boxes; both are of the same objects.
-        folder: where to write it; the user's cache, by version and seed, when None. It appears whole or not at all; a
-            folder that holds this very sample already is used as it is.
+        folder: where to write it; the user's cache, by version and seed, when None. It is written atomically; a folder
+            that already holds this sample is used as it is.
         seed: another seed gives other streets.
 
     Returns:

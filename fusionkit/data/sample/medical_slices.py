@@ -1,4 +1,4 @@
-"""Medical pairs: slices of an analytic head, as MRI shows it and as CT, PET or SPECT does.
+"""Medical pairs: slices of an analytic head phantom as MRI and as CT, PET or SPECT images.
 
 The head is drawn in the tradition of the Shepp-Logan phantom, with folded cortex: outlines are ellipses deformed by low
 harmonics, folds are level lines of a band-limited random field. MRI gives soft tissue by a contrast (T1, T2 or proton
@@ -81,7 +81,7 @@ class Head:
     tissue: NDArray[np.int64]
 
     def show(self, values: tuple[float, ...], *, blur: float) -> Floats:
-        """Each tissue at its value, blurred by ``blur`` pixels."""
+        """Give each tissue its value, blurred by ``blur`` pixels."""
         return smooth(np.array(values, np.float32)[self.tissue], blur)
 
 
@@ -137,7 +137,7 @@ def draw_head(rng: Generator, *, ventricles: bool, lesion: bool) -> Head:
 
 
 def _draw_centre(tissue: NDArray[np.int64], brain: NDArray[np.bool_], x: Floats, y: Floats, rng: Generator) -> None:
-    """Basal nuclei, ventricles and the calcified spots in them, into ``tissue``."""
+    """Draw basal nuclei, ventricles and their calcified spots into ``tissue``."""
     width, bend = rng.uniform(0.05, 0.075), rng.uniform(0.25, 0.45)
     right = np.abs(x)
     for across, down, wide, high in ((0.20, -0.02, 0.075, 0.15), (0.11, 0.08, 0.075, 0.11), (0.11, -0.20, 0.05, 0.09)):
@@ -162,7 +162,7 @@ def colour_map(values: Floats, knots: tuple[tuple[int, int, int], ...]) -> Float
 
 
 def slice_scenes(rng: Generator) -> list[Scene]:
-    """The medical sample: sources CT (grey), PET or SPECT (false colour), and MRI (grey)."""
+    """Make the medical sample: sources CT (grey), PET or SPECT (false colour), and MRI (grey)."""
     scenes = []
     count: dict[str, int] = {}
     for modality, contrast, split, ventricles in _PLANS:

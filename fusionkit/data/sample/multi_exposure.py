@@ -36,13 +36,13 @@ PLACES = (
 
 
 def response(light: Floats, *, strength: float, power: float) -> Floats:
-    """What a camera makes of light: f(x) = (1 + s) x^n / (x^n + s), clipped to [0, 1]."""
+    """Response of a camera to light: f(x) = (1 + s) x^n / (x^n + s), clipped to [0, 1]."""
     raised = np.clip(light, 0, 1) ** power
     return floats((1 + strength) * raised / (raised + strength))
 
 
 def illumination(shape: tuple[int, int], rng: Generator, *, stops: float) -> Floats:
-    """Light that falls on the scene, in [2^-stops, 2^stops]: a shadow's edge and a lamp."""
+    """Draw the illumination of a scene, in [2^-stops, 2^stops]: a shadow's edge and a lamp."""
     field = ramp(shape, float(rng.uniform(0, 2 * np.pi)))
     edge = 1 / (1 + np.exp(-(field - rng.uniform(0.4, 0.6)) / rng.uniform(0.03, 0.12)))
     rows, columns = floats(np.mgrid[: shape[0], : shape[1]])
@@ -54,14 +54,14 @@ def illumination(shape: tuple[int, int], rng: Generator, *, stops: float) -> Flo
 
 
 def expose(light: Floats, rng: Generator, *, stops: float, strength: float, power: float) -> Floats:
-    """A photograph of linear light taken ``stops`` brighter, with noise, response and clipping."""
+    """Expose linear light ``stops`` brighter, with noise, camera response and clipping."""
     arriving = light * np.float32(2**stops)
     noise = rng.standard_normal(light.shape, dtype=np.float32)
     return response(arriving + noise * np.sqrt(2e-5 * arriving + 1e-7), strength=strength, power=power)
 
 
 def exposure_scenes(rng: Generator) -> list[Scene]:
-    """The multi-exposure sample: sources under and over, truth evenly lit and well exposed."""
+    """Make the multi-exposure sample: an under- and an over-exposed source, and a well-exposed truth."""
     scenes = []
     count: dict[str, int] = {}
     for name, split, top, left in PLACES:

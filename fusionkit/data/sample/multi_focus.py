@@ -42,7 +42,7 @@ def disc(radius: float) -> Floats:
 
 
 def defocus(light: Floats, depth: Floats, plane: float, *, aperture: float, field: float) -> Floats:
-    """Light through a lens focused at ``plane``.
+    """Blur light as a lens focused at ``plane`` does.
 
     Args:
         light: linear light of the all-in-focus image, ``(H, W, 3)``.
@@ -72,14 +72,14 @@ def defocus(light: Floats, depth: Floats, plane: float, *, aperture: float, fiel
 
 
 def _uncover(light: Floats, hidden: NDArray[np.bool_]) -> Floats:
-    """``light`` with hidden pixels replaced by the nearest one that is not, softened: a guess at what lies behind."""
+    """Fill hidden pixels with the nearest visible one, blurred, as a guess of the background."""
     rows, columns = distance_transform_edt(hidden, return_distances=False, return_indices=True)
     filled = light[rows, columns]
     return floats(np.where(hidden[:, :, None], smooth(filled, 2.0), light))
 
 
 def focus_scenes(rng: Generator) -> list[Scene]:
-    """The multi-focus sample: sources near and far, truth all in focus."""
+    """Make the multi-focus sample: sources focused near and far, and an all-in-focus truth."""
     scenes = []
     depth = smooth(_median(disparity()), 0.7)
     depth = (depth - depth.min()) / (depth.max() - depth.min())
@@ -113,7 +113,7 @@ def focus_scenes(rng: Generator) -> list[Scene]:
 
 
 def _cut_out(ground: str, figure: str, split: str, flip: bool, rng: Generator) -> Scene:
-    """A horse cut from one photograph, standing before the tilted ground of another."""
+    """Compose a horse from one photograph in front of the tilted ground of another."""
     back = photograph(ground)[128:384, 128:384]
     front = photograph(figure)[:_SIDE, :_SIDE]
     foot = (float(rng.uniform(215, 235)), float(rng.uniform(110, 146)))

@@ -1,4 +1,4 @@
-"""The photographs that the samples are made of: those in scikit-image's wheel, all free of copyright restrictions."""
+"""Source photographs of the samples, from scikit-image's wheel; all free of copyright restrictions."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Scene:
-    """One pair of the sample, as made.
+    """One pair of a sample in memory.
 
     Attributes:
         name: name of the pair.
         split: ``"train"`` or ``"test"``.
         sources: ``uint8`` images of one size, in the task's order, ``(H, W)`` or ``(H, W, 3)`` in RGB.
-        truth: the known fused image, or None where the task has none.
+        truth: the true fused image, or None where the task has none.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Scene:
 
 @lru_cache(maxsize=32)
 def photograph(name: str) -> Floats:
-    """A photograph of scikit-image's wheel, ``(H, W, 3)``, gamma-encoded, in [0, 1]; grey ones have equal channels.
+    """Read a photograph of scikit-image's wheel, ``(H, W, 3)``, gamma-encoded, in [0, 1]; grey has equal channels.
 
     Args:
         name: file name without suffix (``"motorcycle_left"``).
@@ -57,8 +57,8 @@ def photograph(name: str) -> Floats:
 
 @lru_cache(maxsize=1)
 def disparity() -> Floats:
-    """Disparity of ``motorcycle_left`` in pixels, ``(H, W)``; larger is nearer. Where it is not known, the lesser of
-    the known values to the left and right: what one camera alone sees is background.
+    """Disparity of ``motorcycle_left`` in pixels, ``(H, W)``; larger is nearer. Where it is unknown, the smaller
+    of the known values to the left and right, since what only one camera sees is background.
     """
     file = _folder() / "motorcycle_disp.npz"
     if not file.is_file():
@@ -79,19 +79,19 @@ def _carry(known: Floats) -> Floats:
 
 
 def floats(values: ArrayLike) -> Floats:
-    """``values`` in single precision."""
+    """Convert to single precision."""
     return np.asarray(values, np.float32)
 
 
 def linear(encoded: Floats) -> Floats:
-    """Light from sRGB values (IEC 61966-2-1)."""
+    """Convert sRGB values to linear light (IEC 61966-2-1)."""
     low = encoded / 12.92
     high = ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4
     return np.where(encoded <= 0.04045, low, high).astype(np.float32)
 
 
 def encode(light: Floats) -> Floats:
-    """sRGB values from light, clipped to [0, 1]; the inverse of :func:`linear`."""
+    """Convert linear light to sRGB values, clipped to [0, 1]; the inverse of :func:`linear`."""
     clipped = np.clip(light, 0, 1)
     high = 1.055 * np.maximum(clipped, 0.0031308) ** (1 / 2.4) - 0.055
     return np.where(clipped <= 0.0031308, 12.92 * clipped, high).astype(np.float32)

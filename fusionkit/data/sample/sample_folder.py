@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 VERSION = 1
-"""Raised when the same seed gives other pictures than before."""
+"""Increased when the same seed gives other pictures than before."""
 
 CACHE_VARIABLE = "FUSIONKIT_CACHE"
-"""Environment variable: where the sample is kept, in the place of the user's cache folder."""
+"""Environment variable: the folder for samples instead of the user's cache folder."""
 
 LICENCE = "made by fusionkit from photographs in the public domain or under CC0, as scikit-image ships them"
 
@@ -72,12 +72,12 @@ def make_scenes(task: Task, *, seed: int = 0) -> list[Scene]:
 
 
 def sample_pairs(task: Task, folder: Path | None = None, *, seed: int = 0) -> PairSet:
-    """The built-in sample of a task, made on first use: train and test pairs of about 256 x 256 pixels.
+    """Return the built-in sample of a task, made on first use: train and test pairs of about 256 x 256 pixels.
 
     Args:
         task: one of the four built-in tasks.
-        folder: where to write it; the user's cache, by version and seed, when None. It appears whole or not at all; a
-            folder that holds this very sample already is used as it is.
+        folder: where to write it; the user's cache, by version and seed, when None. It is written atomically; a folder
+            that already holds this sample is used as it is.
         seed: another seed gives other noise, light, bodies and heads from the same photographs.
 
     Returns:
@@ -105,7 +105,7 @@ def sample_pairs(task: Task, folder: Path | None = None, *, seed: int = 0) -> Pa
 
 
 def cache_folder() -> Path:
-    """Where fusionkit keeps what it can make again: FUSIONKIT_CACHE, or in the platform's cache folder."""
+    """Return fusionkit's cache folder: FUSIONKIT_CACHE, or one in the platform's cache folder."""
     named = os.environ.get(CACHE_VARIABLE)
     if named:
         return Path(named).expanduser()
@@ -119,14 +119,14 @@ def cache_folder() -> Path:
 def make_once(
     folder: Path, note: str, write: Callable[[Path], None], check: Callable[[], None], *, replace: bool
 ) -> None:
-    """Make a sample's folder, unless it is there and sound.
+    """Make a sample's folder, unless it exists and is intact.
 
     Args:
-        folder: where; it appears whole or not at all.
-        note: its README.txt, whose first line says what exactly it is.
-        write: writes the sample into a folder that is there and empty.
+        folder: the folder, which is written atomically.
+        note: its README.txt, whose first line identifies the sample, version and seed.
+        write: writes the sample into an empty folder.
         check: raises a DataError where ``folder`` is damaged.
-        replace: whether a folder with something else in it makes way.
+        replace: whether a folder with other content is deleted.
 
     Raises:
         fusionkit.errors.DataError: ``folder`` holds something else, or cannot be written.
@@ -147,7 +147,7 @@ def make_once(
         try:
             aside.rename(folder)
         except OSError:
-            # A rival that was faster is left there.
+            # Another process was faster: its folder is kept.
             if not _holds(folder, note, check):
                 raise
     except OSError as error:
@@ -168,7 +168,7 @@ def _holds(folder: Path, note: str, check: Callable[[], None]) -> bool:
 
 
 def write_scene(folder: Path, task: Task, scene: Scene) -> Pair:
-    """Write the images of one scene as PNGs, one sub-folder a source."""
+    """Write the images of one scene as PNGs, one sub-folder per source."""
     from fusionkit.io.images import Image, write_image
 
     places = [*(names[0] for names in task.folders), "truth"]

@@ -32,11 +32,11 @@ Weather = Literal["day", "fog", "night"]
 
 @dataclass(frozen=True)
 class Labels:
-    """What a street holds.
+    """Labels of a street.
 
     Attributes:
         mask: ids of :data:`MASK_CLASSES`, ``(H, W)`` uint8.
-        boxes: an id of :data:`BOX_CLASSES` and x0, y0, x1, y1 in pixels, one row an object.
+        boxes: an id of :data:`BOX_CLASSES` and x0, y0, x1, y1 in pixels, one row per object.
     """
 
     mask: NDArray[np.uint8]
@@ -44,7 +44,7 @@ class Labels:
 
 
 def street_scenes(rng: Generator) -> list[tuple[Scene, Labels]]:
-    """The labelled sample: 24 streets to train on and 8 to test on, each with two to five objects."""
+    """Make the labelled sample: 24 streets to train on and 8 to test on, each with two to five objects."""
     made = []
     for split, count in _COUNTS.items():
         for number in range(count):
@@ -72,7 +72,7 @@ def _depth(row: float | Floats, horizon: float) -> Floats:
 
 
 def _backdrop(horizon: float, rng: Generator) -> tuple[Floats, Floats, Floats]:
-    """Reflectance ``(H, W, 3)``, temperature and distance of sky, houses and ground."""
+    """Draw reflectance ``(H, W, 3)``, temperature and distance of sky, houses and ground."""
     height, width = _SHAPE
     rows, columns = floats(np.mgrid[:height, :width])
     colour = np.broadcast_to(np.array([0.62, 0.70, 0.80], np.float32), (height, width, 3)).copy()
@@ -111,7 +111,7 @@ def _backdrop(horizon: float, rng: Generator) -> tuple[Floats, Floats, Floats]:
 
 
 def _things(horizon: float, rng: Generator) -> list[Thing]:
-    """People and cars, the farthest first, none hidden by more than half."""
+    """Draw people and cars, the farthest first, none hidden by more than half."""
     wanted = [PERSON] * int(rng.integers(1, 4)) + [CAR] * int(rng.integers(1, 3))
     things: list[Thing] = []
     for kind in wanted:
@@ -130,7 +130,7 @@ def _things(horizon: float, rng: Generator) -> list[Thing]:
 
 
 def _owners(things: list[Thing]) -> NDArray[np.int64]:
-    """Which thing each pixel shows, -1 for none."""
+    """Index of the object that each pixel shows, -1 for none."""
     owner = np.full(_SHAPE, -1, np.int64)
     for index, thing in enumerate(things):
         owner[thing.cover > 0.5] = index
@@ -175,7 +175,7 @@ def _visible(colour: Floats, depth: Floats, things: list[Thing], weather: Weathe
 
 
 def _lamps(things: list[Thing], rng: Generator) -> Floats:
-    """Light by night: a lamp or two on the street, and what falls on each car from it."""
+    """Illumination at night: one or two street lamps and their light on each car."""
     rows, columns = floats(np.mgrid[: _SHAPE[0], : _SHAPE[1]])
     light = np.full(_SHAPE, 0.012, np.float32)
     spots = [(float(rng.uniform(60, 120)), float(rng.uniform(0, _SHAPE[1])), 22.0)]

@@ -1,4 +1,4 @@
-"""People and cars for synthetic streets: their shapes, what colour they have and how warm they are."""
+"""People and cars for synthetic streets: shape, colour and temperature."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FRONT_ENGINE: Points = ((-0.36, 0.25), (-0.36, 0.5), (0.36, 0.5), (0.36, 0.25))
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that stands in the street.
+    """An object in the street.
 
     Attributes:
         cover: coverage, ``(H, W)``.
@@ -51,7 +51,7 @@ class Thing:
 
 
 def draw_person(shape: tuple[int, int], rng: Generator, *, foot: float, column: float, unit: float) -> Thing:
-    """A person in dark clothes, warmest at the head.
+    """Draw a person in dark clothes, warmest at the head.
 
     Args:
         shape: height and width of the image.
@@ -70,7 +70,7 @@ def draw_person(shape: tuple[int, int], rng: Generator, *, foot: float, column: 
 
 
 def draw_car(shape: tuple[int, int], rng: Generator, *, foot: float, column: float, unit: float) -> Thing:
-    """A bright car, from the side or the front, about as warm as the road; a running one a little more at its engine.
+    """Draw a bright car, from the side or the front, about as warm as the road, warmer at a running engine.
 
     Args:
         shape: height and width of the image.

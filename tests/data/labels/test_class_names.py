@@ -28,7 +28,7 @@ def test_a_line_is_a_class_and_may_begin_with_its_id(tmp_path: Path, text: str, 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("", "is empty: write one class a line"),
+        ("", "is empty: write one class per line"),
         ("a\n\nb", "line 2 is empty"),
         ("a\nb\na", "names the class 'a' twice"),
         ("\n".join(map(str, range(256))), "names 256 classes; at most 255"),
