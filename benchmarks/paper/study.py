@@ -13,6 +13,7 @@ from typing import Any, Literal
 from benchmarks.paper.schedules import TRAINER, Schedule
 from benchmarks.paper.variants import Variant
 from fusionkit.bench.benchmark import BenchRequest, run_bench
+from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.records import Record
 from fusionkit.config import current_names, merged
 from fusionkit.data.pair_finding import find_pairs
@@ -125,15 +126,14 @@ class Study:
             tasks=(self.task,),
             fusers=tuple(fusers),
             data=self.data,
-            metrics=tuple(dict.fromkeys((*task.metrics, *self.metrics))),
             device=self.device,
             limit=self.limit,
             stretch=self.stretch,
-            maps=False,
+            scorer=QualityScorer(metrics=tuple(dict.fromkeys((*task.metrics, *self.metrics))), maps=False),
         )
         name = self.schedule.name if self.schedule else "installed"
         place = self.out / "bench" / (f"{name}-stretch-{self.stretch}" if self.stretch else name)
-        return run_bench(request, place, report=self._bench_report(), say=self.say).records
+        return run_bench(request, place, progress=self._bench_report(), say=self.say).records
 
     def _path(self, variant: Variant, seed: int) -> Path:
         assert self.schedule is not None

@@ -1,48 +1,40 @@
-"""A whole bench: every method on every data set, shared between processes, going on where it was stopped."""
+"""Runs a bench: methods on data sets, scored by fusion quality or by a downstream network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from fusionkit.bench.datasets import Dataset, find_datasets
-from fusionkit.bench.image_scores import INFINITE, UNDEFINED, choose_metrics, score_image
-from fusionkit.bench.methods import (
-    BenchMethod,
-    FuserSpec,
-    ResultsSpec,
-    check_names,
-    load_methods,
-    parse_fuser,
-    parse_results,
-    usable,
-)
-from fusionkit.bench.quality_job import QualityJob
+from fusionkit.bench.jobs import Job, Progress, Say, run_jobs, shared
+from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.records import Record
-from fusionkit.bench.shards import Shard, shard_from
-from fusionkit.bench.weight_maps import MapDrawer, drawer
-from fusionkit.errors import DataError, UsageError
+from fusionkit.errors import UsageError
 from fusionkit.fuse.tensors import Stretch
-from fusionkit.plugins.guard import PluginCallFailed
 from fusionkit.runtime.devices import choose_device
-from fusionkit.train.run_folder import environment
+from fusionkit.runtime.processes import launched_processes
 
-__all__ = ["NO_FUSER", "BenchRequest", "Outcome", "run_bench"]
+__all__ = ["BenchRequest", "Outcome", "Scorer", "run_bench"]
 
-Report = Callable[[str, int, int], None]
-"""Called as work goes on with what is being done, how many pairs are done and how many there are."""
 
-Say = Callable[[str], None]
-"""Called with a line for the user."""
+class Scorer(Protocol):
+    """What methods are compared by."""
 
-NO_FUSER = "none"
-"""The word that stands for no fuser at all."""
+    def jobs(self, request: BenchRequest, out: Path, device: torch.device, say: Say) -> Sequence[Job]:
+        """The jobs of a bench, in order.
 
-_NAMED = 5
+        Raises:
+            fusionkit.errors.FusionkitError: the request cannot be met, or a model not be loaded.
+        """
+
+    def records(self, jobs: Sequence[Any], say: Say) -> tuple[tuple[tuple[Record, ...], ...], int]:
+        """What is on disk for the jobs, one group of records per data set, and the number of results that it lacks."""
+
+    def folders(self, jobs: Sequence[Any]) -> tuple[Path, ...]:
+        """The folders of the tables that the jobs belong to; none where records say it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,18 +42,16 @@ class BenchRequest:
     """What to compare.
 
     Attributes:
-        tasks: names of tasks; where empty, all that the data has.
-        fusers: ``[LABEL=]MODEL``, see :func:`fusionkit.bench.methods.parse_fuser`; where empty, every usable fuser of
-            each task; :data:`NO_FUSER` to score results alone.
+        tasks: names of tasks; where empty, all that the data has, or the scorer's own.
+        fusers: ``[LABEL=]MODEL``, see :func:`fusionkit.bench.methods.parse_fuser`; where empty, the scorer's choice;
+            :data:`fusionkit.bench.methods.NO_FUSER` to score results alone.
         results: ``NAME=DIR``: images that another program fused.
         data: data sets, as :func:`fusionkit.data.find_pairs` takes them.
-        split: which pairs; ``"all"`` for every split.
-        metrics: names; the task's own if None.
-        profile: the metrics' convention; the task's own if None.
+        split: which pairs to score on.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
-        limit: how many pairs of each data set; None for all.
+        limit: how many pairs of each data set and split; None for all.
         stretch: range stretch of every fused luminance; each method's own if None.
-        maps: whether to write the weight maps of methods that have some.
+        scorer: fusion quality, or a :class:`fusionkit.bench.downstream.scorer.DownstreamScorer`.
     """
 
     tasks: tuple[str, ...] = ()
@@ -69,130 +59,59 @@ class BenchRequest:
     results: tuple[str, ...] = ()
     data: tuple[str, ...] = ("sample",)
     split: str = "test"
-    metrics: tuple[str, ...] | None = None
-    profile: str | None = None
     device: str = "auto"
     limit: int | None = None
     stretch: Stretch | None = None
-    maps: bool = True
+    scorer: Scorer = field(default_factory=QualityScorer)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a bench came to.
 
     Attributes:
-        records: for each data set, the record of each method, with only the images and metrics that were asked for.
-        failures: how many results or values are missing that were asked for.
-        leads: whether this process is the one to print and to write the board; the only one, or the first of several.
+        records: for each data set, the record of each method, with only the images and metrics that were asked for;
+            none for downstream scores.
+        folders: of the downstream tables that were asked for.
+        failures: number of results, values or trainings that are missing.
+        leads: whether this process is the one to print and to write the board: the only one, or the first of several.
     """
 
-    records: tuple[tuple[Record, ...], ...]
-    failures: int
-    leads: bool
+    records: tuple[tuple[Record, ...], ...] = ()
+    folders: tuple[Path, ...] = ()
+    failures: int = 0
+    leads: bool = True
 
 
-def run_bench(request: BenchRequest, out: Path, *, report: Report | None = None, say: Say = print) -> Outcome:
-    """Fuse, score and write everything down below ``out``; what is there already is not done again.
+def run_bench(request: BenchRequest, out: Path, *, progress: Progress | None = None, say: Say = print) -> Outcome:
+    """Fuse, score and write everything below ``out``; what is there already is not done again.
+
+    Under ``torchrun``, and where several benches work in one folder, each job is done by one of the processes.
 
     Args:
         request: what to compare.
-        out: folder of the results, images and notes.
-        report: told of progress.
+        out: folder of records, images and logs.
+        progress: called as work goes on.
         say: told in words of what failed and what is done.
 
     Raises:
         fusionkit.errors.FusionkitError: the request cannot be met, a model not be loaded or a file not be written.
         KeyboardInterrupt: interrupted; what was done is kept.
     """
-    shard = shard_from()
+    if request.limit is not None and request.limit < 1:
+        raise UsageError(f"--limit {request.limit}: give the number of pairs of each data set and split, 1 or more")
+    processes = launched_processes()
     device = choose_device(request.device)
-    results = [parse_results(text) for text in request.results]
-    fusers = _fusers(request)
-    check_names([*(fusers or ()), *results])
-    datasets = find_datasets(request.data, request.tasks, split=request.split, limit=request.limit)
-    _check_tasks(fusers or (), datasets)
-    if shard.rank:
-        report = None
-    say = _silent if shard.rank else _once(say)
-    contests = []
-    for dataset in datasets:
-        specs: list[FuserSpec | ResultsSpec] = [
-            *(_every_fuser(dataset, device, say) if fusers is None else fusers),
-            *results,
-        ]
-        check_names(specs)
-        contests += _contests(request, out, dataset, specs, device, say)
-    contests = _answering(contests, say)
-    about = environment()
-    for contest in contests:
-        _run(contest, shard, about, report)
-    shard.wait()
-    outcome = _outcome(contests, about, shard, say)
-    shard.leave()
-    return outcome
-
-
-def _fusers(request: BenchRequest) -> list[FuserSpec] | None:
-    """The fusers that are asked for; None for every usable one."""
-    if not request.fusers:
-        return None
-    if NO_FUSER not in request.fusers:
-        return [parse_fuser(text) for text in request.fusers]
-    if len(request.fusers) > 1 or not request.results:
-        raise UsageError(f"--fuser {NO_FUSER}: is to score --results alone: give these, and no other fuser")
-    return []
-
-
-def _every_fuser(dataset: Dataset, device: torch.device, say: Say) -> list[FuserSpec]:
-    found, problems = usable(dataset.task.name, device=device)
-    for problem in problems:
-        say(f"note: {problem}")
-    if not found:
-        raise UsageError(f"no installed fuser can be used for {dataset.task.name} as it is: name one with --fuser")
-    return found
-
-
-def _contests(
-    request: BenchRequest,
-    out: Path,
-    dataset: Dataset,
-    specs: Sequence[FuserSpec | ResultsSpec],
-    device: torch.device,
-    say: Say,
-) -> list[QualityJob]:
-    task = dataset.task
-    profile = request.profile or task.profile
-    metrics = choose_metrics(task, request.metrics, profile)
-    found = []
-    for method in load_methods(specs, task.name, device, stretch=request.stretch):
-        if method.folder is not None:
-            place = ResultsSpec(method.about.name, method.folder).place(task.name, dataset.name, dataset.label)
-            method = replace(method, folder=place)
-        found.append(
-            QualityJob(
-                out,
-                dataset,
-                method,
-                metrics,
-                profile,
-                lambda file, pair, some: score_image(
-                    file, pair.files, some, truth=pair.truth, profile=profile, device=device
-                ),
-                _drawer(method, say) if request.maps else None,
-            )
-        )
-    return found
-
-
-def _drawer(method: BenchMethod, say: Say) -> MapDrawer | None:
-    if method.model is None:
-        return None
+    scorer = request.scorer
+    jobs = scorer.jobs(request, out, device, _once(say) if processes.first else _silent)
     try:
-        return drawer(method.model, method.about.origin)
-    except PluginCallFailed as error:
-        say(f"note: no weight maps of {method.about.name}: {error}")
-        return None
+        failures = run_jobs(shared(jobs, processes), progress=progress if processes.first else None, say=say)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"what is done is kept in {out}; the same command goes on from there") from None
+    if not processes.first:
+        return Outcome(failures=failures, leads=False)
+    records, missing = scorer.records(jobs, say)
+    return Outcome(records=records, folders=scorer.folders(jobs), failures=failures + missing)
 
 
 def _once(say: Say) -> Say:
@@ -209,109 +128,3 @@ def _once(say: Say) -> Say:
 
 def _silent(line: str) -> None:
     """The first of several processes speaks for all."""
-
-
-def _answering(contests: Sequence[QualityJob], say: Say) -> list[QualityJob]:
-    """The contests without those in which a folder of results has no image of the data set.
-
-    Raises:
-        fusionkit.errors.DataError: a folder has no image of any data set.
-    """
-    names = {contest.name for contest in contests if contest.answers()}
-    for contest in contests:
-        if contest.answers():
-            continue
-        pair = contest.dataset.selected[0].name
-        line = f"{contest.method.folder}: has no image of {contest.dataset.title} (called {pair}, ...)"
-        if contest.name not in names:
-            raise DataError(f"--results {contest.name}: {line}")
-        say(f"note: {contest.name} is left out: {line}")
-    return [contest for contest in contests if contest.answers()]
-
-
-def _check_tasks(specs: Sequence[FuserSpec], datasets: Sequence[Dataset]) -> None:
-    """Refuse a model that is for none of the tasks; one that is for some of them is compared on those."""
-    asked = list(dict.fromkeys(dataset.task.name for dataset in datasets))
-    for spec in specs:
-        tasks = spec.tasks()
-        if tasks is not None and not set(tasks) & set(asked):
-            raise UsageError(f"--fuser {spec.name}: is for {', '.join(tasks)}, and the data is for {', '.join(asked)}")
-
-
-def _run(contest: QualityJob, shard: Shard, about: dict[str, Any], report: Report | None) -> None:
-    """Do this process's share of a contest and write its record."""
-    what = f"{contest.name} on {contest.dataset.title}"
-    pairs = shard.of(contest.dataset.selected)
-    try:
-        contest.look()
-        for done, pair in enumerate(pairs):
-            if report:
-                report(what, done, len(pairs))
-            contest.do(pair)
-        if report:
-            report(what, len(pairs), len(pairs))
-    except KeyboardInterrupt:
-        contest.save(about)
-        raise KeyboardInterrupt(f"what is done is kept in {contest.out}; the same command goes on from there") from None
-    contest.save(about)
-
-
-def _outcome(contests: Sequence[QualityJob], about: dict[str, Any], shard: Shard, say: Say) -> Outcome:
-    """Gather the records, and say what is missing in them."""
-    if shard.rank:
-        return Outcome((), 0, leads=False)
-    tables: dict[str, list[Record]] = {}
-    failures = 0
-    for contest in contests:
-        record = _asked_for(contest.save(about), contest)
-        tables.setdefault(contest.dataset.title, []).append(record)
-        failed, undefined = _missing(record, contest)
-        for word, causes in (("note", undefined), ("failed", failed)):
-            for why, names in causes.items():
-                say(f"{word}: {contest.name} on {contest.dataset.title}: {_listed(names)}: {why}")
-        failures += sum(len(names) for names in failed.values())
-    return Outcome(tuple(tuple(records) for records in tables.values()), failures, leads=True)
-
-
-def _asked_for(record: Record, contest: QualityJob) -> Record:
-    names = {pair.name for pair in contest.dataset.selected}
-    images = tuple(image for image in record.images if image.name in names)
-    failures = {
-        name: why for name, why in record.failures.items() if name in names or name in contest.dataset.incomplete
-    }
-    return record.model_copy(
-        update={
-            "images": images,
-            "failures": failures,
-            "metrics": {name: record.metrics[name] for name in contest.metrics},
-            "data": record.data.model_copy(update={"pairs": len(names | set(failures))}),
-        }
-    )
-
-
-def _missing(record: Record, contest: QualityJob) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """The images of each cause for which something is missing, and of each for which a formula has no value."""
-    failed: dict[str, list[str]] = {}
-    undefined: dict[str, list[str]] = {}
-    for name, why in record.failures.items():
-        failed.setdefault(why, []).append(name)
-    for image in record.images:
-        if contest.draw is not None and image.unmapped:
-            undefined.setdefault(f"no weight maps: {image.unmapped}", []).append(image.name)
-    for metric in contest.metrics:
-        for image in record.images:
-            if image.scores.get(metric) is None:
-                why = image.reasons.get(metric, "not computed yet")
-                causes = undefined if why in (UNDEFINED, INFINITE) else failed
-                causes.setdefault(f"{metric} {'is ' if causes is undefined else 'has no value: '}{why}", []).append(
-                    image.name
-                )
-    there = {image.name for image in record.images} | set(record.failures)
-    for pair in contest.dataset.selected:
-        if pair.name not in there:
-            failed.setdefault("not done yet", []).append(pair.name)
-    return failed, undefined
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"

@@ -23,6 +23,7 @@ from fusionkit.plugins import catalogue
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 
 __all__ = [
+    "NO_FUSER",
     "BenchMethod",
     "FuserSpec",
     "ResultsSpec",
@@ -32,6 +33,10 @@ __all__ = [
     "parse_results",
     "usable",
 ]
+
+
+NO_FUSER = "none"
+"""The word that stands for no fuser at all."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
-"""One method on one data set: which pairs are left to do, doing them, and the record of what is known."""
+"""One method on one data set, scored by metrics: its pairs, resumed from a log, and the record of all results."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fusionkit.bench.datasets import Dataset
 from fusionkit.bench.image_scores import ImageScores, metric_use, present_use, use_key
+from fusionkit.bench.jobs import LOCKS, Progress
 from fusionkit.bench.methods import BenchMethod
 from fusionkit.bench.pair_fuser import PairFuser
 from fusionkit.bench.records import (
@@ -17,6 +19,7 @@ from fusionkit.bench.records import (
     ImageResult,
     MetricUse,
     Record,
+    file_name,
     fused_folder,
     map_file,
     maps_folder,
@@ -24,7 +27,7 @@ from fusionkit.bench.records import (
     record_path,
     write_record,
 )
-from fusionkit.bench.results_log import Note, ResultsLog, merge, notes_folder, now, read_notes, signature
+from fusionkit.bench.results_log import LogEntry, ResultsLog, logs_folder, merge, now, read_logs, signature
 from fusionkit.contracts import Metric
 from fusionkit.data.folders import image_files
 from fusionkit.data.pair_set import Pair
@@ -32,15 +35,18 @@ from fusionkit.errors import DataError
 from fusionkit.io.digest import file_digest
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 
-__all__ = ["QualityJob"]
+__all__ = ["QualityJob", "QualityPart"]
 
 Draw = Callable[[Pair, Path], tuple[str, ...]]
 Score = Callable[[Path, Pair, Mapping[str, Metric]], ImageScores]
 
 
-@dataclass
+_PART, _MOST_PARTS = 8, 64
+
+
+@dataclass(kw_only=True, eq=False)
 class QualityJob:
-    """One method on one data set.
+    """One method on one data set. Processes share it part by part.
 
     Attributes:
         out: the bench's folder.
@@ -50,6 +56,8 @@ class QualityJob:
         profile: the metrics' convention.
         score: scores a fused file of a pair by some of the metrics.
         draw: writes the weight maps of a pair into a folder; None where there are none.
+        environment: versions and machine, for the record.
+        began: start of this bench, in seconds since 1970: what failed later is not tried again.
     """
 
     out: Path
@@ -59,15 +67,18 @@ class QualityJob:
     profile: str
     score: Score
     draw: Draw | None = None
-    _book: ResultsLog = field(init=False, repr=False)
-    _known: dict[str, ImageResult | str] = field(init=False, repr=False)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    began: float = field(default_factory=now)
+    _log: ResultsLog = field(init=False, repr=False)
     _fuse: PairFuser | None = field(init=False, repr=False)
     _given: Mapping[str, list[Path]] = field(init=False, repr=False, default_factory=dict)
+    _seen: object = field(init=False, repr=False, default=None)
+    _known: dict[str, ImageResult | str] = field(init=False, repr=False, default_factory=dict)
+    _tried: dict[str, set[str]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._fuse = PairFuser(self.method.model) if self.method.model else None
-        self._book = ResultsLog(self._notes)
-        self.look()
+        self._log = ResultsLog(self._logs)
         if self.method.folder is not None:
             self._given = image_files(self.method.folder)
 
@@ -77,42 +88,67 @@ class QualityJob:
         return self.method.about.name
 
     @property
-    def _notes(self) -> Path:
-        return notes_folder(self.out, self.dataset.task.name, self.dataset.label, self.name)
+    def _logs(self) -> Path:
+        return logs_folder(self.out, self.dataset.task.name, self.dataset.label, self.name)
 
     @property
     def _maps(self) -> Path:
         return maps_folder(self.out, self.dataset.task.name, self.dataset.label, self.name)
 
-    def answers(self) -> bool:
+    def has_images(self) -> bool:
         """Whether a folder of results has an image of any of the pairs; True for what fuses by itself."""
         return self._fuse is not None or any(pair.name in self._given for pair in self.dataset.selected)
 
-    def look(self) -> None:
-        """Take up what is known by now.
+    def parts(self) -> list[QualityPart]:
+        """The pairs to score, in parts that depend on the data alone, so that all processes have the same."""
+        pairs = self.dataset.selected
+        size = max(_PART, -(-len(pairs) // _MOST_PARTS))
+        return [QualityPart(self, start, pairs[start : start + size]) for start in range(0, len(pairs), size)]
+
+    def refresh(self) -> None:
+        """Read what all processes have logged by now, and the record.
 
         Raises:
-            fusionkit.errors.DataError: a record or notes are there that cannot be read.
+            fusionkit.errors.DataError: a record or log is there that cannot be read.
         """
-        self._known = self._merged()
+        seen = signature(self._logs)
+        if self._seen == seen:
+            return
+        entries = [*self._recorded(), *read_logs(self._logs)]
+        self._known = self._merged(entries)
+        self._tried = {}
+        for entry in entries:
+            if entry.at >= self.began and (entry.method, entry.profile) == (self.method.identity, self.profile):
+                own = self.metrics if entry.image is None else entry.uses
+                self._tried.setdefault(entry.name, set()).update(own)
+        self._seen = seen
 
-    def do(self, pair: Pair) -> str:
-        """Bring one pair up to date: fuse it, score it by the metrics that are missing, draw its maps, take a note.
+    def is_done(self, pair: Pair) -> bool:
+        """Whether nothing is left to do of a pair, or what is left failed since this bench began."""
+        known = self._known.get(pair.name)
+        tried = self._tried.get(pair.name)
+        if isinstance(known, str):
+            return tried is not None
+        try:
+            if known is None or not self._is_of(known, pair) or not self._is_there(known, pair):
+                return False
+        except (PluginCallFailed, DataError):
+            return False
+        undrawn = self.draw is not None and not self._is_drawn(known) and not (known.unmapped and tried)
+        return not undrawn and not {m for m in self.metrics if known.scores.get(m) is None} - (tried or set())
 
-        What is there already is not done again.
-
-        Returns:
-            Why there is no result; "" if there is one, or nothing was left to do.
+    def do(self, pair: Pair) -> None:
+        """Bring one pair up to date: fuse it, score it by the metrics that are missing, draw its maps, log the result.
 
         Raises:
-            fusionkit.errors.DataError: a result or note cannot be written.
+            fusionkit.errors.DataError: a result or log cannot be written.
         """
         try:
             image = self._present(pair)
             missing = {name: metric for name, metric in self.metrics.items() if image.scores.get(name) is None}
             undrawn = self.draw is not None and not self._is_drawn(image)
             if not missing and not undrawn:
-                return ""
+                return
             found = (
                 self.score(self._target(pair), pair, missing)
                 if missing
@@ -121,19 +157,24 @@ class QualityJob:
             if undrawn:
                 image = image.model_copy(update=self._drawn(pair))
         except PluginCallFailed as error:
-            self._note(pair, failure=str(error))
-            return str(error)
-        self._note(pair, image=image, found=found)
-        return ""
+            self._add(pair, failure=str(error))
+            return
+        self._add(pair, image=image, found=found)
+
+    def _is_of(self, image: ImageResult, pair: Pair) -> bool:
+        return (image.sources_sha256, image.truth_sha256) == run_guarded(lambda: self.dataset.digests(pair))
+
+    def _is_there(self, image: ImageResult, pair: Pair) -> bool:
+        target = self._target(pair)
+        return target.is_file() and run_guarded(lambda: file_digest(target)) == image.fused_sha256
 
     def _present(self, pair: Pair) -> ImageResult:
         """The fused image as it is on the disk now, with the scores that hold for it."""
         sums, truth_sum = run_guarded(lambda: self.dataset.digests(pair))
         target = self._target(pair)
         known = self._known.get(pair.name)
-        same = isinstance(known, ImageResult) and (known.sources_sha256, known.truth_sha256) == (sums, truth_sum)
-        before = known if same and isinstance(known, ImageResult) else None
-        if before and target.is_file() and run_guarded(lambda: file_digest(target)) == before.fused_sha256:
+        before = known if isinstance(known, ImageResult) and self._is_of(known, pair) else None
+        if before and self._is_there(before, pair):
             return before
         cost = self._fuse(pair, target) if self._fuse else None
         fused_sum = run_guarded(lambda: file_digest(target))
@@ -182,7 +223,7 @@ class QualityJob:
     def _relative(self, file: Path) -> str:
         return Path(os.path.relpath(file.absolute(), self.out.absolute())).as_posix()
 
-    def _note(
+    def _add(
         self, pair: Pair, *, image: ImageResult | None = None, found: ImageScores | None = None, failure: str = ""
     ) -> None:
         uses: dict[str, str] = {}
@@ -199,8 +240,8 @@ class QualityJob:
                 }
             )
             uses = {name: use_key(metric_use(name, self.profile)) for name in found.scores}
-        self._book.add(
-            Note(
+        self._log.add(
+            LogEntry(
                 at=now(),
                 method=self.method.identity,
                 profile=self.profile,
@@ -211,16 +252,15 @@ class QualityJob:
             )
         )
 
-    def _merged(self) -> dict[str, ImageResult | str]:
+    def _merged(self, entries: Sequence[LogEntry]) -> dict[str, ImageResult | str]:
         def use(name: str) -> str | None:
             found = present_use(name, self.profile)
             return use_key(found) if found else None
 
-        notes = [*self._recorded(), *read_notes(self._notes)]
-        return merge(notes, method=self.method.identity, profile=self.profile, use=use)
+        return merge(entries, method=self.method.identity, profile=self.profile, use=use)
 
-    def _recorded(self) -> list[Note]:
-        """The record on the disk as notes older than all others: it may have come here without the notes."""
+    def _recorded(self) -> list[LogEntry]:
+        """The record on the disk as entries older than all others: it may have come here without the logs."""
         path = record_path(self.out, self.dataset.task.name, self.dataset.label, self.profile, self.name)
         if not path.is_file():
             return []
@@ -228,26 +268,22 @@ class QualityJob:
         identity = BenchMethod(record.method, self.method.model, self.method.folder).identity
         uses = {name: use_key(use) for name, use in record.metrics.items()}
         return [
-            Note(at=0, method=identity, profile=record.profile, name=image.name, image=image, uses=uses)
+            LogEntry(at=0, method=identity, profile=record.profile, name=image.name, image=image, uses=uses)
             for image in record.images
         ]
 
-    def record(self, environment: Mapping[str, Any]) -> Record:
-        """Everything that is known of this method on this data set, from the notes of every process."""
-        return self._assembled(self._merged(), environment)
+    def save(self) -> Record:
+        """Write the record of everything that is known of this method on this data set, from all processes' logs.
 
-    def save(self, environment: Mapping[str, Any]) -> Record:
-        """Write the record.
-
-        Whoever writes looks again: if another process took a note meanwhile, the record is written once more. So the
-        last of several processes leaves the whole of it, and none waits for a lock.
+        Whoever writes looks again: if another process logged a result meanwhile, the record is written once more. So
+        the last of several processes leaves the whole of it, and none waits for a lock.
 
         Raises:
             fusionkit.errors.DataError: it cannot be written.
         """
         seen = None
-        while seen != (seen := signature(self._notes)):
-            record = self.record(environment)
+        while seen != (seen := signature(self._logs)):
+            record = self._assembled(self._merged([*self._recorded(), *read_logs(self._logs)]))
             write_record(self.out, record)
         return record
 
@@ -258,7 +294,7 @@ class QualityJob:
         except PluginCallFailed:
             return image
 
-    def _assembled(self, state: Mapping[str, ImageResult | str], environment: Mapping[str, Any]) -> Record:
+    def _assembled(self, state: Mapping[str, ImageResult | str]) -> Record:
         selected = {pair.name for pair in self.dataset.selected}
         images: list[ImageResult] = []
         failures = dict(self.dataset.incomplete)
@@ -295,8 +331,66 @@ class QualityJob:
             metrics=metrics,
             images=tuple(_in_order(image, metrics) for image in images),
             failures=failures,
-            environment=dict(environment),
+            environment=dict(self.environment),
         )
+
+
+@dataclass(frozen=True)
+class QualityPart:
+    """Some pairs of a job, which one process does at a time.
+
+    Attributes:
+        job: the method on the data set.
+        start: place of the first pair.
+        pairs: the pairs.
+    """
+
+    job: QualityJob
+    start: int
+    pairs: Sequence[Pair]
+
+    @property
+    def title(self) -> str:
+        """Method and data set, for messages."""
+        return f"{self.job.name} on {self.job.dataset.title}"
+
+    @property
+    def lock(self) -> Path:
+        """The lock file that a process holds while it works on these pairs."""
+        dataset = self.job.dataset
+        parts = (dataset.task.name, dataset.label, file_name(self.job.name))
+        digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        return self.job.out / LOCKS / f"{digest}-{self.start}.lock"
+
+    def known(self) -> bool:
+        """Whether nothing is left to do.
+
+        Raises:
+            fusionkit.errors.DataError: a record or log is there that cannot be read.
+        """
+        self.job.refresh()
+        return all(self.job.is_done(pair) for pair in self.pairs)
+
+    def run(self, progress: Progress | None) -> str:
+        """Do every pair and write the job's record; what fails is in the record.
+
+        Raises:
+            fusionkit.errors.DataError: something cannot be written.
+            KeyboardInterrupt: interrupted; the record of what is done is written.
+        """
+        total = len(self.job.dataset.selected)
+        try:
+            for done, pair in enumerate(self.pairs, self.start):
+                if progress:
+                    progress(self.title, done, total)
+                self.job.do(pair)
+        except KeyboardInterrupt:
+            self.job.save()
+            raise
+        self.job.save()
+        if progress:
+            progress(self.title, self.start + len(self.pairs), total)
+        return ""
 
 
 def _in_order(image: ImageResult, metrics: Mapping[str, MetricUse]) -> ImageResult:

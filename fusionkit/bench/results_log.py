@@ -1,7 +1,7 @@
-"""Notes that a bench takes as it works: a line an image, appended to a file of each process's own.
+"""Append-only JSONL log per process, one line per image, which an interrupted benchmark resumes from.
 
-Notes are what a killed bench goes on from, and what several processes share without waiting for each other: nobody
-writes into another's file, nothing is ever deleted, and a line that a kill cut short is passed over.
+Several processes share their logs without waiting for each other: each writes its own file, nothing is ever deleted,
+and a line that a kill cut short is passed over.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fusionkit.bench.records import ImageResult, file_name
 from fusionkit.errors import DataError
 
-__all__ = ["Note", "ResultsLog", "merge", "notes_folder", "read_notes"]
+__all__ = ["LogEntry", "ResultsLog", "logs_folder", "merge", "read_logs"]
 
 PARTS = "parts"
-"""Sub-folder of the notes."""
+"""Sub-folder of the logs."""
 
 
-class Note(BaseModel):
-    """What became of one pair.
+class LogEntry(BaseModel):
+    """The result of one pair, or its failure.
 
     Attributes:
         at: when, in seconds since 1970.
@@ -49,17 +49,17 @@ class Note(BaseModel):
 
 
 class ResultsLog:
-    """A process's own file of notes on one method and data set; it appears with the first note.
+    """A process's own log of one method and data set; the file appears with the first entry.
 
     Args:
-        folder: where every process's notes on them are.
+        folder: of every process's logs of them.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / f"{file_name(platform.node())}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
 
-    def add(self, note: Note) -> None:
-        """Append a note.
+    def add(self, entry: LogEntry) -> None:
+        """Append an entry.
 
         Raises:
             fusionkit.errors.DataError: it cannot be written.
@@ -67,7 +67,7 @@ class ResultsLog:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(note.model_dump_json() + "\n")
+                stream.write(entry.model_dump_json() + "\n")
         except OSError as error:
             raise DataError(
                 f"{self.path}: cannot be written ({error.strerror}): free space or choose another place; "
@@ -75,18 +75,18 @@ class ResultsLog:
             ) from None
 
 
-def notes_folder(out: Path, task: str, label: str, method: str) -> Path:
-    """Where the notes on a method and data set are."""
+def logs_folder(out: Path, task: str, label: str, method: str) -> Path:
+    """The folder of the logs of a method and data set."""
     return out / PARTS / file_name(task) / file_name(label) / file_name(method)
 
 
-def read_notes(folder: Path) -> list[Note]:
-    """Every process's notes, oldest first; lines that are cut short or of another version are passed over.
+def read_logs(folder: Path) -> list[LogEntry]:
+    """Every process's entries, oldest first; lines that are cut short or of another version are passed over.
 
     Raises:
         fusionkit.errors.DataError: a file cannot be read.
     """
-    notes = []
+    entries = []
     for file in sorted(folder.glob("*.jsonl")):
         try:
             lines = file.read_bytes().splitlines()
@@ -94,59 +94,59 @@ def read_notes(folder: Path) -> list[Note]:
             raise DataError(f"{file}: cannot be read: {error.strerror}") from None
         for line in lines:
             try:
-                notes.append(Note.model_validate_json(line))
+                entries.append(LogEntry.model_validate_json(line))
             except ValidationError:
                 continue
-    return sorted(notes, key=lambda note: note.at)
+    return sorted(entries, key=lambda entry: entry.at)
 
 
 def signature(folder: Path) -> tuple[tuple[str, int], ...]:
-    """What changes when any process adds a note."""
+    """A value that changes when any process adds an entry."""
     return tuple(sorted((file.name, file.stat().st_size) for file in folder.glob("*.jsonl")))
 
 
 def now() -> float:
-    """The time to note."""
+    """The time of an entry, in seconds since 1970."""
     return time.time()
 
 
 def merge(
-    notes: Iterable[Note], *, method: str, profile: str, use: Callable[[str], str | None]
+    entries: Iterable[LogEntry], *, method: str, profile: str, use: Callable[[str], str | None]
 ) -> dict[str, ImageResult | str]:
     """What is known of each pair: its result with every score that still holds, or why there is none.
 
     Scores of one image add up as long as neither sources nor fused image changed; the later of two counts.
 
     Args:
-        notes: oldest first.
+        entries: oldest first.
         method: only what was fused with this.
         profile: only scores of this profile; an image fused for another one still counts.
         use: how a metric is computed now; scores that were computed otherwise are dropped.
     """
     state: dict[str, ImageResult | str] = {}
-    for note in notes:
-        if note.method != method:
+    for entry in entries:
+        if entry.method != method:
             continue
-        if note.image is None:
-            state[note.name] = note.failure
+        if entry.image is None:
+            state[entry.name] = entry.failure
             continue
         holds = {
-            m for m, key in note.uses.items() if note.profile == profile and m in note.image.scores and key == use(m)
+            m for m, key in entry.uses.items() if entry.profile == profile and m in entry.image.scores and key == use(m)
         }
-        scores = {metric: value for metric, value in note.image.scores.items() if metric in holds}
-        reasons = {metric: why for metric, why in note.image.reasons.items() if metric in holds}
-        before = state.get(note.name)
-        if isinstance(before, ImageResult) and _same(before, note.image):
+        scores = {metric: value for metric, value in entry.image.scores.items() if metric in holds}
+        reasons = {metric: why for metric, why in entry.image.reasons.items() if metric in holds}
+        before = state.get(entry.name)
+        if isinstance(before, ImageResult) and _same(before, entry.image):
             # A value stands against a later null: that is a plugin that failed this time.
             scores = {
                 **before.scores,
                 **{m: v for m, v in scores.items() if v is not None or before.scores.get(m) is None},
             }
             reasons = {m: {**before.reasons, **reasons}[m] for m, value in scores.items() if value is None}
-        image = note.image.model_copy(update={"scores": scores, "reasons": reasons})
+        image = entry.image.model_copy(update={"scores": scores, "reasons": reasons})
         if isinstance(before, ImageResult) and _same(before, image) and image.maps is None:
             image = image.model_copy(update={"maps": before.maps, "unmapped": before.unmapped})
-        state[note.name] = image
+        state[entry.name] = image
     return state
 
 

@@ -30,10 +30,11 @@ COMMANDS = {
     "score": "Score fused images against their sources.",
     "metrics": "List fusion metrics and profiles, or explain one.",
     "bench": "Compare methods over data sets.",
+    "bench-downstream": "Compare methods by a network trained on their images.",
     "board": "Rewrite a benchmark's leaderboards from its results.",
     "plugins": "List, check and create plugins.",
 }
-"""Name and short help of each command, which is the object ``command`` in the module of that name."""
+"""Name and short help of each command: the object ``command`` in the module of that name, with ``_`` for ``-``."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
@@ -42,16 +43,20 @@ _INTERRUPTED = 130
 _LONGEST_MESSAGE = 2000
 
 
+def _module(name: str) -> str:
+    return f"fusionkit.cli.{name.replace('-', '_')}"
+
+
 class CommandLine(click.Group):
     """Command group ``fusionkit``: shows its help without importing a command, prints one line per error."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in COMMANDS if find_spec(f"fusionkit.cli.{name}")]
+        return [name for name in COMMANDS if find_spec(_module(name))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = import_module(f"fusionkit.cli.{cmd_name}").command
+        command: click.Command = import_module(_module(cmd_name)).command
         return command
 
     def resolve_command(

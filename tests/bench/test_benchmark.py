@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 
 from fusionkit.bench import image_scores, quality_job
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
+from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.records import Record, read_record, read_records, record_path, write_record
-from fusionkit.bench.results_log import ResultsLog, notes_folder, read_notes
+from fusionkit.bench.results_log import ResultsLog, logs_folder, read_logs
 from fusionkit.data import find_pairs
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.model import load
@@ -46,8 +47,10 @@ SAID: list[str] = []
 
 def bench(data: Path | str = "scenes", **changes: Any) -> Outcome:
     SAID.clear()
-    asked = {"tasks": ("ivif",), "fusers": ("bench-mean",), "metrics": ("EN", "BenchLevel"), "device": "cpu"} | changes
-    return run_bench(BenchRequest(data=(str(data),), **asked), Path("out"), say=SAID.append)
+    asked: dict[str, Any] = {"tasks": ("ivif",), "fusers": ("bench-mean",), "device": "cpu"}
+    asked |= {"metrics": ("EN", "BenchLevel")} | changes
+    scorer = QualityScorer(**{name: asked.pop(name) for name in ("metrics", "profile", "maps") if name in asked})
+    return run_bench(BenchRequest(data=(str(data),), scorer=scorer, **asked), Path("out"), say=SAID.append)
 
 
 def stored(method: str = "bench-mean", profile: str = "refusion") -> Record:
@@ -171,19 +174,19 @@ def test_the_record_alone_is_enough_to_go_on_from(scenes: Path) -> None:
     assert set(stored().images[0].scores) == {"EN", "SD", "BenchLevel"}
 
 
-def test_a_note_that_another_process_takes_while_a_record_is_written_is_in_the_record(
+def test_an_entry_that_another_process_logs_while_a_record_is_written_is_in_the_record(
     scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench(metrics=("EN",))
     image = stored().images[0].model_copy(update={"scores": {"SD": 1.25}})
-    own = read_notes(notes_folder(Path("out"), "ivif", "scenes", "bench-mean"))[0]
+    own = read_logs(logs_folder(Path("out"), "ivif", "scenes", "bench-mean"))[0]
     uses = {"SD": image_scores.use_key(image_scores.metric_use("SD", "refusion"))}
     other = own.model_copy(update={"image": image, "uses": uses, "at": own.at + 1})
     written = []
 
     def write(out: Path, record: Record) -> Path:
         if not written:
-            ResultsLog(notes_folder(out, "ivif", "scenes", "bench-mean")).add(other)
+            ResultsLog(logs_folder(out, "ivif", "scenes", "bench-mean")).add(other)
         written.append(record)
         return write_record(out, record)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fusionkit.bench.benchmark import BenchRequest, run_bench
+from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.records import Record, read_records
 from tests.support import benchtoys
 from tests.support.benchtoys import BenchSlow, make_pairs
@@ -40,7 +41,7 @@ def await_that(happened: Callable[[], bool], process: subprocess.Popen[str]) -> 
         time.sleep(0.01)
 
 
-def notes(out: str) -> int:
+def logged(out: str) -> int:
     return sum(file.read_text().count("\n") for file in Path(out).glob("parts/**/*.jsonl"))
 
 
@@ -60,13 +61,14 @@ def _scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_killed_bench_goes_on_where_it_was() -> None:
     process = start(*ARGS, "out", "--fuser", "bench-slow", "--metric", "EN")
-    await_that(lambda: notes("out") >= 3, process)
+    await_that(lambda: logged("out") >= 3, process)
     process.kill()
     process.communicate()
-    done = notes("out")
+    done = logged("out")
     assert 3 <= done < len(NAMES)
     assert not list(Path("out").glob("results/**/*.json"))
-    request = BenchRequest(tasks=("ivif",), data=("scenes",), fusers=("bench-slow",), metrics=("EN",), device="cpu")
+    scorer = QualityScorer(metrics=("EN",))
+    request = BenchRequest(tasks=("ivif",), data=("scenes",), fusers=("bench-slow",), scorer=scorer, device="cpu")
     assert run_bench(request, Path("out")).failures == 0
     assert BenchSlow.calls == len(NAMES) - done + 1  # one more to warm up
     (own,) = read_records(Path("out"))
@@ -75,7 +77,7 @@ def test_a_killed_bench_goes_on_where_it_was() -> None:
 
 def test_an_interrupted_bench_keeps_what_is_done_and_exits_with_130() -> None:
     process = start(*ARGS, "out", "--fuser", "bench-slow", "--metric", "EN")
-    await_that(lambda: notes("out") >= 2, process)
+    await_that(lambda: logged("out") >= 2, process)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
@@ -116,5 +118,15 @@ def test_torchrun_gives_the_same_records_as_one_process() -> None:
     assert [r.model_dump_json().replace("shared", "alone") for r in two] == [r.model_dump_json() for r in one]
     table_of = [[line.split()[:3] for line in text.splitlines()] for text in (out_alone, out_shared)]
     assert table_of[0] == table_of[1]
-    # Both had a share of every method.
-    assert all(len(list(place.glob("*.jsonl"))) == 2 for place in Path("shared/parts/ivif/scenes").iterdir())
+
+
+def test_torchrun_shares_the_pairs_of_one_method() -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    process = start(*ARGS, "out", "--fuser", "bench-slow", "--metric", "EN", launcher=launcher)
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 0, stderr
+    logs = [file.read_text().splitlines() for file in Path("out/parts/ivif/scenes/bench-slow").glob("*.jsonl")]
+    assert len(logs) == 2
+    assert sum(map(len, logs)) == len(NAMES)  # each pair was done once
+    (own,) = read_records(Path("out"))
+    assert [image.name for image in own.images] == sorted(NAMES)

@@ -13,8 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusionkit.bench import scoring
+from fusionkit.bench import image_scores
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
+from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.records import Record, read_record, record_path
 from fusionkit.bench.weight_maps import learned_proposer
 from fusionkit.config import as_dict, resolve
@@ -66,13 +67,14 @@ def _toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     make_pairs(tmp_path / "scenes", ["p0", "p1"])
     yield
-    scoring.metric_use.cache_clear()
+    image_scores.metric_use.cache_clear()
 
 
 def bench(*fusers: str, **changes: Any) -> Outcome:
     SAID.clear()
-    asked = {"tasks": ("ivif",), "metrics": ("EN",), "device": "cpu", "data": ("scenes",)} | changes
-    return run_bench(BenchRequest(fusers=fusers, **asked), Path("out"), say=SAID.append)
+    asked: dict[str, Any] = {"tasks": ("ivif",), "metrics": ("EN",), "device": "cpu", "data": ("scenes",)} | changes
+    scorer = QualityScorer(**{name: asked.pop(name) for name in ("metrics", "profile", "maps") if name in asked})
+    return run_bench(BenchRequest(fusers=fusers, scorer=scorer, **asked), Path("out"), say=SAID.append)
 
 
 def stored(method: str) -> Record:

@@ -36,10 +36,10 @@ def test_the_table_is_on_stdout_and_all_else_on_stderr() -> None:
     heading, head, _, *body = result.stdout.splitlines()
     assert heading == "infrared-visible image fusion: scenes, 2 pairs, profile refusion"
     # The metrics of the task come first; the one that is not of it is shown all the same.
-    costs = ["rank", "wins", "params", "time", "memory"]
-    assert head.split() == ["method", "EN", "↑", "SD", "↑", "BenchLevel", "↓", *costs]
+    costs = ["wins", "params", "time", "memory"]
+    assert head.split() == ["method", "rank", "EN", "↑", "SD", "↑", "BenchLevel", "↓", *costs]
     records = {record.method.name: record for record in read_records(Path("out"))}
-    rows = {line.split()[0]: line.split()[1:4] for line in body if line.split()[0] in records}
+    rows = {line.split()[0]: line.split()[2:5] for line in body if line.split()[0] in records}
     assert set(rows) == {"bench-mean", "copy-a"}
     for name, cells in rows.items():
         for cell, metric in zip(cells, ("EN", "SD", "BenchLevel"), strict=True):
@@ -66,7 +66,7 @@ def test_a_failure_is_named_the_rest_is_printed_and_the_code_is_4() -> None:
     ]
     # What has failed has no rank.
     rows = [line.split() for line in result.stdout.splitlines() if line.startswith(("bench-mean †", "copy-a †"))]
-    assert [row[3] for row in rows] == ["-", "-"]
+    assert [row[2] for row in rows] == ["-", "-"]
     assert "† bench-mean: 1 of 2 pairs failed" in result.stdout.splitlines()
 
 

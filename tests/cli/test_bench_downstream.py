@@ -1,4 +1,4 @@
-"""``fusionkit bench --downstream`` from the outside."""
+"""``fusionkit bench-downstream`` from the outside."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def _toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def bench(*args: str) -> Result:
-    return CliRunner().invoke(main, ["bench", "--device", "cpu", *args])
+    return CliRunner().invoke(main, ["bench-downstream", "--device", "cpu", *args])
 
 
 SHORT = ("--set", "steps=4", "--set", "batch=2", "--size", "32x64", "-o", "out")
 
 
 def test_the_table_is_on_stdout_and_all_else_on_stderr() -> None:
-    result = bench("--downstream", "toy-segmenter", "--data", "scenes", "--fuser", "flat=toy-flat", *SHORT)
+    result = bench("toy-segmenter", "--data", "scenes", "--fuser", "flat=toy-flat", *SHORT)
     assert result.exit_code == 0, result.stderr
     assert "segmentation by toy-segmenter: scenes-test, 2 images, trained on 3" in result.stdout
     assert all(name in result.stdout for name in ("copy-a", "copy-b", "average", "flat", "mIoU", "IoU square"))
@@ -37,12 +37,11 @@ def test_the_table_is_on_stdout_and_all_else_on_stderr() -> None:
         f"done: {name} on scenes-test" for name in ("copy-a", "copy-b", "average", "flat")
     ]
     assert lines[-1] == f"board: {Path('out/index.html')}"
-    assert bench("board", "out").exit_code != 0  # no such argument: a board is a command of its own
     assert "toy-segmenter" in Path("out/downstream.md").read_text()
 
 
 def test_failed_trainings_give_exit_code_4_and_the_rest_is_printed() -> None:
-    result = bench("--downstream", "toy-segmenter", "--data", "scenes", "--fuser", "toy-picky", *SHORT)
+    result = bench("toy-segmenter", "--data", "scenes", "--fuser", "toy-picky", *SHORT)
     assert result.exit_code == 4
     assert (
         "failed: toy-picky on scenes-test, seed 0: train0 of scenes-train: ZeroDivisionError: cannot" in result.stderr
@@ -54,12 +53,10 @@ def test_failed_trainings_give_exit_code_4_and_the_rest_is_printed() -> None:
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["--downstream", "segmentatoin"], 2, "did you mean 'segmentation'?"),
-        (["--downstream", "toy-segmenter", "--seeds", "0"], 2, "--seeds 0"),
-        (["--downstream", "toy-segmenter", "-m", "EN"], 2, "bench once more, without --downstream"),
-        (["--downstream", "toy-segmenter", "--size", "big"], 2, "HEIGHTxWIDTH"),
-        (["--downstream", "toy-detector"], 4, "detection"),
-        (["--set", "steps=3"], 2, "name it with --downstream"),
+        (["segmentatoin"], 2, "did you mean 'segmentation'?"),
+        (["toy-segmenter", "--seeds", "0"], 2, "--seeds 0"),
+        (["toy-segmenter", "--size", "big"], 2, "HEIGHTxWIDTH"),
+        (["toy-detector"], 4, "detection"),
     ],
 )
 def test_mistakes_are_one_line(args: list[str], code: int, words: str) -> None:
@@ -72,7 +69,7 @@ def test_mistakes_are_one_line(args: list[str], code: int, words: str) -> None:
 @pytest.mark.parametrize("name", ["segmentation", "detection"])
 def test_the_shipped_networks_go_through_it_on_the_labelled_sample(name: str) -> None:
     short = ("--set", "steps=2", "--set", "batch=1", "--size", "64x64", "--limit", "2")
-    result = bench("--downstream", name, "--data", "sample", "-o", "out", *short)
+    result = bench(name, "--data", "sample", "-o", "out", *short)
     assert result.exit_code == 0, result.stderr
     found = [record for _, record in read_downstreams(Path("out"))]
     assert {record.method.name for record in found} == {"copy-a", "copy-b", "average"}
@@ -84,7 +81,16 @@ def test_real_pairs_with_boxes_are_read_and_scored() -> None:
     if not folder or not (Path(folder) / "llvip256_det").is_dir():
         pytest.skip("set FUSIONKIT_LABELLED to a folder of labelled pairs with llvip256_det in it to run this test")
     data = str(Path(folder) / "llvip256_det")
-    result = bench("--downstream", "toy-detector", "--data", data, "--limit", "4", *SHORT)
+    result = bench("toy-detector", "--data", data, "--limit", "4", *SHORT)
     assert result.exit_code == 0, result.stderr
     record = read_downstreams(Path("out"))[0][1]
     assert (record.dataset, record.train.pairs, record.classes) == ("llvip256_det", 4, ("person",))
+
+
+def test_the_old_option_is_answered_with_the_command_that_took_over() -> None:
+    args = ["bench", "--task", "ivif", "--downstream", "toy-segmenter", "--data", "the scenes", "--seeds", "3"]
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 2
+    command = "fusionkit bench-downstream toy-segmenter --task ivif --data 'the scenes' --seeds 3"
+    assert result.stderr == f"error: --downstream: is a command of its own: {command}\n"
+    assert not Path("bench").exists()

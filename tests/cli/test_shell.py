@@ -78,7 +78,7 @@ def test_the_help_lists_every_command_that_is_there_with_its_short_help() -> Non
     names = main.list_commands(None)
     assert "plugins" in names
     for name in names:
-        assert f"  {name.ljust(7)}  {COMMANDS[name]}\n" in listed
+        assert f"  {name.ljust(max(map(len, names)))}  {COMMANDS[name]}\n" in listed
     for name in set(COMMANDS) - set(names):
         assert f"  {name}  " not in listed
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from fusionkit.bench.benchmark import BenchRequest, run_bench
 from fusionkit.bench.model_package import NO_RECORD, package_model
+from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.records import read_records
 from fusionkit.cli import main
 from fusionkit.data.pair_finding import find_pairs
@@ -57,9 +58,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def bench(run: RunFolder) -> Path:
     out = run.path.parent / "bench"
     fusers = (f"mine={run.path}", "average", "copy-a")
-    run_bench(
-        BenchRequest(tasks=("mif",), fusers=fusers, metrics=METRICS, device="cpu", limit=2), out, say=lambda _: None
-    )
+    scorer = QualityScorer(metrics=METRICS)
+    request = BenchRequest(tasks=("mif",), fusers=fusers, scorer=scorer, device="cpu", limit=2)
+    run_bench(request, out, say=lambda _: None)
     return out
 
 
@@ -188,7 +189,9 @@ def test_packaging_replaces_nothing_unless_it_is_told_to(run: RunFolder, bench: 
 
 def test_a_bench_of_the_packaged_file_counts_as_one_of_its_run(run: RunFolder, shipped: Path, tmp_path: Path) -> None:
     target = shipped / "mif.safetensors"
-    request = BenchRequest(tasks=("mif",), fusers=(f"file={target}", "average"), metrics=("EN",), device="cpu", limit=1)
+    fusers = (f"file={target}", "average")
+    scorer = QualityScorer(metrics=("EN",))
+    request = BenchRequest(tasks=("mif",), fusers=fusers, scorer=scorer, device="cpu", limit=1)
     run_bench(request, tmp_path / "bench", say=lambda _: None)
     with pytest.raises(DataError, match="no mif result"):
         package_model(run.path, tmp_path / "elsewhere", bench=[tmp_path / "bench"])

@@ -1,4 +1,4 @@
-"""Each method's fused images of a split, made once and kept below the bench's folder."""
+"""Fused images of a labelled split, one set per method, fused once and kept below the bench's folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusionkit.bench.downstream.downstream_records import DOWNSTREAM, SplitNote
+from fusionkit.bench.jobs import LOCKS
 from fusionkit.bench.methods import BenchMethod, ResultsSpec
 from fusionkit.bench.pair_fuser import PairFuser
 from fusionkit.bench.records import file_name
@@ -20,8 +21,6 @@ from fusionkit.plugins.guard import PluginCallFailed
 from fusionkit.runtime.threads import in_threads
 
 __all__ = ["Split", "files_digest", "fused_files", "relative"]
-
-Told = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,9 @@ class Split:
         return SplitNote(split=self.name, pairs=len(self.pairs), fingerprint=total.hexdigest())
 
 
-def fused_files(out: Path, split: Split, method: BenchMethod, *, told: Told | None = None) -> list[Path]:
+def fused_files(
+    out: Path, split: Split, method: BenchMethod, *, progress: Callable[[int, int], None] | None = None
+) -> list[Path]:
     """The fused image of every pair, fused where it is not there yet.
 
     A file's name holds a digest of the method and the sources, so that one that is there is the right one.
@@ -73,7 +74,7 @@ def fused_files(out: Path, split: Split, method: BenchMethod, *, told: Told | No
         out: the bench's folder.
         split: what to fuse.
         method: what to fuse it with; results of another program are looked up.
-        told: called with the number of images that are done and of all.
+        progress: called with the number of images that are done and of all.
 
     Raises:
         fusionkit.plugins.guard.PluginCallFailed: a pair cannot be fused, or a folder of results lacks its image.
@@ -88,15 +89,15 @@ def fused_files(out: Path, split: Split, method: BenchMethod, *, told: Told | No
     if all(file.is_file() for file in files):
         return files
     fuse = PairFuser(method.model)
-    with file_lock(out / "locks" / f"{_short(str(folder), method.identity)}.lock", wait=True):
+    with file_lock(out / LOCKS / f"{_short(str(folder), method.identity)}.lock", wait=True):
         for done, (pair, file) in enumerate(zip(split.pairs, files, strict=True)):
             if not file.is_file():
                 try:
                     fuse(pair, file)
                 except PluginCallFailed as error:
                     raise PluginCallFailed(f"{pair.name} of {split.label}: {error}") from error
-            if told:
-                told(done + 1, len(files))
+            if progress:
+                progress(done + 1, len(files))
     return files
 
 

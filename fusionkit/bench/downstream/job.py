@@ -1,12 +1,11 @@
-"""One piece of a downstream bench: a network trained on one method's images with one seed, and the record of it."""
+"""One job of a downstream bench: a network trained on one method's images with one seed, and its record."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,148 +16,34 @@ from torch import Tensor
 
 from fusionkit.bench.cost import Meter, cost_of
 from fusionkit.bench.downstream.downstream_records import (
+    COLUMNS,
     DownstreamRecord,
     Network,
     PredictedBox,
     Prediction,
     TrainingCost,
     read_downstream,
-    table_folder,
     write_downstream,
 )
-from fusionkit.bench.downstream.fused_splits import Split, files_digest, fused_files, relative
+from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
+from fusionkit.bench.downstream.fused_splits import relative
 from fusionkit.bench.downstream.label_scores import confusion, detection_scores, segmentation_scores
-from fusionkit.bench.downstream.protocol import Protocol, protocol_digest
-from fusionkit.bench.downstream.samples import Samples, load_samples
+from fusionkit.bench.downstream.samples import Samples
 from fusionkit.bench.downstream.training import Checkpoint, Trained, train, weights_digest
-from fusionkit.bench.methods import BenchMethod
+from fusionkit.bench.jobs import LOCKS, Progress
 from fusionkit.bench.records import file_name
 from fusionkit.config import as_dict
-from fusionkit.contracts import Downstream, Options
+from fusionkit.contracts import Downstream
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import written_aside
 from fusionkit.io.digest import file_digest
 from fusionkit.label_types import Boxes
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 
-__all__ = ["DownstreamJob", "Experiment", "ExperimentMethod"]
+__all__ = ["DownstreamJob"]
 
 _MOST_BOXES = 100
 """What COCO's average precision looks at."""
-
-Told = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """What every method of one table goes through.
-
-    Attributes:
-        out: the bench's folder.
-        name: registered name of the network.
-        network: its class.
-        options: its options.
-        version: distribution and version that it comes from.
-        protocol: the schedule, with its size.
-        train: labelled pairs to train on.
-        test: labelled pairs to score on.
-        device: where.
-    """
-
-    out: Path
-    name: str
-    network: type[Downstream]
-    options: Options
-    version: str
-    protocol: Protocol
-    train: Split
-    test: Split
-    device: torch.device
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, by id."""
-        assert self.train.pairs.labels is not None
-        return self.train.pairs.labels.classes
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """The network, as far as it decides results."""
-        implementation = f"{self.network.__module__}:{self.network.__qualname__}"
-        config = as_dict(self.options)
-        return {"name": self.name, "implementation": implementation, "version": self.version, "config": config}
-
-    @property
-    def folder(self) -> Path:
-        """Where the table's records are."""
-        digest = protocol_digest(self.about, self.protocol)
-        return table_folder(self.out, self.train.pairs.task.name, self.test.label, self.name, digest)
-
-
-class ExperimentMethod:
-    """A method in a experiment: its images are read once for all seeds.
-
-    Args:
-        experiment: what it goes through.
-        method: the method.
-    """
-
-    def __init__(self, experiment: Experiment, method: BenchMethod) -> None:
-        self.experiment = experiment
-        self.method = method
-        self._files: dict[str, list[Path]] = {}
-        self._samples: dict[str, Samples] = {}
-
-    @property
-    def name(self) -> str:
-        """The method's name."""
-        return self.method.about.name
-
-    def files(self, split: Split, told: Told | None = None) -> list[Path]:
-        """Its fused images of a split, fused where they are not there.
-
-        Raises:
-            fusionkit.plugins.guard.PluginCallFailed: an image cannot be made.
-        """
-        if split.name not in self._files:
-            what = f"{self.name} fuses {split.label}"
-            heard = (lambda done, total: told(what, done, total)) if told else None
-            self._files[split.name] = fused_files(self.experiment.out, split, self.method, told=heard)
-        return self._files[split.name]
-
-    def samples(self, split: Split, told: Told | None = None) -> Samples:
-        """A split as the network sees it.
-
-        Raises:
-            fusionkit.plugins.guard.PluginCallFailed: an image cannot be made or read.
-        """
-        if split.name not in self._samples:
-            files, size = self.files(split, told), self.experiment.protocol.size
-            assert size is not None
-            self._samples[split.name] = run_guarded(lambda: load_samples(files, split.pairs, size))
-        return self._samples[split.name]
-
-    def forget(self) -> None:
-        """Give the images' memory back."""
-        self._samples.clear()
-
-    def identity(self) -> str:
-        """A digest of all that decides its results but for the seed.
-
-        Raises:
-            fusionkit.plugins.guard.PluginCallFailed: images of another program are missing.
-        """
-        experiment = self.experiment
-        decisive = {
-            "method": self.method.identity,
-            "images": [files_digest(self.files(split)) for split in (experiment.train, experiment.test)]
-            if self.method.folder is not None
-            else [],
-            "data": [experiment.train.note().fingerprint, experiment.test.note().fingerprint],
-            "classes": experiment.classes,
-            "course": protocol_digest(experiment.about, experiment.protocol),
-        }
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -166,51 +51,62 @@ class DownstreamJob:
     """One training.
 
     Attributes:
-        entry: the method.
+        entry: the method in its experiment.
         seed: of weights and draws.
-        identity: digest of all that decides the result.
+        environment: versions and machine, for the record.
     """
 
     entry: ExperimentMethod
     seed: int
-    identity: str
+    environment: Mapping[str, Any]
+
+    @property
+    def title(self) -> str:
+        """Method, data set and seed, for messages."""
+        return f"{self.entry.name} on {self.entry.experiment.test.label}, seed {self.seed}"
+
+    @property
+    def lock(self) -> Path:
+        """The lock file that a process holds while it works on this training."""
+        return self.entry.experiment.out / LOCKS / f"{self.entry.identity[:24]}-{self.seed}.lock"
 
     @property
     def path(self) -> Path:
         """The record's file."""
         return self.entry.experiment.folder / file_name(self.entry.name) / f"seed-{self.seed}.json"
 
-    def known(self) -> DownstreamRecord | None:
-        """The result, if it is on the disk already.
+    def known(self) -> bool:
+        """Whether the result is on the disk already.
 
         Raises:
+            fusionkit.plugins.guard.PluginCallFailed: images of another program are missing.
             fusionkit.errors.DataError: a record is there that cannot be read.
         """
-        if not self.path.is_file():
-            return None
-        record = read_downstream(self.path)
-        return record if record.identity == self.identity else None
+        return self.path.is_file() and read_downstream(self.path).identity == self.entry.identity
 
-    def do(self, environment: Mapping[str, Any], told: Told | None = None) -> DownstreamRecord:
+    def run(self, progress: Progress | None = None) -> str:
         """Train, predict, score and write the record.
+
+        Returns:
+            The scores in a line.
 
         Raises:
             fusionkit.plugins.guard.PluginCallFailed: the method or the network fails.
             fusionkit.errors.DataError: something cannot be written.
         """
         experiment, entry = self.entry.experiment, self.entry
-        learned = entry.samples(experiment.train, told)
-        shown = entry.samples(experiment.test, told)
+        learned = entry.samples(experiment.train, progress)
+        shown = entry.samples(experiment.test, progress)
         network = run_guarded(self._fresh)
         initial = weights_digest(network)
-        trained, peak = self._trained(network, learned, told)
+        trained, peak = self._trained(network, learned, progress)
         began = time.perf_counter()
         predicted = run_guarded(lambda: _predict(network, shown, experiment))
         seconds = time.perf_counter() - began
         images, scores = self._judged(predicted, shown)
         cost = cost_of(experiment.device, trained.seconds, peak)
         record = DownstreamRecord(
-            identity=self.identity,
+            identity=entry.identity,
             task=experiment.train.pairs.task.name,
             dataset=experiment.test.dataset,
             kind=experiment.network.kind,
@@ -230,24 +126,22 @@ class DownstreamJob:
             per_class=scores.per_class,
             images=images,
             losses=trained.losses,
-            cost=TrainingCost(
-                device=cost.device,
-                seconds=cost.seconds,
-                predict_seconds=seconds,
-                peak_bytes=cost.peak_bytes,
-                memory=cost.memory,
-            ),
+            cost=TrainingCost(**dict(cost), predict_seconds=seconds),
             licence=experiment.test.pairs.licence,
             citation=experiment.test.pairs.citation,
-            environment=dict(environment),
+            environment=dict(self.environment),
         )
         write_downstream(self.path, record)
         self._checkpoint.path.unlink(missing_ok=True)
-        return record
+        values = ", ".join(
+            f"{name} {'-' if record.scores[name] is None else f'{record.scores[name]:.4f}'}"
+            for name in COLUMNS[record.kind]
+        )
+        return f"{values}, {record.cost.seconds / 60:.1f} min"
 
     @property
     def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.path.with_name(f".seed-{self.seed}.safetensors"), self.identity)
+        return Checkpoint(self.path.with_name(f".seed-{self.seed}.safetensors"), self.entry.identity)
 
     def _fresh(self) -> Downstream:
         experiment = self.entry.experiment
@@ -258,7 +152,7 @@ class DownstreamJob:
             network = experiment.network(experiment.options, classes=experiment.classes)
         return network.to(experiment.device)
 
-    def _trained(self, network: Downstream, samples: Samples, told: Told | None) -> tuple[Trained, int | None]:
+    def _trained(self, network: Downstream, samples: Samples, progress: Progress | None) -> tuple[Trained, int | None]:
         experiment = self.entry.experiment
         what = f"{self.entry.name} trains {experiment.name} on {experiment.train.label}, seed {self.seed}"
         meter = Meter(experiment.device, memory=True)
@@ -271,7 +165,7 @@ class DownstreamJob:
                 seed=self.seed,
                 device=experiment.device,
                 checkpoint=self._checkpoint,
-                told=(lambda done, total: told(what, done, total)) if told else None,
+                progress=partial(progress, what) if progress else None,
             )
         )
         meter.end()

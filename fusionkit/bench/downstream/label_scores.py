@@ -43,7 +43,7 @@ def require_torchmetrics() -> None:
         import torchmetrics  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"--downstream needs {error.name}: install it with pip install 'image-fusionkit[downstream]'"
+            f"bench-downstream needs {error.name}: install it with pip install 'image-fusionkit[downstream]'"
         ) from None
 
 

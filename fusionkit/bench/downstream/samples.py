@@ -13,13 +13,14 @@ from torch import Tensor
 
 from fusionkit.contracts import Batch
 from fusionkit.data.labels.label_checks import read_label
+from fusionkit.data.labels.label_transforms import flip_boxes, nearest_positions, scale_boxes
 from fusionkit.data.pair_set import PairSet
 from fusionkit.io.color import luminance
 from fusionkit.io.images import read_image
 from fusionkit.label_types import Boxes
 from fusionkit.runtime.threads import in_threads
 
-__all__ = ["Samples", "load_samples", "mirror", "resize_boxes", "resize_mask", "resize_picture"]
+__all__ = ["Samples", "load_samples", "resize_mask", "resize_picture"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Samples:
         targets: list[Any] = []
         for place, index in enumerate(chosen):
             across, down = (bool(flip) for flip in flips[place]) if flips is not None else (False, False)
-            picture, target = mirror(self.pictures[index], self.targets[index], across=across, down=down)
+            picture, target = _flipped(self.pictures[index], self.targets[index], across=across, down=down)
             shown.append(picture)
             targets.append(_moved(target, device))
         fused = torch.stack(shown).to(device).float() / 255
@@ -82,7 +83,7 @@ def load_samples(files: Sequence[Path], pairs: PairSet, size: tuple[int, int]) -
         picture = luminance(read_image(files[index]).tensor())
         own = (picture.shape[2], picture.shape[3])
         label = read_label(pairs[index], spec, own)
-        resized = resize_mask(label, size) if isinstance(label, Tensor) else resize_boxes(label, own, size)
+        resized = resize_mask(label, size) if isinstance(label, Tensor) else scale_boxes(label, own, size)
         return resize_picture(picture, size), resized
 
     found = in_threads(read, range(len(files)), workers=2)
@@ -98,32 +99,17 @@ def resize_picture(picture: Tensor, size: tuple[int, int]) -> Tensor:
 
 def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """Class ids ``(h, w)`` as ``(H, W)`` uint8, each pixel that of the nearest centre."""
-    if tuple(mask.shape) != size:
-        mask = F.interpolate(mask[None, None].double(), size=size, mode="nearest-exact")[0, 0]
-    return mask.to(torch.uint8)
+    rows, columns = (nearest_positions(length, to) for length, to in zip(mask.shape, size, strict=True))
+    return mask[rows][:, columns].to(torch.uint8)
 
 
-def resize_boxes(boxes: Boxes, own: tuple[int, int], size: tuple[int, int]) -> Boxes:
-    """Boxes in an image of ``own`` height and width as they are in one of ``size``."""
-    across, down = size[1] / own[1], size[0] / own[0]
-    return Boxes(boxes.corners * torch.tensor([across, down, across, down]), boxes.classes, boxes.scores)
-
-
-def mirror(picture: Tensor, target: Tensor | Boxes, *, across: bool, down: bool) -> tuple[Tensor, Tensor | Boxes]:
+def _flipped(picture: Tensor, target: Tensor | Boxes, *, across: bool, down: bool) -> tuple[Tensor, Tensor | Boxes]:
     """A picture ``(1, H, W)`` with its target, mirrored left-right (``across``) and top-bottom (``down``)."""
     dims = [place for place, flip in ((-1, across), (-2, down)) if flip]
-    if not dims:
-        return picture, target
-    mirrored = picture.flip(dims)
     if isinstance(target, Tensor):
-        return mirrored, target.flip(dims)
-    height, width = picture.shape[1:]
-    x0, y0, x1, y1 = target.corners.unbind(1)
-    if across:
-        x0, x1 = width - x1, width - x0
-    if down:
-        y0, y1 = height - y1, height - y0
-    return mirrored, Boxes(torch.stack([x0, y0, x1, y1], 1), target.classes, target.scores)
+        return picture.flip(dims), target.flip(dims)
+    size = (picture.shape[1], picture.shape[2])
+    return picture.flip(dims), flip_boxes(target, size, rows=down, columns=across)
 
 
 def _moved(target: Tensor | Boxes, device: torch.device) -> Tensor | Boxes:

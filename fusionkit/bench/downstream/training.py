@@ -82,7 +82,7 @@ def train(
     seed: int,
     device: torch.device,
     checkpoint: Checkpoint,
-    told: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
     """Train ``network`` in place by Adam under a cosine; it is left in evaluation mode.
 
@@ -96,7 +96,7 @@ def train(
         seed: of every draw.
         device: where the network is.
         checkpoint: where to keep the state.
-        told: called with the number of updates done and of all.
+        progress: called with the number of updates done and of all.
 
     Raises:
         fusionkit.plugins.guard.PluginCallFailed: the loss is not finite.
@@ -122,8 +122,8 @@ def train(
         if done % window == 0 or done == protocol.steps:
             losses.append((done, _mean(pending, done)))
             pending = []
-            if told:
-                told(done, protocol.steps)
+            if progress:
+                progress(done, protocol.steps)
             now = time.monotonic()
             if now - saved > _SAVE_SECONDS and done < protocol.steps:
                 _save(network, rule, checkpoint, done, losses, before + now - began)

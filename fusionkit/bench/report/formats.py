@@ -14,6 +14,7 @@ from fusionkit.bench.published_tables import PublishedTable
 from fusionkit.bench.report.downstream_tables import DownstreamTable, seed_cell
 from fusionkit.bench.report.quality_tables import QualityTable
 from fusionkit.bench.report.tables import Cell, Detail, Row, Table
+from fusionkit.io.text import printable
 
 __all__ = [
     "MARK",
@@ -22,7 +23,6 @@ __all__ = [
     "as_downstream_csv",
     "as_json",
     "as_markdown",
-    "printable",
     "printed",
 ]
 
@@ -138,11 +138,6 @@ def as_data(table: Table) -> dict[str, Any]:
         data |= {"network": first.network.model_dump(include=shared), "train": first.train.model_dump()}
         data["test"] = first.test.model_dump()
     return data
-
-
-def printable(text: str) -> str:
-    """Text with what is not printable replaced, so that a name cannot move a terminal's cursor."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def printed(value: float | None) -> str:

@@ -13,9 +13,10 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from fusionkit.bench.published_tables import PublishedTable
-from fusionkit.bench.report.formats import MARK, printable, printed
+from fusionkit.bench.report.formats import MARK, printed
 from fusionkit.bench.report.quality_tables import QualityTable
 from fusionkit.bench.report.tables import Column, Table
+from fusionkit.io.text import printable
 
 __all__ = ["as_terminal", "print_tables"]
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionkit.bench.downstream.samples import load_samples, mirror, resize_boxes, resize_mask, resize_picture
+from fusionkit.bench.downstream.samples import Samples, load_samples, resize_mask, resize_picture
 from fusionkit.data.labels import find_labelled
 from fusionkit.errors import DataError
 from fusionkit.label_types import IGNORE, Boxes
@@ -32,19 +32,13 @@ def test_a_mirrored_box_lies_on_the_mirrored_object(
 ) -> None:
     corners = torch.tensor([[x, y, x + wide, y + high]], dtype=torch.float32)
     picture = _drawn(corners, 20, 30)
-    mirrored, boxes = mirror(picture, Boxes(corners, torch.tensor([0])), across=across, down=down)
-    assert isinstance(boxes, Boxes)
-    assert torch.equal(_drawn(boxes.corners, 20, 30), mirrored)
-    _, mask = mirror(picture, picture[0], across=across, down=down)
-    assert isinstance(mask, torch.Tensor)
-    assert torch.equal(mask, mirrored[0])
-
-
-def test_boxes_scale_with_the_image_and_none_stay_none() -> None:
-    boxes = Boxes(torch.tensor([[10.0, 20.0, 30.0, 40.0]]), torch.tensor([0]))
-    assert resize_boxes(boxes, (100, 200), (50, 400)).corners.tolist() == [[20, 10, 60, 20]]
-    none = resize_boxes(Boxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)), (100, 200), (50, 400))
-    assert none.corners.shape == (0, 4)
+    samples = Samples(picture[None].repeat(2, 1, 1, 1), (Boxes(corners, torch.tensor([0])),) * 2)
+    flips = torch.tensor([[across, down]])
+    fused, batch = samples.batch([1], flips, device=torch.device("cpu"))
+    assert torch.equal(_drawn(batch.targets[0].corners, 20, 30), (fused[0] * 255).byte())
+    masks = Samples(samples.pictures, (picture[0],) * 2)
+    fused, batch = masks.batch([1], flips, device=torch.device("cpu"))
+    assert torch.equal(batch.targets[0], (fused[0, 0] * 255).long())
 
 
 def test_a_resized_mask_holds_ids_of_the_original_alone() -> None:

@@ -10,14 +10,16 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
 from fusionkit.bench.downstream.downstream_records import DownstreamRecord, read_downstreams
-from fusionkit.bench.downstream.experiments import DownstreamOutcome, DownstreamRequest, run_downstream
+from fusionkit.bench.downstream.scorer import DownstreamScorer
 from fusionkit.errors import DataError, UsageError
 from tests.support.downstreamtoys import SQUARE, ToySegmenter, make_labelled, register_for_a_test
 
@@ -30,17 +32,18 @@ def _toys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def request(kind: str = "segmentation", **changes: object) -> DownstreamRequest:
-    network = {"segmentation": "toy-segmenter", "detection": "toy-detector"}[kind]
+def request(kind: str = "segmentation", **changes: Any) -> BenchRequest:
     if not Path(kind).is_dir():
         make_labelled(Path(kind), kind)
-    base = DownstreamRequest(network=network, data=(kind,), size="48x64", settings=SETTINGS, device="cpu")
-    return replace(base, **changes)  # type: ignore[arg-type]
+    network = {"segmentation": "toy-segmenter", "detection": "toy-detector"}[kind]
+    own: dict[str, Any] = {"network": network, "size": "48x64", "settings": SETTINGS}
+    own |= {name: changes.pop(name) for name in ("network", "seeds", "settings") if name in changes}
+    return BenchRequest(**{"data": (kind,), "device": "cpu"} | changes, scorer=DownstreamScorer(**own))
 
 
-def bench(asked: DownstreamRequest, out: str = "out") -> tuple[DownstreamOutcome, list[str]]:
+def bench(asked: BenchRequest, out: str = "out") -> tuple[Outcome, list[str]]:
     lines: list[str] = []
-    return run_downstream(asked, Path(out), say=lines.append), lines
+    return run_bench(asked, Path(out), say=lines.append), lines
 
 
 def records(out: str = "out") -> dict[tuple[str, int], DownstreamRecord]:
@@ -193,7 +196,7 @@ def test_data_without_labels_is_refused_before_anything_is_trained() -> None:
 
 
 def _command(out: str, steps: int) -> list[str]:
-    args = ["bench", "--downstream", "toy-slow-segmenter", "--data", "segmentation", "--size", "48x64", "--seeds", "2"]
+    args = ["bench-downstream", "toy-slow-segmenter", "--data", "segmentation", "--size", "48x64", "--seeds", "2"]
     settings = [part for pair in (f"steps={steps}", "batch=2") for part in ("--set", pair)]
     return [sys.executable, "-m", "tests.support.downstreamtoys", *args, *settings, "--device", "cpu", "-o", out]
 
@@ -234,16 +237,7 @@ def test_a_killed_bench_goes_on_and_two_at_once_share_the_work() -> None:
     # Each prints the whole table, whoever did what.
     assert all(stdout.count("average") == 1 for stdout, _ in told)
     torch.set_num_threads(1)
-    run_downstream(
-        DownstreamRequest(
-            network="toy-slow-segmenter",
-            data=("segmentation",),
-            size="48x64",
-            settings=("steps=30", "batch=2"),
-            device="cpu",
-            seeds=2,
-        ),
-        Path("whole"),
-        say=lambda line: None,
-    )
+    scorer = DownstreamScorer(network="toy-slow-segmenter", size="48x64", settings=("steps=30", "batch=2"), seeds=2)
+    alone = BenchRequest(data=("segmentation",), device="cpu", scorer=scorer)
+    run_bench(alone, Path("whole"), say=lambda line: None)
     assert _digests("whole") == _digests("out")

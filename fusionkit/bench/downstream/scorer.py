@@ -1,0 +1,198 @@
+"""Comparing methods by what a network does with their images: it is trained afresh on each method's fused images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
+from fusionkit.bench.downstream.fused_splits import Split
+from fusionkit.bench.downstream.job import DownstreamJob
+from fusionkit.bench.downstream.label_scores import require_torchmetrics
+from fusionkit.bench.downstream.protocol import resolve_protocol, split_assignments
+from fusionkit.bench.jobs import Say
+from fusionkit.bench.methods import (
+    NO_FUSER,
+    BenchMethod,
+    FuserSpec,
+    ResultsSpec,
+    check_names,
+    load_methods,
+    parse_fuser,
+    parse_results,
+)
+from fusionkit.bench.records import Record
+from fusionkit.config import resolve
+from fusionkit.contracts import Downstream
+from fusionkit.data import verify
+from fusionkit.data.labels import find_labelled, verify_labels
+from fusionkit.data.pair_checks import header_size
+from fusionkit.data.pair_finding import task_of
+from fusionkit.data.pair_set import PairSet
+from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.plugins import catalogue
+from fusionkit.train.run_folder import environment
+
+if TYPE_CHECKING:
+    from fusionkit.bench.benchmark import BenchRequest
+
+__all__ = ["CONTROLS", "TRAIN", "DownstreamScorer"]
+
+CONTROLS = ("copy-a", "copy-b", "average")
+"""What every method is held against: either source alone, and their mean."""
+
+TRAIN = "train"
+"""The split that the network is trained on."""
+
+_DEFAULT_TASK = "ivif"
+_PACKAGES = ("torchmetrics", "torchvision", "pycocotools", "timm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownstreamScorer:
+    """Scores methods by a network that is trained on their images of the train split, beside :data:`CONTROLS`.
+
+    Attributes:
+        network: registered name of the downstream network.
+        seeds: number of trainings per method, with the seeds 0, 1...
+        preset: name of a protocol.
+        size: ``HEIGHTxWIDTH``; the protocol's if None.
+        settings: ``NAME=VALUE`` over the protocol, ``network.NAME=VALUE`` for the network.
+    """
+
+    network: str
+    seeds: int = 1
+    preset: str = "quick"
+    size: str | None = None
+    settings: tuple[str, ...] = ()
+
+    def jobs(self, request: BenchRequest, out: Path, device: torch.device, say: Say) -> list[DownstreamJob]:
+        """A training per data set, method and seed.
+
+        Raises:
+            fusionkit.errors.FusionkitError: the request cannot be met, or a model not be loaded.
+        """
+        if self.seeds < 1:
+            raise UsageError(f"--seeds {self.seeds}: give the number of trainings per method, 1 or more")
+        specs = _specs(request)
+        about = _environment()
+        return [
+            DownstreamJob(entry, seed, about)
+            for experiment in _experiments(self, request, out, device)
+            for method in _methods(specs, experiment, request)
+            for entry in (ExperimentMethod(experiment, method),)
+            for seed in range(self.seeds)
+        ]
+
+    def records(self, jobs: Sequence[DownstreamJob], say: Say) -> tuple[tuple[tuple[Record, ...], ...], int]:
+        """No records of quality; a training that is missing is a job that failed."""
+        return (), 0
+
+    def folders(self, jobs: Sequence[DownstreamJob]) -> tuple[Path, ...]:
+        """The folders of the tables that the jobs belong to."""
+        return tuple(dict.fromkeys(job.entry.experiment.folder for job in jobs))
+
+
+def _specs(request: BenchRequest) -> list[FuserSpec | ResultsSpec]:
+    given: list[FuserSpec | ResultsSpec] = [parse_fuser(text) for text in request.fusers if text != NO_FUSER]
+    given += [parse_results(text) for text in request.results]
+    names = {spec.name for spec in given}
+    controls: list[FuserSpec | ResultsSpec] = [FuserSpec(name, name) for name in CONTROLS if name not in names]
+    check_names([*controls, *given])
+    return [*controls, *given]
+
+
+def _experiments(scorer: DownstreamScorer, request: BenchRequest, out: Path, device: torch.device) -> list[Experiment]:
+    """An experiment for each data set."""
+    require_torchmetrics()
+    network = _network(scorer.network)
+    given, options = split_assignments(scorer.settings)
+    protocol = resolve_protocol(scorer.preset, scorer.size, given)
+    config: Any = resolve(network.Config, (f"--set network ({scorer.network})", options))
+    version = catalogue.outer_losses.entry(scorer.network).origin
+    experiments: list[Experiment] = []
+    for spec in request.data:
+        for train, test in _splits(spec, request, network):
+            width, height = header_size(train.pairs[0].files[0])
+            experiment = Experiment(
+                out=out,
+                name=scorer.network,
+                network=network,
+                options=config,
+                version=version,
+                protocol=protocol.sized(height, width),
+                train=train,
+                test=test,
+                device=device,
+            )
+            if experiment.folder in {other.folder for other in experiments}:
+                raise UsageError(f"--data: several data sets are called {test.label!r}: give each its own --out")
+            experiments.append(experiment)
+    return experiments
+
+
+def _network(name: str) -> type[Downstream]:
+    found = catalogue.outer_losses.get(name)
+    if not issubclass(found, Downstream):
+        others = [other for other in catalogue.outer_losses.names() if other != name]
+        raise UsageError(f"{name}: is an outer loss without labels and cannot be scored: {did_you_mean(name, others)}")
+    return found
+
+
+def _splits(spec: str, request: BenchRequest, network: type[Downstream]) -> list[tuple[Split, Split]]:
+    """The training and the test split of every data set that ``spec`` stands for, checked."""
+    if len(request.tasks) > 1:
+        raise UsageError(f"--task: one at a time, not {', '.join(request.tasks)}")
+    task = catalogue.tasks.get(request.tasks[0] if request.tasks else task_of(spec) or _DEFAULT_TASK)
+    found = find_labelled(spec, task, network.kind)
+    if request.split == TRAIN:
+        raise UsageError(f"--split {TRAIN}: is what the network is trained on; score on another")
+    pairs = []
+    for dataset in found.datasets:
+        own = replace(found, pairs=tuple(pair for pair in found if pair.dataset == dataset))
+        name = dataset or Path(spec).resolve().stem or "data"
+        pairs.append(tuple(_checked(own, spec, name, split, request.limit) for split in (TRAIN, request.split)))
+    return [(train, test) for train, test in pairs]
+
+
+def _checked(own: PairSet, spec: str, dataset: str, split: str, limit: int | None) -> Split:
+    if split not in own.splits:
+        there = ", ".join(name for name in own.splits if name) or "none"
+        raise DataError(
+            f"{spec}: {dataset} has no split {split!r} (its splits: {there}): "
+            f"a network is trained on {TRAIN!r} and scored on another; see 'fusionkit data'"
+        )
+    chosen = replace(
+        own,
+        pairs=tuple(pair for pair in own if pair.split == split)[:limit],
+        problems=tuple(fault for fault in own.problems if fault.split == split and limit is None),
+    )
+    verify(chosen)
+    verify_labels(chosen)
+    return Split(dataset, split, chosen)
+
+
+def _methods(
+    specs: Sequence[FuserSpec | ResultsSpec], experiment: Experiment, request: BenchRequest
+) -> list[BenchMethod]:
+    task = experiment.train.pairs.task.name
+    for spec in specs:
+        tasks = spec.tasks() if isinstance(spec, FuserSpec) else None
+        if tasks is not None and task not in tasks:
+            raise UsageError(f"--fuser {spec.name}: is for {', '.join(tasks)}, and the data is for {task}")
+    return load_methods(specs, task, experiment.device, stretch=request.stretch)
+
+
+def _environment() -> dict[str, Any]:
+    about = environment()
+    for name in _PACKAGES:
+        try:
+            about["versions"][name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            about["versions"][name] = ""
+    return about

@@ -1,0 +1,224 @@
+"""Comparing methods by fusion quality: metrics of each fused image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from fusionkit.bench.datasets import Dataset, find_datasets
+from fusionkit.bench.image_scores import INFINITE, UNDEFINED, choose_metrics, score_image
+from fusionkit.bench.jobs import Say
+from fusionkit.bench.methods import (
+    NO_FUSER,
+    BenchMethod,
+    FuserSpec,
+    ResultsSpec,
+    check_names,
+    load_methods,
+    parse_fuser,
+    parse_results,
+    usable,
+)
+from fusionkit.bench.quality_job import QualityJob, QualityPart
+from fusionkit.bench.records import Record
+from fusionkit.bench.weight_maps import MapDrawer, drawer
+from fusionkit.errors import DataError, UsageError
+from fusionkit.plugins.guard import PluginCallFailed
+from fusionkit.train.run_folder import environment
+
+if TYPE_CHECKING:
+    from fusionkit.bench.benchmark import BenchRequest
+
+__all__ = ["QualityScorer"]
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityScorer:
+    """Scores every fused image by metrics. Without named fusers, every usable one of each task is compared.
+
+    Attributes:
+        metrics: names; the task's own if None.
+        profile: the metrics' convention; the task's own if None.
+        maps: whether to write the weight maps of methods that have some.
+    """
+
+    metrics: tuple[str, ...] | None = None
+    profile: str | None = None
+    maps: bool = True
+
+    def jobs(self, request: BenchRequest, out: Path, device: torch.device, say: Say) -> list[QualityPart]:
+        """The parts of each method on each data set.
+
+        Raises:
+            fusionkit.errors.FusionkitError: the request cannot be met, or a model not be loaded.
+        """
+        results = [parse_results(text) for text in request.results]
+        fusers = _fusers(request)
+        check_names([*(fusers or ()), *results])
+        datasets = find_datasets(request.data, request.tasks, split=request.split, limit=request.limit)
+        _check_tasks(fusers or (), datasets)
+        jobs: list[QualityJob] = []
+        for dataset in datasets:
+            own = _every_fuser(dataset, device, say) if fusers is None else fusers
+            specs: list[FuserSpec | ResultsSpec] = [*own, *results]
+            check_names(specs)
+            jobs += self._of(dataset, specs, request, out, device, say)
+        return [part for job in _with_images(jobs, say) for part in job.parts()]
+
+    def records(self, jobs: Sequence[QualityPart], say: Say) -> tuple[tuple[tuple[Record, ...], ...], int]:
+        """The records of the jobs, as far as they were asked for, and the number of results and values missing."""
+        tables: dict[str, list[Record]] = {}
+        failures = 0
+        for job in dict.fromkeys(part.job for part in jobs):
+            record = _asked_for(job.save(), job)
+            tables.setdefault(job.dataset.title, []).append(record)
+            failed, undefined = _missing(record, job)
+            for word, causes in (("note", undefined), ("failed", failed)):
+                for why, names in causes.items():
+                    say(f"{word}: {job.name} on {job.dataset.title}: {_listed(names)}: {why}")
+            failures += sum(len(names) for names in failed.values())
+        return tuple(tuple(records) for records in tables.values()), failures
+
+    def folders(self, jobs: Sequence[QualityPart]) -> tuple[Path, ...]:
+        """None: tables of quality are made of the records."""
+        return ()
+
+    def _of(
+        self,
+        dataset: Dataset,
+        specs: Sequence[FuserSpec | ResultsSpec],
+        request: BenchRequest,
+        out: Path,
+        device: torch.device,
+        say: Say,
+    ) -> list[QualityJob]:
+        task = dataset.task
+        profile = self.profile or task.profile
+        metrics = choose_metrics(task, self.metrics, profile)
+        about = environment()
+        found = []
+        for method in load_methods(specs, task.name, device, stretch=request.stretch):
+            if method.folder is not None:
+                place = ResultsSpec(method.about.name, method.folder).place(task.name, dataset.name, dataset.label)
+                method = replace(method, folder=place)
+            found.append(
+                QualityJob(
+                    out=out,
+                    dataset=dataset,
+                    method=method,
+                    metrics=metrics,
+                    profile=profile,
+                    score=lambda file, pair, some: score_image(
+                        file, pair.files, some, truth=pair.truth, profile=profile, device=device
+                    ),
+                    draw=_drawer(method, say) if self.maps else None,
+                    environment=about,
+                )
+            )
+        return found
+
+
+def _fusers(request: BenchRequest) -> list[FuserSpec] | None:
+    """The fusers that are asked for; None for every usable one."""
+    if not request.fusers:
+        return None
+    if NO_FUSER not in request.fusers:
+        return [parse_fuser(text) for text in request.fusers]
+    if len(request.fusers) > 1 or not request.results:
+        raise UsageError(f"--fuser {NO_FUSER}: is to score --results alone: give these, and no other fuser")
+    return []
+
+
+def _every_fuser(dataset: Dataset, device: torch.device, say: Say) -> list[FuserSpec]:
+    found, problems = usable(dataset.task.name, device=device)
+    for problem in problems:
+        say(f"note: {problem}")
+    if not found:
+        raise UsageError(f"no installed fuser can be used for {dataset.task.name} as it is: name one with --fuser")
+    return found
+
+
+def _drawer(method: BenchMethod, say: Say) -> MapDrawer | None:
+    if method.model is None:
+        return None
+    try:
+        return drawer(method.model, method.about.origin)
+    except PluginCallFailed as error:
+        say(f"note: no weight maps of {method.about.name}: {error}")
+        return None
+
+
+def _with_images(jobs: Sequence[QualityJob], say: Say) -> list[QualityJob]:
+    """The jobs without those whose folder of results has no image of the data set.
+
+    Raises:
+        fusionkit.errors.DataError: a folder has no image of any data set.
+    """
+    names = {job.name for job in jobs if job.has_images()}
+    for job in jobs:
+        if job.has_images():
+            continue
+        pair = job.dataset.selected[0].name
+        line = f"{job.method.folder}: has no image of {job.dataset.title} (called {pair}, ...)"
+        if job.name not in names:
+            raise DataError(f"--results {job.name}: {line}")
+        say(f"note: {job.name} is left out: {line}")
+    return [job for job in jobs if job.has_images()]
+
+
+def _check_tasks(specs: Sequence[FuserSpec], datasets: Sequence[Dataset]) -> None:
+    """Refuse a model that is for none of the tasks; one that is for some of them is compared on those."""
+    asked = list(dict.fromkeys(dataset.task.name for dataset in datasets))
+    for spec in specs:
+        tasks = spec.tasks()
+        if tasks is not None and not set(tasks) & set(asked):
+            raise UsageError(f"--fuser {spec.name}: is for {', '.join(tasks)}, and the data is for {', '.join(asked)}")
+
+
+def _asked_for(record: Record, job: QualityJob) -> Record:
+    """The record with only the images and metrics that were asked for."""
+    names = {pair.name for pair in job.dataset.selected}
+    images = tuple(image for image in record.images if image.name in names)
+    failures = {name: why for name, why in record.failures.items() if name in names or name in job.dataset.incomplete}
+    return record.model_copy(
+        update={
+            "images": images,
+            "failures": failures,
+            "metrics": {name: record.metrics[name] for name in job.metrics},
+            "data": record.data.model_copy(update={"pairs": len(names | set(failures))}),
+        }
+    )
+
+
+def _missing(record: Record, job: QualityJob) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Images per cause: those of which a result or value is missing, and those for which a formula has no value."""
+    failed: dict[str, list[str]] = {}
+    undefined: dict[str, list[str]] = {}
+    for name, why in record.failures.items():
+        failed.setdefault(why, []).append(name)
+    for image in record.images:
+        if job.draw is not None and image.unmapped:
+            undefined.setdefault(f"no weight maps: {image.unmapped}", []).append(image.name)
+    for metric in job.metrics:
+        for image in record.images:
+            if image.scores.get(metric) is None:
+                why = image.reasons.get(metric, "not computed yet")
+                causes = undefined if why in (UNDEFINED, INFINITE) else failed
+                causes.setdefault(f"{metric} {'is ' if causes is undefined else 'has no value: '}{why}", []).append(
+                    image.name
+                )
+    there = {image.name for image in record.images} | set(record.failures)
+    for pair in job.dataset.selected:
+        if pair.name not in there:
+            failed.setdefault("not done yet", []).append(pair.name)
+    return failed, undefined
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= _NAMED else f"{', '.join(names[:_NAMED])} and {len(names) - _NAMED} more"

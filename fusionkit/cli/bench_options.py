@@ -1,0 +1,98 @@
+"""Options and progress bars that the commands of a benchmark share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["bench_progress", "method_options", "run_options"]
+
+_RESULTS = "Images that another program fused, by name."
+_DATA = "Folder, manifest, NAME:DIR of a data set, or sample."
+_OUT = "Where results, fused images and the board go."
+_STRETCH = "Stretch each fused luminance to its full range, or not; method: as each method's authors do."
+
+
+def method_options(*, task: str, fuser: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add ``--task``, ``--fuser``, ``--results`` and ``--data`` to a command.
+
+    Args:
+        task: help text of ``--task``.
+        fuser: the default of ``--fuser`` in words.
+    """
+    fuser = (
+        "Name of a fuser, run folder, weights file, or FUSER:FILE for weights as a method's authors published them.  "
+        f"[default: {fuser}]"
+    )
+    return _added(
+        click.option("--task", "tasks", multiple=True, help=task),
+        click.option("--fuser", "fusers", multiple=True, metavar="[LABEL=]MODEL", help=fuser),
+        click.option("--results", multiple=True, metavar="NAME=DIR", help=_RESULTS),
+        click.option("--data", multiple=True, default=("sample",), show_default=True, help=_DATA),
+    )
+
+
+def run_options(*, limit: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add ``--out``, ``--stretch``, ``--device``, ``--limit`` and ``--quiet`` to a command.
+
+    Args:
+        limit: help text of ``--limit``.
+    """
+    folder = click.Path(path_type=Path, file_okay=False)
+    stretch = click.Choice(["full", "none", "method"])
+    return _added(
+        click.option("-o", "--out", type=folder, default=Path("bench"), show_default=True, help=_OUT),
+        click.option("--stretch", type=stretch, default="method", show_default=True, help=_STRETCH),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+        click.option("--limit", type=int, metavar="N", help=limit),
+        click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
+    )
+
+
+@contextmanager
+def bench_progress(quiet: bool, *, lines: bool = True) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A function that draws a bar per job on a terminal, and elsewhere prints a line when a job is done.
+
+    Args:
+        quiet: show nothing.
+        lines: whether to print lines where there is no terminal.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if quiet or not (console.is_terminal or lines):
+        yield None
+    elif not console.is_terminal:
+
+        def echo(what: str, done: int, total: int) -> None:
+            if done == total:
+                click.echo(f"done: {what}, {total} pairs", err=True)
+
+        yield echo
+    else:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            bars: dict[str, TaskID] = {}
+
+            def update(what: str, done: int, total: int) -> None:
+                if what not in bars:
+                    for bar in bars.values():
+                        progress.update(bar, visible=False)
+                    bars[what] = progress.add_task(what, total=total)
+                progress.update(bars[what], completed=done)
+
+            yield update
+
+
+def _added(*options: Callable[[Any], Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
