@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fusionkit.data.pair_set import IMAGE_SUFFIXES, Pair, PairSet, Problem
 from fusionkit.errors import DataError, UsageError
+from fusionkit.io.text import printable
 from fusionkit.tasks import Task
 
 __all__ = ["SPLITS", "children", "folder_pairs", "image_files", "match_by_stem", "match_listings", "source_folders"]
@@ -160,10 +161,20 @@ def match_listings(
 
 
 def image_files(folder: Path) -> Mapping[str, list[Path]]:
-    """List the images directly in a folder by stem, without hidden files."""
+    """List the images directly in a folder by stem, without hidden files.
+
+    Raises:
+        fusionkit.errors.DataError: the folder cannot be listed, or a name holds control characters or is not UTF-8,
+            so that no record could hold it.
+    """
     stems: defaultdict[str, list[Path]] = defaultdict(list)
     for file in children(folder):
         if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
+            if printable(file.name) != file.name:
+                raise DataError(
+                    f"{folder}: the file name {printable(file.name)!r} holds control characters or is not UTF-8: "
+                    "rename it"
+                )
             stems[file.stem].append(file)
     return stems
 

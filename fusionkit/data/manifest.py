@@ -22,6 +22,7 @@ from fusionkit.data.pair_set import LABEL_SUFFIXES, Pair, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.atomic import write_text
 from fusionkit.io.digest import file_digest
+from fusionkit.io.text import printable, shortened
 from fusionkit.label_types import LabelKind
 from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
@@ -35,6 +36,8 @@ _LABELS: dict[LabelKind, tuple[str, ...]] = {
     "detection": ("label_detection", "file_label_detection", "label_det", "file_label_det"),
 }
 _EITHER = ("label", "file_label")
+_LONGEST_NAME = 200
+"""Characters of a name: a file system holds 255 bytes with the suffix."""
 
 
 def read_manifest(path: Path, task: Task, *, dataset: str | None = None, labels: LabelKind | None = None) -> PairSet:
@@ -110,8 +113,11 @@ def _pair(path: Path, line: int, row: dict[str, str], sources: list[str]) -> Pai
     if not row["name"] or given != sources[: max(len(given), 2)]:
         empty = "name" if not row["name"] else next(f"file_{x}" for x in sources if x not in given)
         raise DataError(f"{path}, line {line}: {empty} is empty")
-    if set(row["name"]) & set("/\\\0") or row["name"] in (".", ".."):
-        raise DataError(f"{path}, line {line}: name {row['name']!r} is no file name: fused images are called by it")
+    for column in ("name", "dataset"):
+        value = row[column]
+        if set(value) & set("/\\\0") or value in (".", "..") or printable(value) != value or len(value) > _LONGEST_NAME:
+            shown = shortened(printable(value))
+            raise DataError(f"{path}, line {line}: {column} {shown!r} is no file name: fused images are called by it")
     return Pair(
         name=row["name"],
         files=tuple(path.parent / row[f"file_{word}"] for word in given),

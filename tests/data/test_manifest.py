@@ -91,7 +91,7 @@ def test_an_unknown_data_set_is_an_error_with_the_nearest(tmp_path: Path) -> Non
 
 
 _TEXT = st.text(
-    st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/\\\0"), min_size=1, max_size=8
+    st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"], exclude_characters="/\\\0"), min_size=1, max_size=8
 ).filter(lambda text: text not in (".", ".."))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fusionkit.errors import DataError
+from fusionkit.io.text import shortened
 from fusionkit.label_types import IGNORE, LabelKind
 
 __all__ = ["find_classes", "read_classes"]
@@ -47,16 +48,18 @@ def read_classes(path: Path) -> tuple[str, ...]:
         raise DataError(f"{path}: cannot be read as a list of classes: {error}") from error
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
     found = [match for match in numbered if match is not None]
-    if len(found) == len(lines) and [int(match[1]) for match in found] == list(range(len(lines))):
+    if len(found) == len(lines) and [match[1] for match in found] == [str(k) for k in range(len(lines))]:
         lines = [match[2] for match in found]
+    elif len(found) == len(lines) > 1 and [match[1] for match in found] == [str(k + 1) for k in range(len(lines))]:
+        raise DataError(f"{path}: numbers its classes from 1: class ids begin at 0; number them from 0, or not at all")
     if not lines or "" in lines:
         where = "is empty" if not lines else f"line {lines.index('') + 1} is empty"
         raise DataError(f"{path}: {where}: write one class per line")
-    twice = [name for k, name in enumerate(lines) if name in lines[:k]]
-    if twice:
-        raise DataError(f"{path}: names the class {twice[0]!r} twice")
     if len(lines) > IGNORE:
         raise DataError(f"{path}: names {len(lines)} classes; at most {IGNORE} are possible")
+    twice = [name for k, name in enumerate(lines) if name in lines[:k]]
+    if twice:
+        raise DataError(f"{path}: names the class {shortened(twice[0])!r} twice")
     return tuple(lines)
 
 

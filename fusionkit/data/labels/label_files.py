@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from fusionkit.errors import DataError, did_you_mean
+from fusionkit.io.text import shortened
 from fusionkit.label_types import Boxes
 
 if TYPE_CHECKING:
@@ -126,13 +127,18 @@ def _voc(path: Path, text: str, size: tuple[int, int], classes: Sequence[str]) -
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise DataError(f"{path}: is not sound XML: {error}") from None
+    if root.tag != "annotation":
+        raise DataError(
+            f"{path}: is no VOC file: its root is {shortened(root.tag)!r} instead of 'annotation'. For an image with "
+            "nothing in it, write an 'annotation' without objects"
+        )
     said = _number(root, "size/height"), _number(root, "size/width")
     if said[0] and said[1] and said != size:
         raise DataError(
             f"{path}: its boxes are for an image of {said[1]:g}x{said[0]:g}, the image is {size[1]}x{size[0]}"
         )
     found: list[tuple[str, int, Corners]] = []
-    for n, item in enumerate(root.iter("object"), 1):
+    for n, item in enumerate(root.findall("object"), 1):
         name = (item.findtext("name") or "").strip()
         if name not in classes:
             raise DataError(f"{path}, object {n}: unknown class {name!r}: {did_you_mean(name, classes)}")

@@ -17,7 +17,8 @@ from fusionkit.errors import DataError
         ("\ufeffperson\r\ncar stop\r\n\r\n", ("person", "car stop")),
         ("0 background\n1 crop\n2 weed", ("background", "crop", "weed")),
         ("0: background\n1: traffic light", ("background", "traffic light")),
-        ("1 lane\n2 lanes", ("1 lane", "2 lanes")),
+        ("1 lane\n3 lanes", ("1 lane", "3 lanes")),
+        ("0 1 lane\n1 2 lanes", ("1 lane", "2 lanes")),
     ],
 )
 def test_a_line_is_a_class_and_may_begin_with_its_id(tmp_path: Path, text: str, names: tuple[str, ...]) -> None:
