@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ class Detector(Downstream):
 
     Config = DetectorOptions
     config: DetectorOptions
-    kind: LabelKind = "detection"
+    kind: ClassVar[LabelKind] = "detection"
 
     def __init__(self, config: DetectorOptions | None = None, *, classes: Sequence[str]) -> None:
         super().__init__(config, classes=classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +52,7 @@ class Segmenter(Downstream):
 
     Config = SegmenterOptions
     config: SegmenterOptions
-    kind: LabelKind = "segmentation"
+    kind: ClassVar[LabelKind] = "segmentation"
     class_weights: Tensor
 
     def __init__(self, config: SegmenterOptions | None = None, *, classes: Sequence[str]) -> None:
