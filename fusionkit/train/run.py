@@ -24,6 +24,7 @@ from fusionkit.data.pair_finding import find_pairs, verify
 from fusionkit.data.pair_set import PairSet
 from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import DataError, DivergedError, LostProcessError, UsageError, did_you_mean
+from fusionkit.io.text import shortened
 from fusionkit.label_types import LabelKind
 from fusionkit.models.weights import WeightsInfo, save_companion, save_fuser
 from fusionkit.plugins import catalogue
@@ -293,7 +294,13 @@ def _take_up(folder: RunFolder, trainer: MetaTrainer, processes: Processes) -> i
     # One process reads for all of them: they must not begin from different checkpoints.
     done, state = processes.from_first(folder.load_checkpoint) or (0, None)
     if state is not None:
-        trainer.load_state(state)
+        try:
+            trainer.load_state(state)
+        except (KeyError, RuntimeError) as error:  # what load_state_dict raises
+            why = shortened(" ".join(str(error).split()))
+            raise DataError(
+                f"{folder.path}: the checkpoint does not fit the networks of this version ({why}): start the run afresh"
+            ) from error
     if processes.first:
         folder.rewind_metrics(done)
     return done

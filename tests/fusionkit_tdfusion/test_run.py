@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -132,3 +133,17 @@ def test_the_network_of_an_older_version_is_refused_in_one_line_that_says_what_t
         load_outer_loss(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_other_networks_is_one_line_that_says_what_to_do(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    (other / "model.safetensors").unlink()
+    config = (other / "config.toml").read_text()
+    assert "channels = 8" in config
+    (other / "config.toml").write_text(config.replace("channels = 8", "channels = 16"))
+    done = CliRunner().invoke(main, ["train", "--resume", str(other), "--quiet"])
+    assert done.exit_code == DataError.exit_code
+    assert "the checkpoint does not fit the networks of this version" in done.output
+    assert done.output.strip().endswith("start the run afresh")
+    assert len(done.output.strip().splitlines()) == 1
