@@ -17,7 +17,11 @@ _TINY = 1e-12  # F.normalize's bound, squared below: an all-zero channel attends
 
 
 class ChannelNorm(nn.Module):
-    """LayerNorm over the channels of every pixel, with weight and bias, biased variance, eps 1e-5."""
+    """LayerNorm over the channels of every pixel, with weight and bias, biased variance, eps 1e-5.
+
+    ``timm.layers.LayerNorm2d`` is the same, bit by bit. It is not used: importing timm, and torchvision with it, takes
+    longer than importing PyTorch, for every image that is fused.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()

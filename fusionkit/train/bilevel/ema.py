@@ -11,6 +11,8 @@ class RunningAverage(AveragedModel):
     """``average <- decay * average + (1 - decay) * weights``; the first update copies.
 
     PyTorch's own looks at its counter on the host at every update, which would wait for the device.
+    ``timm.utils.ModelEmaV3`` has the same values, but keeps no counter: its caller says which update is the first, as a
+    number on the host, which a captured CUDA graph would repeat, and a checkpoint would have to keep beside it.
 
     Args:
         module: the network to follow.
