@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from fusionkit.data.pair_set import Pair, PairSet, Problem
-from fusionkit.errors import DataError, UsageError
-from fusionkit.io.digest import file_digest
-from fusionkit.runtime.threads import in_threads
+from fusionkit.errors import UsageError
 from fusionkit.tasks import IVIF
 
 
@@ -83,12 +81,3 @@ def test_the_fingerprint_is_the_digest_that_its_definition_says(tmp_path: Path) 
         digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in pair.files]
         expected.update(f"D\0{pair.name}\0{digests[0]}\0{digests[1]}\n".encode())
     assert pairs.fingerprint() == expected.hexdigest()
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.png: cannot be read: No such file"):
-        file_digest(tmp_path / "gone.png")
-
-
-def test_threads_keep_the_order() -> None:
-    assert in_threads(lambda n: n * n, range(100)) == [n * n for n in range(100)]

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from fusionkit.data.sample.fields import clouds, horse, pedestrian, ramp, smooth
 from fusionkit.data.sample.photographs import Floats, Scene, disparity, encode, floats, linear, photograph, to_bytes
+from fusionkit.data.sample.random_fields import clouds, ramp, smooth
+from fusionkit.data.sample.silhouettes import horse, pedestrian
 
 __all__ = ["PLACES", "Bodies", "infrared", "thermal_scenes", "visible"]
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from fusionkit.data.sample.fields import clouds, smooth
 from fusionkit.data.sample.photographs import Floats, Scene, floats, to_bytes
+from fusionkit.data.sample.random_fields import clouds, smooth
 
 __all__ = ["TISSUES", "Head", "colour_map", "draw_head", "slice_scenes"]
 

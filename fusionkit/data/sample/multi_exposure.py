@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from fusionkit.data.sample.fields import ramp, smooth
 from fusionkit.data.sample.photographs import Floats, Scene, floats, linear, photograph, to_bytes
+from fusionkit.data.sample.random_fields import ramp, smooth
 
 __all__ = ["PLACES", "expose", "exposure_scenes", "illumination", "response"]
 

@@ -14,7 +14,6 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from fusionkit.data.sample.fields import horse, ramp, smooth
 from fusionkit.data.sample.photographs import (
     Floats,
     Scene,
@@ -25,6 +24,8 @@ from fusionkit.data.sample.photographs import (
     photograph,
     to_bytes,
 )
+from fusionkit.data.sample.random_fields import ramp, smooth
+from fusionkit.data.sample.silhouettes import horse
 
 __all__ = ["defocus", "disc", "focus_scenes"]
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from fusionkit.data.sample.fields import clouds, ramp, smooth
 from fusionkit.data.sample.photographs import Floats, Scene, encode, floats, to_bytes
+from fusionkit.data.sample.random_fields import clouds, ramp, smooth
 from fusionkit.data.sample.traffic import CAR, PERSON, Thing, draw_car, draw_person
 
 __all__ = ["BOX_CLASSES", "MASK_CLASSES", "Labels", "street_scenes"]

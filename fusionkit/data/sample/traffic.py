@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from fusionkit.data.sample.fields import pedestrian
 from fusionkit.data.sample.photographs import Floats, floats
+from fusionkit.data.sample.silhouettes import pedestrian
 
 __all__ = ["CAR", "PERSON", "Thing", "draw_car", "draw_person"]
 

@@ -1,4 +1,4 @@
-"""The labels of published data sets: found where they lie, read by the classes that the records state."""
+"""The labels of the published infrared-visible data sets: found in their layouts, and read with their classes."""
 
 from __future__ import annotations
 
