@@ -18,7 +18,8 @@ class Task:
         sources: the role of each source, in the order that fusers and published weights expect.
         folders: usual names of the source folders in public data sets, one tuple a source.
         metrics: the metrics of the field's tables for this task, in table order.
-        profile: the metric profile those tables were computed under.
+        profile: the metric profile of those tables; blank for that of the paper whose protocol it is
+            (``protocol_of`` of a plugin's published tables), or ``standard`` without one.
         reference: where the protocol comes from.
     """
 
@@ -27,7 +28,7 @@ class Task:
     sources: tuple[str, ...]
     folders: tuple[tuple[str, ...], ...]
     metrics: tuple[str, ...]
-    profile: str = "refusion"
+    profile: str = ""
     reference: str = "Bai et al., ReFusion, IJCV 2025, section 4"
 
 

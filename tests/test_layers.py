@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
+
+from fusionkit.plugins import catalogue
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "fusionkit"
@@ -14,6 +17,8 @@ BUILDS_ON = {"fusionkit_tdfusion": {"fusionkit_refusion"}}
 """Plugins that use another's public classes; no other arrow between plugins is allowed."""
 SHARED_NAMES: set[str] = set()
 """Names that two modules still share."""
+ORDINARY = {"average", "detection", "equal", "maximum", "segmentation"}
+"""Registered names of plugins that are words with another meaning in the core, such as the kinds of labels."""
 HEAVY = {"torch", "numpy", "cv2", "kornia", "scipy", "skimage", "matplotlib"}
 
 
@@ -48,6 +53,38 @@ def _reaches(files: list[Path], *targets: str) -> list[str]:
 def test_the_core_never_imports_a_plugin() -> None:
     files = [f for f in CORE.rglob("*.py") if "template" not in f.parts]
     assert not _reaches(files, *PLUGINS)
+
+
+def _texts(file: Path) -> dict[int, str]:
+    """Line -> string constants of a module, without docstrings and the help texts of options: these hold examples."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    skipped: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            skipped.add(node.value)
+        elif isinstance(node, ast.keyword) and node.arg == "help":
+            skipped |= set(ast.walk(node.value))
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str) and n not in skipped]
+    return {node.lineno: node.value for node in found}
+
+
+def test_the_core_knows_no_method_by_name() -> None:
+    names = {
+        entry.name
+        for registry in catalogue.registries()
+        for entry in registry.entries()
+        if entry.target.startswith(tuple(PLUGINS))
+    }
+    assert {"refusion", "tdfusion", "laplacian", "copy-a"} <= names
+    words = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, sorted(names - ORDINARY)))})(?!\w)")
+    known = [
+        f"{file.relative_to(ROOT)}:{line}: {text[:60]!r}"
+        for file in CORE.rglob("*.py")
+        if "template" not in file.parts
+        for line, text in _texts(file).items()
+        if words.search(text)
+    ]
+    assert not known
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)

@@ -170,7 +170,7 @@ def parse_fuser(text: str) -> FuserSpec:
     if not equals or Path(text).expanduser().exists():
         label, model = "", text
     elif not label.strip() or not model.strip():
-        raise UsageError(f"--fuser {text!r}: write LABEL=MODEL, as in ours=runs/refusion-mif-quick")
+        raise UsageError(f"--fuser {text!r}: write LABEL=MODEL, as in ours=runs/my-run")
     fuser, colon, file = model.partition(":")
     shipped = file.partition("@")[0] in catalogue.tasks.names()  # a file of that name is written FUSER:./NAME
     named = bool(colon) and fuser in catalogue.fusers.names() and Path(file).expanduser().exists() and not shipped

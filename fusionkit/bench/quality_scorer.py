@@ -23,6 +23,7 @@ from fusionkit.bench.methods import (
     parse_results,
     usable,
 )
+from fusionkit.bench.published_tables import protocol_profile
 from fusionkit.bench.quality_job import QualityJob, QualityPart
 from fusionkit.bench.records import Record
 from fusionkit.bench.weight_maps import MapDrawer, drawer
@@ -99,7 +100,7 @@ class QualityScorer:
         say: Say,
     ) -> list[QualityJob]:
         task = dataset.task
-        profile = self.profile or task.profile
+        profile = self.profile or protocol_profile(task)
         metrics = choose_metrics(task, self.metrics, profile)
         about = environment()
         found = []

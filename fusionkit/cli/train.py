@@ -61,7 +61,9 @@ def command(method: str | None, **given: Any) -> None:
             folder = resume(given["resume"], device=device, **settings)
         else:
             if not method or not given["task"]:
-                raise UsageError("give a method and --task, for example: fusionkit train refusion --task mif")
+                raise UsageError(
+                    "give a method and --task: fusionkit train METHOD --task TASK; see 'fusionkit plugins list'"
+                )
             request = TrainRequest(
                 method=method,
                 task=given["task"],

@@ -67,6 +67,10 @@ class Fuser(nn.Module, ABC):
     """The range stretch its authors use when they write a result: the default of ``fuse --stretch``."""
     reference: ClassVar[str] = ""
     """Paper that defines the method."""
+    default_for: ClassVar[tuple[str, ...]] = ()
+    """The tasks whose default it is if several fusers ship a model for one."""
+    control: ClassVar[bool] = False
+    """Whether downstream benchmarks compare every method with it, as with a source alone."""
 
     def __init__(self, config: Options = None) -> None:
         super().__init__()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -59,6 +60,9 @@ class Metric(ABC):
     """
 
     info: ClassVar[MetricInfo]
+    conventions: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Profiles that a plugin's metric joins: profile name -> the fields that differ there from the defaults. Profiles
+    list the built-in metrics themselves."""
 
     @abstractmethod
     def __call__(self, fused: Tensor, *sources: Tensor, truth: Tensor | None = None) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fusionkit.contracts import Metric
 from fusionkit.errors import PluginError, UsageError, did_you_mean
@@ -66,36 +66,71 @@ def build(name: str, profile: str = "standard") -> Metric:
 def settings_of(name: str, profile: Profile) -> Settings:
     """The fields of a metric that a profile sets.
 
-    A metric that no published profile has means the same under all of them: its defaults. That goes for every
-    third-party metric.
+    A metric that the profile does not list has its defaults if it is a plugin's, or if no built-in profile lists it.
+    Profiles of plugins do not change what the other profiles mean.
+
+    Args:
+        name: a registered name.
+        profile: the profile.
 
     Raises:
-        UsageError: other published profiles have the metric and this one has not.
+        fusionkit.errors.UsageError: a built-in metric that other built-in profiles list and this one does not.
     """
-    if profile.settings is None or not catalogue.metrics.entry(name).built_in:
+    if profile.settings is None:
         return {}
-    if name in profile.settings:
-        return profile.settings[name]
-    others = [other.name for other in PROFILES.values() if other.settings is not None and name in other.settings]
+    listed = _listed_as(name)
+    if listed in profile.settings:
+        return profile.settings[listed]
+    if not catalogue.metrics.entry(name).built_in:
+        return _joined(name).get(profile.name, {})
+    others = [other for other in _built_in_profiles() if other.settings is not None and listed in other.settings]
     if not others:
         return {}
     raise UsageError(
         f"profile {profile.name!r} has no {name}, since its code does not compute it: "
-        f"take it from 'standard' or {' or '.join(map(repr, others))}"
+        f"take it from 'standard' or {' or '.join(repr(other.name) for other in others)}"
     )
 
 
 def profile_metrics(profile: Profile) -> tuple[str, ...]:
-    """The metrics of a profile: those its code has, in its order, or for ``standard`` every registered one."""
+    """List the metrics of a profile: those its code has, in its order, then those of plugins that join it.
+
+    ``standard`` has every registered one.
+    """
     if profile.settings is None:
         return tuple(catalogue.metrics.names())
-    return tuple(profile.settings)
+    joining = [name for name in catalogue.metrics.names() if profile.name in _joined(name)]
+    return tuple(dict.fromkeys([*profile.settings, *joining]))
 
 
 def conventions(name: str) -> dict[str, Settings]:
     """Profile -> the fields it sets, for every profile that has a metric."""
-    return {
-        profile.name: {} if profile.settings is None else profile.settings[name]
-        for profile in PROFILES.values()
-        if profile.settings is None or (name in profile.settings and catalogue.metrics.entry(name).built_in)
-    }
+    listed, joined = _listed_as(name), _joined(name)
+    found: dict[str, Settings] = {}
+    for label, profile in PROFILES.items():
+        if profile.settings is None:
+            found[label] = {}
+        elif listed in profile.settings:
+            found[label] = profile.settings[listed]
+        elif label in joined:
+            found[label] = joined[label]
+    return found
+
+
+def _joined(name: str) -> Mapping[str, Settings]:
+    """The profiles that a plugin's metric joins; none if it cannot be loaded, which :func:`build` reports."""
+    try:
+        return {} if catalogue.metrics.entry(name).built_in else catalogue.metrics.get(name).conventions
+    except PluginError:
+        return {}
+
+
+def _listed_as(name: str) -> str:
+    """The name under which profiles list a metric: ``dist:name`` if the plain name means another metric, or two."""
+    entry = catalogue.metrics.entry(name)
+    claims = [other for other in catalogue.metrics.entries() if other.name == entry.name]
+    return entry.name if entry.built_in or len(claims) == 1 else entry.qualified
+
+
+def _built_in_profiles() -> list[Profile]:
+    return [PROFILES[name] for name in PROFILES if catalogue.profiles.entry(name).built_in]

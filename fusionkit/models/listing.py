@@ -10,15 +10,13 @@ from pathlib import Path
 from fusionkit.contracts import Capabilities, Fuser, ShippedModel
 from fusionkit.errors import FusionkitError, UsageError, did_you_mean
 from fusionkit.models.card import ModelCard, read_card
+from fusionkit.models.roles import preferred_fuser
 from fusionkit.models.shipped import current_model, shipped_models
 from fusionkit.models.weights import read_info
 from fusionkit.plugins import catalogue
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 
-__all__ = ["DEFAULT_FUSER", "ModelEntry", "default_fuser", "find_model", "list_models", "select_models"]
-
-DEFAULT_FUSER = "refusion"
-"""The fuser used by default when several ship a model for a task."""
+__all__ = ["ModelEntry", "default_fuser", "find_model", "list_models", "select_models"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +120,7 @@ def select_models(entries: Sequence[ModelEntry], patterns: Sequence[str]) -> lis
 def default_fuser(task: str) -> str:
     """Choose the fuser whose shipped model is used for a task by default.
 
-    It is the only one that ships a model for the task, or :data:`DEFAULT_FUSER` if that ships one.
+    It is the only one that ships a model for the task, or the one whose class says ``default_for`` this task.
 
     Raises:
         fusionkit.errors.UsageError: an unknown task, no model for it, or several and none of them the default.
@@ -135,13 +133,14 @@ def default_fuser(task: str) -> str:
                 shipping.append(name)
         except PluginCallFailed:  # list_models reports it; a broken plugin must not keep the others from fusing
             continue
-    if DEFAULT_FUSER in shipping or len(shipping) == 1:
-        return DEFAULT_FUSER if DEFAULT_FUSER in shipping else shipping[0]
+    if chosen := preferred_fuser(task, shipping):
+        return chosen
     if shipping:
         raise UsageError(f"several fusers have a model for {task}: say which with --model ({', '.join(shipping)})")
     raise UsageError(
         f"no installed fuser has a trained model for {task}: give one with --model (a run folder, a weights file, or "
-        f"a fuser that needs no training), or train one: fusionkit train {DEFAULT_FUSER} --task {task}"
+        f"a fuser that needs no training), or train one: fusionkit train METHOD --task {task} "
+        f"(methods: {', '.join(catalogue.trainers.names())})"
     )
 
 

@@ -8,7 +8,7 @@ from fusionkit.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from fusionkit.contracts import Fuser, LossProposer, MetaTrainer, Metric, OuterLoss, Reconstructor
-    from fusionkit.plugins.declarations import Dataset
+    from fusionkit.plugins.declarations import Dataset, Profile, PublishedPaper
     from fusionkit.tasks import Task
 
 __all__ = [
@@ -17,6 +17,8 @@ __all__ = [
     "loss_proposers",
     "metrics",
     "outer_losses",
+    "profiles",
+    "published_tables",
     "reconstructors",
     "registries",
     "tasks",
@@ -41,8 +43,29 @@ datasets: Registry[Dataset] = Registry(
     "data set", "fusionkit.datasets", "fusionkit.plugins.declarations:Dataset", instances=True, own_name="name"
 )
 tasks: Registry[Task] = Registry("task", "fusionkit.tasks", "fusionkit.tasks:Task", instances=True, own_name="name")
+profiles: Registry[Profile] = Registry(
+    "metric profile", "fusionkit.profiles", "fusionkit.plugins.declarations:Profile", instances=True, own_name="name"
+)
+published_tables: Registry[PublishedPaper] = Registry(
+    "paper",
+    "fusionkit.published_tables",
+    "fusionkit.plugins.declarations:PublishedPaper",
+    instances=True,
+    own_name="key",
+)
 
 
 def registries() -> tuple[Registry[Any], ...]:
     """Every registry, in the order that lists show them."""
-    return (fusers, reconstructors, outer_losses, loss_proposers, trainers, metrics, datasets, tasks)
+    return (
+        fusers,
+        reconstructors,
+        outer_losses,
+        loss_proposers,
+        trainers,
+        metrics,
+        datasets,
+        tasks,
+        profiles,
+        published_tables,
+    )

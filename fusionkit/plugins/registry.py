@@ -89,6 +89,16 @@ class Registry(Generic[T]):
             raise PluginError(f"{self.kind} {entry.name!r} of {entry.origin} cannot be used: {problem}") from cause
         return self._loaded[entry]
 
+    def usable(self) -> dict[str, T]:
+        """Load every plugin: name -> plugin, sorted by name, without those that cannot be used by their plain name."""
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = self.get(name)
+            except PluginError:  # told by `fusionkit plugins check`; one broken plugin must not hide the others
+                continue
+        return found
+
     def entry(self, name: str) -> Entry:
         """The entry that ``name`` stands for; raises as :meth:`get` does for unknown and ambiguous names."""
         found = [entry for entry in self.entries() if entry.name == name]

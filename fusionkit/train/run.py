@@ -241,7 +241,7 @@ def _layers(kind: type[MetaTrainer], request: TrainRequest) -> tuple[str, list[t
         if "downstream" not in {field.name for field in fields(kind.Config)}:
             raise UsageError(
                 f"--downstream {request.downstream}: {request.method} is not trained for a downstream task; "
-                "leave it out, or train a method that is, such as tdfusion"
+                "leave it out, or train a method that has the option 'downstream'"
             )
         catalogue.outer_losses.get(request.downstream)
         layers.append(("--downstream", {"downstream": request.downstream}))

@@ -23,6 +23,7 @@ class Average(ClassicalFuser):
 
     capabilities = _PER_PIXEL
     reference = "pixel mean of the sources"
+    control = True
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(S, B, C, H, W)``."""
@@ -52,6 +53,7 @@ class CopyA(ClassicalFuser):
 
     capabilities = _PER_PIXEL
     reference = "control: the first source"
+    control = True
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(S, B, C, H, W)``."""
@@ -63,6 +65,7 @@ class CopyB(ClassicalFuser):
 
     capabilities = _PER_PIXEL
     reference = "control: the second source"
+    control = True
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(S, B, C, H, W)``."""

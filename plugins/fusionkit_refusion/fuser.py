@@ -81,6 +81,7 @@ class ReFusionFuser(Fuser):
     config: FuserOptions
     stretch = "full"
     reference = "Bai et al., ReFusion, IJCV 2025"
+    default_for = ("ivif", "mif", "mfif", "meif")
 
     def __init__(self, config: FuserOptions | None = None) -> None:
         super().__init__(config)

@@ -22,6 +22,7 @@ class TDFusionFuser(ReFusionFuser):
     """
 
     reference = "Bai et al., TDFusion, CVPR 2025"
+    default_for = ()
 
     @classmethod
     def pretrained(cls) -> Sequence[ShippedModel]:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from fusionkit.bench.published_tables import PublishedTable, papers, published_beside, published_tables
+from fusionkit.bench.published_tables import (
+    PublishedPaper,
+    PublishedTable,
+    papers,
+    protocol_profile,
+    published_beside,
+    published_tables,
+)
 from fusionkit.errors import UsageError
 from fusionkit.metrics.profiles import PROFILES
+from fusionkit.plugins import catalogue
+from fusionkit.tasks import IVIF, MEIF, MFIF, MIF
 
 ALL = [table for paper in papers() for table in published_tables(paper)]
 
@@ -121,3 +132,69 @@ def test_published_rows_are_found_by_data_set_and_only_comparisons() -> None:
 def test_an_unknown_paper_is_named_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'refusion'"):
         published_tables("refusoin")
+
+
+OWN = """
+[paper]
+key = "own"
+title = "A method"
+citation = "Somebody, 2026"
+profile = "cddfuse"
+protocol_of = ["ivif", "thermal"]
+[[panel]]
+table = 1
+kind = "comparison"
+task = "ivif"
+dataset = "MSRS"
+profile = "cddfuse"
+metrics = ["EN", "Own"]
+printed = ["EN", "OWN"]
+rows = [["A", "1", 1, 2.5], ["B", "", "/", 3]]
+"""
+
+
+def test_a_plugins_tables_stand_beside_those_of_the_built_in_papers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue.published_tables, "_registered", {})
+    file = tmp_path / "tables.toml"
+    file.write_text(OWN)
+    catalogue.published_tables.register("own", PublishedPaper.read(file))
+    assert [t.label for t in published_beside("ivif", "msrs")] == [
+        "own, Table 1 (MSRS)",
+        "refusion, Table 1 (MSRS)",
+        "tdfusion, Table 1 (MSRS)",
+    ]
+    assert [row.values for row in published_tables("own")[0].rows] == [(1.0, 2.5), (None, 3.0)]
+
+
+def test_a_task_has_the_profile_of_the_paper_whose_protocol_it_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {protocol_profile(task) for task in (IVIF, MIF, MFIF, MEIF)} == {"refusion"}
+    thermal = replace(IVIF, name="thermal")
+    assert protocol_profile(thermal) == "standard"
+    assert protocol_profile(replace(thermal, profile="tang")) == "tang"
+    monkeypatch.setattr(catalogue.published_tables, "_registered", {})
+    file = tmp_path / "tables.toml"
+    file.write_text(OWN)
+    catalogue.published_tables.register("own", PublishedPaper.read(file))
+    assert protocol_profile(thermal) == "cddfuse"
+    assert protocol_profile(IVIF) == "refusion", "a plugin does not take over the protocol of a built-in paper"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ('key = "own"', "", r"tables.toml: \[paper\] with key, title and citation: 'key' is missing"),
+        ("table = 1", "", "tables.toml, panel 1: table is missing"),
+        ('"1", 1, 2.5', '"1", 1', r"tables.toml, panel 1: \[1\] has 1 values for the 2 metrics"),
+        ('["EN", "OWN"]', '["EN"]', r"panel 1: \['EN'\] has 1 values for the 2 metrics"),
+    ],
+)
+def test_a_damaged_file_of_tables_is_refused_with_its_place(tmp_path: Path, before: str, after: str, told: str) -> None:
+    assert before in OWN
+    file = tmp_path / "tables.toml"
+    file.write_text(OWN.replace(before, after))
+    with pytest.raises(ValueError, match=told):
+        PublishedPaper.read(file)

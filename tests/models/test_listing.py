@@ -24,6 +24,7 @@ from fusionkit.io.digest import file_digest
 from fusionkit.io.images import read_image
 from fusionkit.models.card import as_markdown, card_path, read_card
 from fusionkit.models.listing import default_fuser, find_model, list_models
+from fusionkit.models.roles import controls
 from fusionkit.models.shipped import shipped_models
 from fusionkit.models.weights import read_info, save_fuser
 from fusionkit.plugins import catalogue
@@ -258,6 +259,19 @@ def test_of_several_fusers_the_default_or_the_only_one_is_taken(
         default_fuser("mif")
     monkeypatch.setitem(catalogue.fusers._loaded, catalogue.fusers.entry("refusion"), shipping(shipped))
     assert default_fuser("mif") == "refusion"
+
+
+def test_the_controls_of_a_downstream_benchmark_are_the_fusers_that_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue.fusers, "_registered", {})
+    assert controls() == ("average", "copy-a", "copy-b")
+
+    class Brightest(catalogue.fusers.get("maximum")):  # type: ignore[misc]
+        control = True
+        tasks = ("mif",)
+
+    catalogue.fusers.register("brightest", Brightest)
+    assert controls("mif") == ("average", "brightest", "copy-a", "copy-b")
+    assert controls("ivif") == ("average", "copy-a", "copy-b")
 
 
 def test_the_list_shows_shipped_models_and_their_cards(installed: Path) -> None:

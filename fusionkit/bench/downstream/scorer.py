@@ -35,16 +35,14 @@ from fusionkit.data.pair_checks import header_size
 from fusionkit.data.pair_finding import task_of
 from fusionkit.data.pair_set import PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.models.roles import controls
 from fusionkit.plugins import catalogue
 from fusionkit.train.run_folder import environment
 
 if TYPE_CHECKING:
     from fusionkit.bench.benchmark import BenchRequest
 
-__all__ = ["CONTROLS", "TRAIN", "DownstreamScorer"]
-
-CONTROLS = ("copy-a", "copy-b", "average")
-"""What every method is held against: either source alone, and their mean."""
+__all__ = ["TRAIN", "DownstreamScorer"]
 
 TRAIN = "train"
 """The split that the network is trained on."""
@@ -55,7 +53,9 @@ _PACKAGES = ("torchmetrics", "torchvision", "pycocotools", "timm")
 
 @dataclass(frozen=True, kw_only=True)
 class DownstreamScorer:
-    """Scores methods by a network that is trained on their images of the train split, beside :data:`CONTROLS`.
+    """Scores methods by a network that is trained on their images of the train split, beside the controls.
+
+    The controls are the fusers whose class says so (:func:`fusionkit.models.roles.controls`).
 
     Attributes:
         network: registered name of the downstream network.
@@ -102,9 +102,14 @@ def _specs(request: BenchRequest) -> list[FuserSpec | ResultsSpec]:
     given: list[FuserSpec | ResultsSpec] = [parse_fuser(text) for text in request.fusers if text != NO_FUSER]
     given += [parse_results(text) for text in request.results]
     names = {spec.name for spec in given}
-    controls: list[FuserSpec | ResultsSpec] = [FuserSpec(name, name) for name in CONTROLS if name not in names]
-    check_names([*controls, *given])
-    return [*controls, *given]
+    tasks = {_task_name(spec, request) for spec in request.data}
+    beside: list[FuserSpec | ResultsSpec] = [FuserSpec(name, name) for name in controls(*tasks) if name not in names]
+    check_names([*beside, *given])
+    return [*beside, *given]
+
+
+def _task_name(spec: str, request: BenchRequest) -> str:
+    return request.tasks[0] if request.tasks else task_of(spec) or _DEFAULT_TASK
 
 
 def _experiments(scorer: DownstreamScorer, request: BenchRequest, out: Path, device: torch.device) -> list[Experiment]:
@@ -148,7 +153,7 @@ def _splits(spec: str, request: BenchRequest, network: type[Downstream]) -> list
     """The training and the test split of every data set that ``spec`` stands for, checked."""
     if len(request.tasks) > 1:
         raise UsageError(f"--task: one at a time, not {', '.join(request.tasks)}")
-    task = catalogue.tasks.get(request.tasks[0] if request.tasks else task_of(spec) or _DEFAULT_TASK)
+    task = catalogue.tasks.get(_task_name(spec, request))
     found = find_labelled(spec, task, network.kind)
     if request.split == TRAIN:
         raise UsageError(f"--split {TRAIN}: is what the network is trained on; score on another")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from fusionkit.bench.published_tables import protocol_profile
 from fusionkit.bench.records import MetricUse, Record
 from fusionkit.errors import FusionkitError
 from fusionkit.plugins import catalogue
@@ -94,8 +95,9 @@ def table_notes(
     if task is None:
         notes.append(f"task {head.task} is not installed here: nothing is known of its protocol")
     else:
-        if head.profile != task.profile:
-            notes.append(f"profile {head.profile}: the protocol of {task.name} is profile {task.profile}")
+        usual = protocol_profile(task)
+        if head.profile != usual:
+            notes.append(f"profile {head.profile}: the protocol of {task.name} is profile {usual}")
         if head.split not in ("test", ""):
             notes.append(f"split {head.split}: the protocol of {task.name} is the split test")
         if absent := [metric for metric in task.metrics if metric not in ranking]:
