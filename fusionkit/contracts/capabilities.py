@@ -29,8 +29,8 @@ class Capabilities:
         max_sources: the largest number of sources of one call; None for any number. More are folded in order:
             ((a, b), c).
         halo: number of pixels around a tile that decide the result inside it: tiles that are cut with a halo this
-            wide, at multiples of :attr:`multiple`, give the result of the whole image. None where a pixel may depend
-            on the whole image.
+            wide, at multiples of :attr:`multiple`, give the result of the whole image. The toolkit fuses in tiles if
+            the whole does not fit into memory. None where a pixel may depend on the whole image.
         needs_cuda: whether it runs on a CUDA device only.
 
     Raises:

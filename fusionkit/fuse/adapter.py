@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fusionkit.contracts import Capabilities, Fuser
 from fusionkit.errors import DataError, PluginError, UsageError
+from fusionkit.runtime.devices import is_out_of_memory
 
 __all__ = ["call_fuser", "call_maps", "check_device", "check_size", "plan_calls"]
 
@@ -47,7 +48,7 @@ def check_size(fuser: Fuser, size: tuple[int, int], *, name: str, image: str) ->
 
 
 def plan_calls(capabilities: Capabilities, count: int, *, name: str) -> list[slice]:
-    """Lay out which sources go into which call; after the first, every call also takes the result of the one before.
+    """Share out sources into calls; after the first, every call also takes the result of the one before.
 
     Args:
         capabilities: of the fuser.
@@ -75,6 +76,8 @@ def plan_calls(capabilities: Capabilities, count: int, *, name: str) -> list[sli
 def call_fuser(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
     """Fuse sources of any floating type and of any size from the fuser's ``min_size`` on.
 
+    If the memory of the device does not suffice for the whole image and the fuser states a halo, tiles are fused.
+
     Args:
         fuser: the fuser, on the sources' device.
         sources: ``(B, C, H, W)`` in [0, 1], of a number that the fuser takes.
@@ -86,13 +89,7 @@ def call_fuser(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
         fusionkit.errors.PluginError: the fuser does not give back the shape that it was given.
         fusionkit.errors.UsageError: the fuser's weights are of a type in which its results are not right.
     """
-    fitted = _fit(fuser, sources)
-    fused: Tensor = fuser(*fitted)
-    if fused.shape != fitted[0].shape:
-        raise PluginError(
-            f"{type(fuser).__name__} was given {tuple(fitted[0].shape)} and gave back {tuple(fused.shape)}; "
-            "a fuser must keep the shape: correct it"
-        )
+    fused = _call(fuser, _fit(fuser, sources))
     return _crop(fused.clamp(0, 1), sources[0])
 
 
@@ -102,6 +99,41 @@ def call_maps(fuser: Fuser, sources: Sequence[Tensor]) -> Mapping[str, Tensor]:
     size = fitted[0].shape[2:]
     maps = fuser.maps(*fitted)
     return {name: _crop(image, sources[0]) if image.shape[2:] == size else image for name, image in maps.items()}
+
+
+def _call(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
+    """Call the fuser; if memory does not suffice and its tiles are exact, fuse the halves of the longer side."""
+    halves = _halves(fuser.capabilities, sources[0])
+    try:
+        fused: Tensor = fuser(*sources)
+    except (RuntimeError, MemoryError) as error:
+        if halves is None or not is_out_of_memory(error):
+            raise
+    else:
+        if fused.shape != sources[0].shape:
+            raise PluginError(
+                f"{type(fuser).__name__} was given {tuple(sources[0].shape)} and gave back {tuple(fused.shape)}; "
+                "a fuser must keep the shape: correct it"
+            )
+        return fused
+    # Outside of the except clause: a caught error keeps the tensors of the failed call alive.
+    dim, middle, halo = halves
+    length = sources[0].shape[dim]
+    first = _call(fuser, [source.narrow(dim, 0, middle + halo) for source in sources]).narrow(dim, 0, middle)
+    start = middle - halo
+    second = _call(fuser, [source.narrow(dim, start, length - start) for source in sources])
+    return torch.cat((first, second.narrow(dim, halo, length - middle)), dim)
+
+
+def _halves(able: Capabilities, source: Tensor) -> tuple[int, int, int] | None:
+    """Where to cut a source into two overlapping tiles: dimension, position and halo; None if it cannot be cut."""
+    if able.halo is None:
+        return None
+    halo = -(-able.halo // able.multiple) * able.multiple
+    dim = 2 if source.shape[2] >= source.shape[3] else 3
+    middle = source.shape[dim] // 2 // able.multiple * able.multiple
+    smaller = middle > halo and middle + halo < source.shape[dim]
+    return (dim, middle, halo) if smaller and middle + halo >= able.min_size else None
 
 
 def _fit(fuser: Fuser, sources: Sequence[Tensor]) -> list[Tensor]:
@@ -125,7 +157,7 @@ def _extend(source: Tensor, multiple: int) -> Tensor:
 
 
 def _working_dtype(fuser: Fuser, given: torch.dtype) -> torch.dtype:
-    """The type to call a fuser with: that of its weights; without weights the coarsest that is as fine as the given."""
+    """Choose the type to call a fuser with: its weights' or, without weights, the coarsest as fine as the given one."""
     able = fuser.capabilities.dtypes
     held = next((p.dtype for p in fuser.parameters() if p.is_floating_point()), None)
     if held is not None and held not in able:

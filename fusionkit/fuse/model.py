@@ -27,7 +27,7 @@ from fusionkit.runtime.devices import choose_device, is_out_of_memory
 __all__ = ["Fused", "FusionNote", "Model", "Source", "Stretch", "fuse_tensors", "load"]
 
 Source: TypeAlias = "str | Path | Image | NDArray[Any] | Tensor"
-"""What a model fuses: a file, an image, an array ``(H, W)`` or ``(H, W, C)``, a tensor ``(1, C, H, W)`` or less."""
+"""A source to fuse: a file, an image, an array ``(H, W)`` or ``(H, W, C)``, or a tensor of two to four dimensions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +36,10 @@ class Fused:
 
     Attributes:
         tensor: ``(1, C, H, W)`` float32 in [0, 1] on the CPU, C 1 or 3.
-        bits: bits a sample that it is stored with where nothing else is asked for.
-        exif: EXIF block of the source that has colour, without its orientation.
+        bits: bits per sample that it is stored with by default.
+        exif: EXIF block of the first source with colour, without its orientation.
         orientation: EXIF orientation that all sources share, or 1.
-        icc: ICC profile of the source that has colour.
+        icc: ICC profile of the first source with colour.
     """
 
     tensor: Tensor
@@ -50,7 +50,7 @@ class Fused:
 
     @property
     def image(self) -> Image:
-        """The image with its own bits, as it would be stored: rint(255 y) or rint(65535 y), or floats."""
+        """The image as it is stored with its own bits: rint(255 y), rint(65535 y), or floats."""
         return self._image(self.bits)
 
     def array(self, *, bits: int | None = None) -> NDArray[Any]:
@@ -63,7 +63,7 @@ class Fused:
         return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
     def save(self, path: str | Path, *, bits: int | None = None) -> Path:
-        """Write the image, whole or not at all; what is there is replaced.
+        """Write the image, whole or not at all; an existing file is replaced.
 
         Args:
             path: ``.png``, ``.tif``, ``.jpg`` or ``.bmp``; missing folders are made.
@@ -93,16 +93,16 @@ class Fused:
 
 
 class Model:
-    """A fuser ready to fuse images: on its device, with the stretch to use.
+    """A fuser that is ready to fuse images: on its device, with its range stretch.
 
     Args:
         fuser: any fuser; it is moved to the device and set to evaluation mode.
-        name: what to call it: a registered name, a run folder, a file.
+        name: its name in messages and records: a registered name, a run folder, a file.
         task: the task it was trained for, or "".
         tag: tag of the shipped weights, or "".
-        device: where it fuses.
+        device: device to fuse on.
         stretch: range stretch of the result; the fuser's own default where None.
-        digest: SHA-256 of its weights file, or "".
+        digest: SHA-256 of its weights file in hexadecimal, or "".
 
     Raises:
         fusionkit.errors.UsageError: an unknown stretch, or a device that the fuser cannot run on.
@@ -189,7 +189,7 @@ class Model:
         return fused
 
     def describe(self) -> dict[str, Any]:
-        """What decides the result beside the sources, for the record kept with it."""
+        """List everything beside the sources that decides the result, for the record that is kept with it."""
         from importlib import metadata
 
         return {
@@ -205,7 +205,7 @@ class Model:
 
 
 def _as_image(source: Source, place: int) -> tuple[Image, int]:
-    """The source as an image, and the bits it counts with."""
+    """Convert a source to an image, and state its bits per sample."""
     if isinstance(source, (str, Path)):
         image = read_image(source)
         return image, image.bits

@@ -48,10 +48,10 @@ class DataUse(_Strict):
 
     Attributes:
         dataset: its name.
-        pairs: how many of its pairs.
-        licence: as its record states it.
-        citation: what to cite, or "".
-        homepage: where its authors publish it, or "".
+        pairs: number of its pairs that were used.
+        licence: licence that its record states.
+        citation: paper to cite, or "".
+        homepage: address where its authors publish it, or "".
     """
 
     dataset: str
@@ -67,18 +67,18 @@ class Training(_Strict):
     Attributes:
         trainer: registered trainer.
         preset: its preset.
-        given: options over the preset, as they were given.
+        given: options that were set beside the preset.
         steps: length of the schedule.
-        seed: of weights and draws.
-        split: the split of the data.
+        seed: seed of initial weights and random draws.
+        split: split of the data.
         fingerprint: digest of the training pairs.
         device: ``"cpu"`` or ``"cuda"``.
-        machine: the processor or accelerator.
-        threads: CPU threads.
+        machine: name of the processor or accelerator.
+        threads: number of CPU threads.
         precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
-        seconds: time of all steps, from the log's time of a step; None where there is no log.
-        versions: of the packages that the weights depend on.
-        commit: of the toolkit, or "".
+        seconds: time of all steps in seconds, computed from the log; None without a log.
+        versions: package name -> version, of the packages that the weights depend on.
+        commit: commit of the toolkit, or "".
     """
 
     trainer: str
@@ -103,10 +103,10 @@ class Scores(_Strict):
     Attributes:
         dataset: the data set.
         split: its split, or "".
-        images: how many were fused.
+        images: number of fused images.
         profile: the metric profile.
         method: name of the method in the bench.
-        this: whether it is this model.
+        this: whether this row is the model of the card.
         stretch: its range stretch; "" for results of another program.
         means: metric -> mean over the images; a metric that is undefined on one of them is left out.
     """

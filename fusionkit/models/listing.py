@@ -58,12 +58,12 @@ class ModelEntry:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that it can be asked for by: the full one first, then ``FUSER:TASK`` of a current model."""
+        """Every name that finds it: the full one first, then ``FUSER:TASK`` of a current model."""
         return (self.name, f"{self.fuser}:{self.task}") if self.tag and self.current else (self.name,)
 
     @property
     def old_name(self) -> str:
-        """What a current model was called before models had tags: ``"refusion-ivif"``; "" for others."""
+        """The name of a current model before models had tags: ``"refusion-ivif"``; "" for others."""
         return f"{self.fuser}-{self.task}" if self.tag and self.current else ""
 
 

@@ -1,4 +1,4 @@
-"""The trained models that plugins ship: which tags a task has, and which file a name stands for.
+"""Finds the trained models that plugins ship: the tags of a task, and the file that a name stands for.
 
 A model is called ``FUSER:TASK@TAG``; ``FUSER:TASK`` is the current one of the task. In a plugin's folder of models the
 file ``TASK.safetensors`` has the tag ``v1`` and ``TASK@TAG.safetensors`` the tag it names. The card of a model says
@@ -33,7 +33,7 @@ def check_tag(tag: str) -> None:
 
 
 def model_file(folder: Path, task: str, tag: str) -> Path:
-    """The file that a model with a tag has in a plugin's folder of models."""
+    """The path of a model in a plugin's folder of models."""
     return folder / f"{task if tag == FIRST_TAG else f'{task}@{tag}'}.safetensors"
 
 
@@ -51,7 +51,7 @@ def models_in(folder: Path) -> tuple[ShippedModel, ...]:
 
 
 def shipped_models(kind: type[Fuser]) -> tuple[ShippedModel, ...]:
-    """The models that a fuser ships, from either form of ``pretrained``.
+    """List the models that a fuser ships, from either form of ``pretrained``.
 
     Raises:
         fusionkit.errors.PluginError: two of them have one task and one tag.
@@ -66,7 +66,7 @@ def shipped_models(kind: type[Fuser]) -> tuple[ShippedModel, ...]:
 
 
 def current_model(models: Sequence[ShippedModel], task: str) -> ShippedModel | None:
-    """The model that a task stands for without a tag: the first, or what supersedes it; None if there is none."""
+    """Choose the model of a task without a tag: the first one, or what supersedes it; None if there is none."""
     own = {model.tag: model for model in models if model.task == task}
     if not own:
         return None
@@ -138,7 +138,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _superseded(file: Path) -> tuple[str, ...]:
-    """The tags that a model's card says it supersedes; a card that cannot be read is reported where it is shown."""
+    """Read the tags that a model supersedes from its card; a damaged card counts as none and is reported when shown."""
     try:
         stated = tomllib.loads(file.with_suffix(".toml").read_text(encoding="utf-8")).get("supersedes", ())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):

@@ -1,4 +1,4 @@
-"""Weights files: safetensors that say which fuser they belong to, how it was configured and how it was trained."""
+"""Reads and writes weights files: safetensors with the fuser's name, its options and how it was trained."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _MOST_WRAPPERS = 4
 
 @dataclass(frozen=True)
 class WeightsInfo:
-    """What a weights file says of itself.
+    """The description in a weights file.
 
     Attributes:
         fuser: registered name of the fuser.
         task: the task it was trained for, or "".
         config: the fuser's options.
-        training: how it was trained: preset, data, seed, steps, versions; free-form, for the record.
+        training: how it was trained: preset, data, seed, steps, versions; free-form.
         digest: SHA-256 of the file, in hexadecimal; "" before it is written.
     """
 
@@ -67,7 +67,7 @@ def save_fuser(path: Path, fuser: Fuser, info: WeightsInfo) -> None:
 
 
 def save_companion(path: Path, companion: Companion) -> None:
-    """Write a network that was trained beside a fuser, with what building it again needs, as safetensors.
+    """Write a network that was trained beside a fuser, with its name and options, as safetensors.
 
     Raises:
         DataError: the file cannot be written.
@@ -79,7 +79,7 @@ def save_companion(path: Path, companion: Companion) -> None:
 
 
 def load_outer_loss(path: Path) -> OuterLoss:
-    """Build the registered outer loss that a run kept and load it, on the CPU, in evaluation mode.
+    """Load the outer loss that a run kept, on the CPU, in evaluation mode.
 
     Raises:
         DataError: the file is missing, damaged, no outer loss's, or of a version of it with other options.
@@ -114,7 +114,7 @@ def load_outer_loss(path: Path) -> OuterLoss:
 
 
 def read_info(path: Path) -> WeightsInfo:
-    """What a weights file says of itself, without loading it.
+    """Read the description in a weights file without loading the weights.
 
     Raises:
         DataError: it is missing, damaged or not one of fusionkit's.
@@ -123,7 +123,7 @@ def read_info(path: Path) -> WeightsInfo:
 
 
 def load_fuser(path: Path) -> tuple[Fuser, WeightsInfo]:
-    """Build the fuser that a weights file belongs to and load it, on the CPU, in evaluation mode.
+    """Load the fuser that a weights file belongs to, on the CPU, in evaluation mode.
 
     Raises:
         DataError: the file is missing, damaged, of a newer format, or its weights do not fit the fuser it names.
@@ -136,7 +136,7 @@ def load_fuser(path: Path) -> tuple[Fuser, WeightsInfo]:
         kind = catalogue.fusers.get(info.fuser)
     except UsageError as error:
         raise UsageError(f"{path}: was trained for fuser {info.fuser!r}, which is not installed: {error}") from None
-    options = resolve(kind.Config, (str(path), info.config))
+    options: Any = resolve(kind.Config, (str(path), info.config))
     tensors = load_file(path)
     fuser: Fuser = build_to_fit(
         lambda: kind(options), tensors, f"{path}: these weights do not fit fuser {info.fuser!r}"
@@ -199,7 +199,7 @@ def _no_more_parameters_than(count: int, complaint: str) -> Iterator[None]:
 
 
 def misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """Why weights do not fit, in words; "" where they do."""
+    """Describe why weights do not fit a network; "" if they do."""
     faults = []
     for label, names in (
         ("lacks", sorted(set(expected) - set(tensors))),
@@ -216,7 +216,7 @@ def misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a foreign weights file: safetensors, or a PyTorch file read without running code in it.
+    """Read the tensors of a foreign weights file: safetensors, or a PyTorch file, without running code in it.
 
     A PyTorch file may hold them flat or under one of the usual keys (``state_dict``, ``model``, ``params_ema``, ...);
     ``module.`` before every name, which ``DataParallel`` adds, is taken off.
@@ -250,7 +250,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
-    """The named tensors in what a PyTorch file holds, without the wrappers around them and their names."""
+    """Take the named tensors out of the contents of a PyTorch file, without wrappers around them or their names."""
     for _ in range(_MOST_WRAPPERS):
         if not isinstance(loaded, Mapping) or all(isinstance(v, Tensor) for v in loaded.values()):
             break
@@ -267,7 +267,7 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
 
 
 def import_weights(name: str, path: Path, *, task: str = "") -> tuple[Fuser, WeightsInfo]:
-    """Take up weights that a method's authors published.
+    """Build a fuser with weights that the method's authors published.
 
     Args:
         name: registered fuser.

@@ -1,4 +1,4 @@
-"""Extension of an image past its border, for any length down to one pixel."""
+"""Extends images past their border, for any length down to one pixel."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def extend(image: Tensor, dim: int, before: int, after: int, *, border: Border) 
     Args:
         image: any tensor with at least one entry along ``dim``.
         dim: the dimension to extend.
-        before: entries to add in front; may exceed the length (the mirror then repeats).
-        after: entries to add behind.
-        border: how the entries outside follow from those inside.
+        before: number of entries to add in front; if it exceeds the length, the mirror repeats.
+        after: number of entries to add behind.
+        border: rule for the entries outside.
 
     Returns:
         A copy of ``image``, longer by ``before + after`` along ``dim``.

@@ -27,7 +27,7 @@ class CbfConfig:
         sigma_space: standard deviation of the spatial kernel, in pixels.
         sigma_range: standard deviation of the range kernel, in units of full scale.
         kernel: width of the filter in pixels, odd.
-        window: width in pixels of the window that weights are measured in, odd, 3 or more.
+        window: width in pixels of the window that the weights are computed in, odd, 3 or more.
     """
 
     sigma_space: float = 1.8
@@ -44,7 +44,7 @@ class CbfConfig:
 
 
 def cross_bilateral(image: Tensor, guide: Tensor, *, sigma_space: float, sigma_range: float, kernel: int) -> Tensor:
-    """Smooth an image across everything that is not an edge of the guide.
+    """Smooth an image everywhere except across edges of the guide.
 
         J(p) = sum_q g_s(|p - q|) g_r(G(p) - G(q)) I(q) / sum_q g_s(|p - q|) g_r(G(p) - G(q))
 
@@ -74,7 +74,7 @@ def cross_bilateral(image: Tensor, guide: Tensor, *, sigma_space: float, sigma_r
 
 
 def edge_strength(detail: Tensor, *, window: int) -> Tensor:
-    """How strong the horizontal and vertical edges around each pixel are.
+    """Measure the strength of horizontal and vertical edges around each pixel.
 
         s(p) = trace cov(X_p) + trace cov(X_p^T)
 
@@ -99,7 +99,7 @@ def edge_strength(detail: Tensor, *, window: int) -> Tensor:
 
 
 def significance(stack: Tensor, *, sigma_space: float, sigma_range: float, kernel: int, window: int) -> Tensor:
-    """The weights of two sources ``(2, B, C, H, W)``, the same shape, above 0; they do not sum to 1."""
+    """Compute the weights of two sources ``(2, B, C, H, W)``: the same shape, above 0, not summing to 1."""
     smooth = cross_bilateral(stack, stack.flip(0), sigma_space=sigma_space, sigma_range=sigma_range, kernel=kernel)
     return edge_strength(stack - smooth, window=window) + _FLOOR
 
@@ -111,7 +111,7 @@ def fuse_cbf(stack: Tensor, *, sigma_space: float, sigma_range: float, kernel: i
 
 
 class Cbf(ClassicalFuser):
-    """Cross bilateral filter fusion: each pixel weighted by what the other source's edges do not explain of it.
+    """Cross bilateral filter fusion: weights each pixel by the detail that the other source's edges do not explain.
 
         A_d = A - CBF(A; B),   B_d = B - CBF(B; A),   F = (s(A_d) A + s(B_d) B) / (s(A_d) + s(B_d))
 
@@ -135,7 +135,7 @@ class Cbf(ClassicalFuser):
         self.capabilities = replace(self.capabilities, halo=halo)
 
     def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
-        """The share of the first source."""
+        """Compute the weight of the first source."""
         c: CbfConfig = self.config
         weights = significance(
             stack, sigma_space=c.sigma_space, sigma_range=c.sigma_range, kernel=c.kernel, window=c.window

@@ -25,7 +25,7 @@ class ComplexPyramid:
 
     Attributes:
         base: the low-pass image of the coarsest level, all four trees interleaved.
-        details: one complex tensor ``(..., 6, h, w)`` a level, finest first; the six bands look along +-15, +-45
+        details: one complex tensor ``(..., 6, h, w)`` per level, finest first; the six bands look along +-15, +-45
             and +-75 degrees.
         sizes: height and width that each level was given, finest first.
     """

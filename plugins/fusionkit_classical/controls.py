@@ -1,4 +1,4 @@
-"""Simple fusers and controls: what a metric says of them tells what the metric is worth."""
+"""Simple fusers, and controls that show what a metric's values are worth."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Maximum(ClassicalFuser):
         return stack.amax(0)
 
     def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
-        """Which source it is; sources that are equal share a pixel."""
+        """Mark the brightest source; equal sources share a pixel."""
         return lettered("w", shares(stack == stack.amax(0, keepdim=True), stack))
 
 

@@ -56,7 +56,7 @@ def fuse_dtcwt(
 
 
 class Dtcwt(ClassicalFuser):
-    """Dual-tree complex wavelet fusion: the strongest complex coefficient of any source in six directions.
+    """Dual-tree complex wavelet fusion: takes the strongest complex coefficient of any source in six directions.
 
         F = W^-1 { mean_s A_s ; D_{k,s*(p)} for every band k },    (A_s, D_{k,s}) = W I_s
 

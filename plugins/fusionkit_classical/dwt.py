@@ -52,7 +52,7 @@ def fuse_dwt(stack: Tensor, *, wavelet: str, levels: int, window: int, consisten
 
 
 class Dwt(ClassicalFuser):
-    """Wavelet fusion: the strongest wavelet coefficient of any source in every band.
+    """Wavelet fusion: takes the strongest wavelet coefficient of any source in every band.
 
         F = W^-1 { mean_s A_s ; D_{k,s*(p)} for every band k },    (A_s, D_{k,s}) = W I_s
 

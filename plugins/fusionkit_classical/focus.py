@@ -47,7 +47,7 @@ class FocusGfConfig:
 
 
 def fill_small_regions(decision: Tensor, area: int) -> Tensor:
-    """Take out 8-connected True regions of fewer than ``area`` pixels, then fill such False ones.
+    """Remove 8-connected True regions of fewer than ``area`` pixels, then fill such False regions.
 
     Args:
         decision: ``(..., H, W)``, boolean.
@@ -72,7 +72,7 @@ def _without_small(plane: Mask, area: int) -> Mask:
 
 
 def focus_decision(stack: Tensor, *, window: int, radius: int, epsilon: float, smallest_region: float) -> Tensor:
-    """Where the first of two sources is in focus.
+    """Decide where the first of two sources is in focus.
 
     Args:
         stack: ``(2, ..., H, W)`` in [0, 1], float64.
@@ -99,7 +99,7 @@ def fuse_focus(stack: Tensor, *, window: int, radius: int, epsilon: float, small
 
 
 def focus_weight(stack: Tensor, *, window: int, radius: int, epsilon: float, smallest_region: float) -> Tensor:
-    """The weight W of the first of two sources ``(2, B, C, H, W)``: the decision, its edge on that of the draft."""
+    """Compute the weight W of the first of two sources ``(2, B, C, H, W)``: the decision along edges of the draft."""
     decision = focus_decision(stack, window=window, radius=radius, epsilon=epsilon, smallest_region=smallest_region)
     first, second = stack.unbind()
     draft = torch.where(decision, first, second)
@@ -107,7 +107,7 @@ def focus_weight(stack: Tensor, *, window: int, radius: int, epsilon: float, sma
 
 
 class FocusGf(ClassicalFuser):
-    """Multi-focus fusion by regions: each pixel from the source that is in focus there.
+    """Multi-focus fusion by regions: takes each pixel from the source that is in focus there.
 
         R_k = |I_k - mean(I_k)|,   Q_k = GF(R_k; I_k),   T = [Q_1 > Q_2] with small regions filled
         W = GF(T; T I_1 + (1 - T) I_2),   F = W I_1 + (1 - W) I_2
@@ -127,7 +127,7 @@ class FocusGf(ClassicalFuser):
     )
 
     def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
-        """W."""
+        """Compute the weight W of the first source."""
         c: FocusGfConfig = self.config
         weight = focus_weight(
             stack, window=c.window, radius=c.radius, epsilon=c.epsilon, smallest_region=c.smallest_region

@@ -50,7 +50,7 @@ class GffConfig:
 
 
 def laplacian_saliency(image: Tensor, *, window: int, sigma: float) -> Tensor:
-    """The local strength of detail, ``S = |I * L| * g`` with the 4-neighbour Laplacian L and a Gaussian g.
+    """Measure the local strength of detail, ``S = |I * L| * g`` with the 4-neighbour Laplacian L and a Gaussian g.
 
     Args:
         image: ``(..., C, H, W)``, float64.
@@ -83,7 +83,7 @@ def guided_weights(
     detail_radius: int,
     detail_epsilon: float,
 ) -> tuple[Tensor, Tensor]:
-    """The weights of base and of detail of a stack ``(S, B, C, H, W)``, the same shape each, summing to 1 over S."""
+    """Compute the weights of base and detail of a stack ``(S, B, C, H, W)``; of its shape, each sums to 1 over S."""
     marked = leaders(laplacian_saliency(stack, window=saliency_window, sigma=saliency_sigma))
     of_base = _weights(stack, marked, radius=base_radius, epsilon=base_epsilon)
     return of_base, _weights(stack, marked, radius=detail_radius, epsilon=detail_epsilon)
@@ -115,7 +115,7 @@ def fuse_gff(
 
 
 class Gff(ClassicalFuser):
-    """Guided filtering fusion: weights of the sharper source, aligned to edges by the guided filter.
+    """Guided filtering fusion: prefers the sharper source, with weights aligned to edges by the guided filter.
 
         B_n = I_n * Z,   D_n = I_n - B_n,   S_n = |I_n * L| * g,   P_n = 1 where S_n is the greatest, else 0
         W^B_n = GF(P_n; I_n, r1, eps1),   W^D_n = GF(P_n; I_n, r2, eps2),   F = sum_n W^B_n B_n + W^D_n D_n
@@ -132,7 +132,7 @@ class Gff(ClassicalFuser):
     reference = "Li, Kang, Hu, Image Fusion with Guided Filtering, IEEE Trans. Image Processing 22(7), 2013"
 
     def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
-        """W^B and W^D."""
+        """Compute W^B and W^D."""
         c: GffConfig = self.config
         of_base, of_detail = guided_weights(
             stack,

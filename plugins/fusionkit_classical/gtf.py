@@ -46,7 +46,7 @@ def fuse_gtf(stack: Tensor, *, weight: float, iterations: int, tolerance: float)
 
 
 class Gtf(ClassicalFuser):
-    """Gradient transfer fusion: the intensities of the first source under the gradients of the second.
+    """Gradient transfer fusion: keeps the intensities of the first source and the gradients of the second.
 
         F = argmin_x |x - u|_1 + lambda |grad x - grad v|_1,    u = I_1 (infrared), v = I_2 (visible)
 

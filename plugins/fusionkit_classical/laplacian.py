@@ -52,7 +52,7 @@ def fuse_laplacian(
 
 
 class Laplacian(ClassicalFuser):
-    """Laplacian-pyramid fusion: the strongest band-pass detail of any source at every scale.
+    """Laplacian-pyramid fusion: takes the strongest band-pass detail of any source at every scale.
 
         L_l = G_l - expand(G_{l+1}),    F_N = mean_s G_{N,s},    F_l = expand(F_{l+1}) + L_{l,s*(p)}
 

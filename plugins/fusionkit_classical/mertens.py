@@ -43,7 +43,7 @@ class MertensConfig:
 
 
 def exposure_weights(stack: Tensor, *, contrast: float, saturation: float, exposure: float) -> Tensor:
-    """How much each exposure counts at each pixel.
+    """Compute the weight of each exposure at each pixel.
 
         W_k = C_k^wc S_k^ws E_k^we / sum_j (...),    C = |Laplacian of grey|,    S = |I - mean over channels|_2,
         E = prod over channels of exp(-(I - 0.5)^2 / (2 0.2^2))
@@ -94,7 +94,7 @@ def fuse_mertens(stack: Tensor, *, contrast: float, saturation: float, exposure:
 
 
 class Mertens(ClassicalFuser):
-    """Exposure fusion: contrasted, colourful and well-exposed pixels, blended in the Laplacian pyramid.
+    """Exposure fusion: prefers contrasted, colourful and well-exposed pixels, blended in the Laplacian pyramid.
 
         L_l(F) = sum_k G_l(W_k) L_l(I_k),    W_k = C_k^wc S_k^ws E_k^we / sum_j (...)
 

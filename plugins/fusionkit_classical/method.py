@@ -50,17 +50,17 @@ def stack_sources(sources: tuple[Tensor, ...], *, limit: int | None = None) -> T
 
 
 def lettered(name: str, weights: Tensor) -> dict[str, Tensor]:
-    """Weights ``(S, B, C, H, W)`` that sum to 1 over S as maps ``name_a``, ``name_b``...; of two the first alone."""
+    """Name weights ``(S, B, C, H, W)`` that sum to 1 over S ``name_a``, ``name_b``...; of two, only the first."""
     shown = weights[:1] if len(weights) == 2 else weights
     return {f"{name}_{chr(ord('a') + k)}": weight for k, weight in enumerate(shown[:26])}
 
 
 class ClassicalFuser(Fuser):
-    """A fuser without parameters, given by :meth:`fuse` on a stack of sources.
+    """A fuser without parameters, defined by :meth:`fuse` on a stack of sources.
 
-    The arithmetic is float64 whatever the sources are: choices between nearly equal coefficients then come out the
-    same in every batch, and running sums lose nothing. Channels are fused each by itself unless a method says
-    otherwise; the result is clipped to [0, 1] and has the first source's type and device.
+    Everything is computed in float64: choices between nearly equal coefficients are then the same in every batch, and
+    running sums lose no precision. Each channel is fused by itself unless a method says otherwise; the result is
+    clipped to [0, 1] and has the type and device of the first source.
     """
 
     capabilities = Capabilities(dtypes=FLOATING, max_sources=None)
@@ -71,12 +71,12 @@ class ClassicalFuser(Fuser):
         return fused.clamp(0, 1).to(sources[0])
 
     def maps(self, *sources: Tensor) -> Mapping[str, Tensor]:
-        """What :meth:`weigh` gives, ``(B, 1, H, W)``: means over the channels where these are weighted apart."""
+        """Compute the maps of :meth:`weigh`, averaged over the channels: ``(B, 1, H, W)``."""
         weights = self.weigh(stack_sources(sources, limit=self.capabilities.max_sources))
         return {name: weight.mean(1, keepdim=True).clamp(0, 1).to(sources[0]) for name, weight in weights.items()}
 
     def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
-        """The weights of a stack ``(S, B, C, H, W)`` as named maps ``(B, C, H, W)``, where they differ by place."""
+        """Compute the weights of a stack ``(S, B, C, H, W)`` as named maps ``(B, C, H, W)``; {} for constants."""
         return {}
 
     @abstractmethod

@@ -11,7 +11,7 @@ __all__ = ["Pca", "principal_weights"]
 
 
 def principal_weights(stack: Tensor) -> Tensor:
-    """Weights of the sources in the first principal component of their pixels.
+    """Compute the weights of the sources in the first principal component of their pixels.
 
         w_s = |v_s| / sum_t |v_t|,    v the eigenvector of cov(I_1, ..., I_S) with the greatest eigenvalue
 
@@ -20,7 +20,7 @@ def principal_weights(stack: Tensor) -> Tensor:
 
     Returns:
         ``(S, B)``, each column sums to 1. Where the greatest eigenvalue is shared (constant images among them) v is
-        taken over its whole eigenspace, so that the weights do not hang on the order of the sources.
+        taken over its whole eigenspace, so that the weights do not depend on the order of the sources.
     """
     pixels = stack.flatten(2).transpose(0, 1)
     centred = pixels - pixels.mean(-1, keepdim=True)
@@ -28,13 +28,13 @@ def principal_weights(stack: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(covariance)
     greatest = values[:, -1:]
     leading = values >= greatest - 1e-9 * greatest.abs() - 1e-12
-    # The diagonal of the projector on the leading eigenspace: v_s^2 where that is one line.
+    # Diagonal of the projector on the leading eigenspace; v_s^2 if that has one dimension.
     share: Tensor = (vectors.square() * leading.unsqueeze(1)).sum(-1).sqrt()
     return (share / share.sum(-1, keepdim=True)).T
 
 
 class Pca(ClassicalFuser):
-    """Principal-component fusion: one weight a source, from the first principal component of all pixels.
+    """Principal-component fusion: one weight per source, from the first principal component of all pixels.
 
         F = sum_s w_s I_s,    w = |v| / sum |v|,    v the leading eigenvector of the sources' covariance
 

@@ -57,7 +57,7 @@ def fuse_rolp(
 
 
 class Rolp(ClassicalFuser):
-    """Ratio-of-low-pass-pyramid fusion: the strongest local contrast of any source at every scale.
+    """Ratio-of-low-pass-pyramid fusion: takes the strongest local contrast of any source at every scale.
 
         R_l = (G_l + c) / (expand(G_{l+1}) + c),    F_N = mean_s G_{N,s} + c,    F_l = expand(F_{l+1}) R_{l,s*(p)}
 

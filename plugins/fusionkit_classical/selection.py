@@ -1,4 +1,4 @@
-"""Which source a coefficient is taken from: the rule that multi-scale methods share."""
+"""Selects the source of each coefficient: the rule that multi-scale methods share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def leaders(activity: Tensor) -> Tensor:
 
 
 def shares(marked: Tensor, like: Tensor) -> Tensor:
-    """Weights that sum to 1 over S and share a place equally among the sources marked there."""
+    """Compute weights that sum to 1 over S, shared equally among the sources that are marked at a place."""
     weights = marked.to(like.real.dtype)
     return weights / weights.sum(0, keepdim=True)
 

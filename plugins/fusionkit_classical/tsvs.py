@@ -15,7 +15,7 @@ from fusionkit_classical.windows import box_mean
 __all__ = ["Tsvs", "TsvsConfig", "fuse_tsvs", "median", "salient_weights"]
 
 _FLOOR = 1e-12
-"""Added to the saliencies: where no source has any, all weigh the same."""
+"""Added to the saliencies, so that all sources weigh the same where none has any."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TsvsConfig:
 
 
 def median(image: Tensor, window: int) -> Tensor:
-    """Median over a square window; border pixels are repeated outwards.
+    """Compute the median over a square window; border pixels are repeated outwards.
 
     Args:
         image: ``(..., H, W)``.
@@ -51,7 +51,7 @@ def median(image: Tensor, window: int) -> Tensor:
 
 
 def salient_weights(stack: Tensor, base: Tensor, *, median_window: int) -> Tensor:
-    """The weights psi of the details of a stack ``(S, B, C, H, W)`` with its bases; they sum to 1 over S."""
+    """Compute the weights psi of the details of a stack ``(S, B, C, H, W)``; they sum to 1 over S."""
     saliency = (base - median(stack, median_window)).square() + _FLOOR
     return saliency / saliency.sum(0, keepdim=True)
 
@@ -64,7 +64,7 @@ def fuse_tsvs(stack: Tensor, *, mean_window: int, median_window: int) -> Tensor:
 
 
 class Tsvs(ClassicalFuser):
-    """Two-scale fusion: averaged bases, and details weighted by how far each pixel stands off its surroundings.
+    """Two-scale fusion: averages the bases, and weights details by how far each pixel differs from its surroundings.
 
         B_k = mean(I_k),   D_k = I_k - B_k,   x_k = (mean(I_k) - median(I_k))^2,   psi_k = x_k / sum_j x_j
         F = (1 / S) sum_k B_k + sum_k psi_k D_k
@@ -88,7 +88,7 @@ class Tsvs(ClassicalFuser):
         self.capabilities = replace(self.capabilities, halo=halo)
 
     def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
-        """psi."""
+        """Compute psi."""
         c: TsvsConfig = self.config
         base = box_mean(stack, c.mean_window // 2, border="edge")
         return lettered("detail", salient_weights(stack, base, median_window=c.median_window))

@@ -1,4 +1,4 @@
-"""Box windows and the guided filter, at a cost that does not depend on the window."""
+"""Box filters and the guided filter, at a cost independent of the window."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _running_sum(image: Tensor, dim: int, radius: int) -> Tensor:
 
 
 def box_sum(image: Tensor, radius: int) -> Tensor:
-    """Sum over a square window, cut off at the border.
+    """Compute the sum over a square window, cut off at the border.
 
     Args:
         image: ``(..., H, W)``; float64 for windows of many pixels, since it is a difference of running sums.
@@ -36,7 +36,7 @@ def box_sum(image: Tensor, radius: int) -> Tensor:
 
 
 def box_mean(image: Tensor, radius: int, *, border: Literal["cut", "edge"] = "cut") -> Tensor:
-    """Mean over a square window.
+    """Compute the mean over a square window.
 
     Args:
         image: ``(..., H, W)``, float64.
@@ -56,7 +56,7 @@ def box_mean(image: Tensor, radius: int, *, border: Literal["cut", "edge"] = "cu
 
 
 def guided_filter(guide: Tensor, image: Tensor, *, radius: int, epsilon: float) -> Tensor:
-    """Edge-preserving smoothing of an image that follows the edges of another one.
+    """Smooth an image but keep the edges of another one, the guide.
 
     In each window ``w_k`` the output is a line of the guide, ``q_i = a_k I_i + b_k`` with
 

@@ -156,3 +156,45 @@ def test_small_images_of_folders_are_found_before_the_first_result(tmp_path: Pat
 def test_a_fuser_that_needs_cuda_is_refused_on_the_cpu() -> None:
     with pytest.raises(UsageError, match="m needs a CUDA device and cannot run on cpu: use --device cuda"):
         Model(Recorder(Capabilities(needs_cuda=True)), name="m", device="cpu")
+
+
+class Cramped(Fuser):
+    """A mean over 7x7 pixels that has memory for few pixels at once; it keeps the sizes that it fused."""
+
+    def __init__(self, capabilities: Capabilities, room: int, error: type[Exception] = torch.OutOfMemoryError) -> None:
+        super().__init__()
+        self.capabilities = capabilities
+        self.room = room
+        self.error = error
+        self.sizes: list[tuple[int, ...]] = []
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        if sources[0][0, 0].numel() > self.room:
+            raise self.error("can't allocate memory")
+        self.sizes.append(tuple(sources[0].shape[2:]))
+        return nn.functional.avg_pool2d(sources[0] * sources[1], 7, 1, 3, count_include_pad=False)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+@pytest.mark.parametrize("size", [(40, 40), (23, 61), (57, 20)])
+@pytest.mark.parametrize("multiple", [1, 4])
+def test_an_image_that_does_not_fit_into_memory_is_fused_in_exact_tiles(
+    size: tuple[int, int], multiple: int, error: type[Exception]
+) -> None:
+    pair = sources(*size, dtype=torch.float64)
+    able = Capabilities(halo=3, multiple=multiple)
+    whole = fuse_tensors(Cramped(able, room=10**9), *pair)
+    fuser = Cramped(able, room=500, error=error)
+    assert torch.allclose(fuse_tensors(fuser, *pair), whole, rtol=0, atol=1e-12)
+    assert len(fuser.sizes) > 2
+    assert all(height % multiple == width % multiple == 0 for height, width in fuser.sizes)
+
+
+@pytest.mark.parametrize(
+    "able", [Capabilities(), Capabilities(halo=20), Capabilities(halo=3, min_size=30)], ids=["none", "wide", "large"]
+)
+def test_without_exact_tiles_that_are_smaller_the_lack_of_memory_is_one_line(able: Capabilities) -> None:
+    fuser = Cramped(able, room=500)
+    with pytest.raises(DataError, match="40x40 images do not fit into the memory of cpu"):
+        Model(fuser, name="m").fuse(*(tensor[0] for tensor in sources(40, 40)))
+    assert fuser.sizes == []
