@@ -99,7 +99,7 @@ def load_outer_loss(path: Path) -> OuterLoss:
         raise DataError(f"{path}: does not say which outer loss it belongs to: give one that a training wrote")
     kind = catalogue.outer_losses.get(registered)
     try:
-        options: Any = resolve(kind.Config, ("it", facts["config"]))
+        options: Any = resolve(kind.Config, ("its options", facts["config"]))
     except UsageError as error:
         raise DataError(
             f"{path}: holds {registered!r} of another version of its plugin ({error}): train it again"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fusionkit.errors import UsageError
 from fusionkit.runtime.torchvision import load_torchvision
 
-__all__ = ["SUGGESTED", "Backbone", "group_norm", "load_timm", "network_input"]
+__all__ = ["INSTEAD_OF_SIZES", "SUGGESTED", "Backbone", "group_norm", "load_timm", "network_input"]
 
 SUGGESTED = (
     "pvt_v2_b0",
@@ -29,6 +29,9 @@ SUGGESTED = (
     "resnet50_gn",
 )
 """Backbones of different families that fit, small ones first: for error messages."""
+
+INSTEAD_OF_SIZES = "backbone names a timm model, which has its own sizes"
+"""What to do in place of options for the sizes of a network of our own."""
 
 _MULTIPLE = 32
 _PROBE = (64, 96)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from fusionkit.contracts import Batch, Downstream, Terms
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import Boxes, LabelKind
 from fusionkit.runtime.torchvision import load_torchvision
-from fusionkit_downstream.backbone import Backbone, group_norm, network_input
+from fusionkit_downstream.backbone import INSTEAD_OF_SIZES, Backbone, group_norm, network_input
 from fusionkit_downstream.suppression import best_boxes
 
 __all__ = ["BoxPyramid", "Detector", "DetectorOptions"]
@@ -31,17 +31,24 @@ class DetectorOptions:
         backbone: name of a timm model without batch normalisation, with features at strides 4 to 32.
         channels: channels of the feature pyramid and the heads.
         convs: convolutions in each head.
-        least_score: boxes of a lower score are not returned.
-        overlap: of two boxes of a class that overlap by more than this (IoU), the one of the lower score is dropped.
-        most: number of boxes per image at most.
+        score_threshold: boxes of a lower score are not returned.
+        iou_threshold: of two boxes of a class whose IoU is higher, the one of the lower score is dropped.
+        max_boxes: number of boxes per image at most.
     """
 
     backbone: str = "pvt_v2_b0"
     channels: int = 64
     convs: int = 2
-    least_score: float = 0.05
-    overlap: float = 0.6
-    most: int = 100
+    score_threshold: float = 0.05
+    iou_threshold: float = 0.6
+    max_boxes: int = 100
+
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "least_score": "score_threshold",
+        "overlap": "iou_threshold",
+        "most": "max_boxes",
+    }
+    REMOVED: ClassVar[Mapping[str, tuple[Any, str]]] = dict.fromkeys(("width", "blocks"), (None, INSTEAD_OF_SIZES))
 
 
 class Detector(Downstream):
@@ -119,7 +126,15 @@ class Detector(Downstream):
                 corners = self.network.box_coder.decode(distances, anchors)
                 limit = corners.new_tensor((width, height, width, height))
                 corners = torch.minimum(corners.clamp_min(0), limit)
-                found.append(best_boxes(corners, score, least_score=c.least_score, overlap=c.overlap, most=c.most))
+                found.append(
+                    best_boxes(
+                        corners,
+                        score,
+                        score_threshold=c.score_threshold,
+                        iou_threshold=c.iou_threshold,
+                        max_boxes=c.max_boxes,
+                    )
+                )
         return tuple(found)
 
     def _run(self, fused: Tensor) -> tuple[list[int], Tensor, dict[str, Tensor]]:
@@ -152,9 +167,9 @@ class BoxPyramid(nn.Module):
 
 
 def _check(options: DetectorOptions) -> None:
-    for name in ("channels", "convs", "most"):
+    for name in ("channels", "convs", "max_boxes"):
         if getattr(options, name) < 1:
             raise UsageError(f"{name}={getattr(options, name)} must be at least 1")
-    for name in ("least_score", "overlap"):
+    for name in ("score_threshold", "iou_threshold"):
         if not 0 <= getattr(options, name) <= 1:
             raise UsageError(f"{name}={getattr(options, name)} must lie in [0, 1]")

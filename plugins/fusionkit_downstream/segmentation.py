@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fusionkit.contracts import Batch, Downstream, Terms
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import IGNORE, LabelKind
-from fusionkit_downstream.backbone import Backbone, group_norm, network_input
+from fusionkit_downstream.backbone import INSTEAD_OF_SIZES, Backbone, group_norm, network_input
 
 __all__ = ["PixelHead", "Segmenter", "SegmenterOptions", "segmentation_loss"]
 
@@ -31,6 +31,10 @@ class SegmenterOptions:
     backbone: str = "pvt_v2_b0"
     channels: int = 128
     class_weights: tuple[float, ...] = ()
+
+    REMOVED: ClassVar[Mapping[str, tuple[Any, str]]] = dict.fromkeys(
+        ("widths", "depths", "heads", "decoder"), (None, INSTEAD_OF_SIZES)
+    )
 
 
 class Segmenter(Downstream):

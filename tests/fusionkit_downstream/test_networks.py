@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fusionkit.config import resolve
 from fusionkit.contracts import Batch, Downstream
-from fusionkit.errors import DataError, UsageError
+from fusionkit.errors import DataError, RenamedOption, UsageError
 from fusionkit.label_types import IGNORE, Boxes
 from fusionkit_downstream.detection import Detector, DetectorOptions
 from fusionkit_downstream.segmentation import PixelHead, Segmenter, SegmenterOptions, segmentation_loss
@@ -123,15 +124,15 @@ def test_suppression_keeps_the_best_of_each_class_and_what_stands_apart() -> Non
         [[0.0, 0, 10, 10], [1, 0, 11, 10], [0, 0, 10, 10], [30, 30, 40, 40], [5, 5, 5, 9], [0, 0, 3, 3]]
     )
     scores = torch.tensor([[0.9, 0.0], [0.8, 0.0], [0.0, 0.7], [0.6, 0.0], [0.99, 0.0], [0.01, 0.02]])
-    found = best_boxes(corners, scores, least_score=0.05, overlap=0.5, most=10)
+    found = best_boxes(corners, scores, score_threshold=0.05, iou_threshold=0.5, max_boxes=10)
     assert found.scores is not None
     assert found.scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
     assert found.classes.tolist() == [0, 1, 0]
     assert found.corners.tolist() == [[0, 0, 10, 10], [0, 0, 10, 10], [30, 30, 40, 40]]
-    assert len(best_boxes(corners, scores, least_score=0.05, overlap=0.5, most=2).classes) == 2
-    assert best_boxes(corners, scores, least_score=1.0, overlap=0.5, most=2).corners.shape == (0, 4)
+    assert len(best_boxes(corners, scores, score_threshold=0.05, iou_threshold=0.5, max_boxes=2).classes) == 2
+    assert best_boxes(corners, scores, score_threshold=1.0, iou_threshold=0.5, max_boxes=2).corners.shape == (0, 4)
     # Below IoU 9/11 the shifted box stays.
-    assert len(best_boxes(corners, scores, least_score=0.05, overlap=0.9, most=10).classes) == 4
+    assert len(best_boxes(corners, scores, score_threshold=0.05, iou_threshold=0.9, max_boxes=10).classes) == 4
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,10 @@ def test_suppression_keeps_the_best_of_each_class_and_what_stands_apart() -> Non
         (lambda: Segmenter(SegmenterOptions(class_weights=(1.0, -1.0)), classes=("a", "b")), "must be numbers of 0"),
         (lambda: Segmenter(SegmenterOptions(channels=0), classes=("a",)), "channels=0 must be at least 1"),
         (lambda: Detector(DetectorOptions(convs=0), classes=("a",)), "convs=0 must be at least 1"),
-        (lambda: Detector(DetectorOptions(overlap=1.5), classes=("a",)), r"overlap=1.5 must lie in \[0, 1\]"),
+        (
+            lambda: Detector(DetectorOptions(iou_threshold=1.5), classes=("a",)),
+            r"iou_threshold=1.5 must lie in \[0, 1\]",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_refused_by_name(build: Callable[[], Downstream], said: str) -> None:
@@ -154,3 +158,11 @@ def test_labels_of_another_kind_are_refused(name: str) -> None:
     images, masks, boxes = _scenes(1)
     with pytest.raises(DataError, match=f"{name} learns from"):
         _networks()[name]().loss(images, Batch((images,), boxes if name == "segmentation" else masks))
+
+
+def test_former_names_of_options_are_read_and_sizes_of_former_networks_are_refused_with_what_to_do() -> None:
+    with pytest.warns(RenamedOption, match="most is now max_boxes"):
+        assert resolve(DetectorOptions, ("--set", {"most": 7})).max_boxes == 7
+    for options, name, value in ((DetectorOptions, "width", 16), (SegmenterOptions, "depths", [2, 2, 2, 2])):
+        with pytest.raises(UsageError, match=f"{name} is no option any more: backbone names a timm model"):
+            resolve(options, ("--set", {name: value}))
