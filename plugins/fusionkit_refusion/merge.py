@@ -26,7 +26,13 @@ class CrossAttention(nn.Module):
 
     def map(self, query_of_other: Tensor, key: Tensor, k: int) -> Tensor:
         """The folded map ``(B, C, C)`` that source ``k``'s values are multiplied with."""
-        return attention_map(gram(query_of_other, key), self.temperature[k], self.project[k].weight)
+        return self.fold(gram(query_of_other, key), k)
+
+    def fold(self, products: Tensor, k: int) -> Tensor:
+        """The map of source ``k`` from the sums ``products`` over pixels that :func:`gram` gives."""
+        weight = self.project[k].weight
+        assert isinstance(weight, Tensor)
+        return attention_map(products, self.temperature[k], weight)
 
     def forward(self, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
         """Two features ``(B, C, H, W)``, each with what the other asked of it added."""

@@ -124,7 +124,7 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same."""
         qkv = self.depthwise(self.qkv(x))
-        products, v = GramAndValues.apply(pixels(qkv))
+        products, v = GramAndValues.apply(pixels(qkv))  # type: ignore[no-untyped-call]
         return unpixels(v @ attention_map(products, self.temperature, self.project.weight).transpose(1, 2), x)
 
 
@@ -140,7 +140,8 @@ class GatedFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same."""
         halves = pixels(self.depthwise(self.expand(x)))
-        return unpixels(GatedProjection.apply(halves, self.project.weight.flatten(1).to(halves.dtype)), x)
+        weight = self.project.weight.flatten(1).to(halves.dtype)
+        return unpixels(GatedProjection.apply(halves, weight), x)  # type: ignore[no-untyped-call]
 
 
 class RestormerBlock(nn.Module):

@@ -48,6 +48,7 @@ def fuse_in_strips(
     """
     features = []
     for encoder, x in zip(encoders, sources, strict=True):
+        assert isinstance(encoder, nn.Sequential)
         stem, *blocks = encoder
         x = stem(x)
         for block in blocks:
@@ -73,7 +74,8 @@ def _over_strips(like: Tensor, channels: int, rows: int, compute: Callable[[Stri
     return out
 
 
-def _block(block: RestormerBlock, x: Tensor, rows: int) -> Tensor:
+def _block(block: nn.Module, x: Tensor, rows: int) -> Tensor:
+    assert isinstance(block, RestormerBlock)
     attention = block.attention
     products = torch.zeros((), dtype=x.dtype, device=x.device)
     for strip in _strips(x.shape[2], rows):
@@ -98,9 +100,7 @@ def _merge(merge: AdaptiveFusion, x1: Tensor, x2: Tensor, rows: int) -> Tensor:
             q1, k1, _ = (strip.trim(t, 1) for t in cross.split(strip.cut(x1, 1), 0))
             q2, k2, _ = (strip.trim(t, 1) for t in cross.split(strip.cut(x2, 1), 1))
             products = [products[0] + gram(q2, k1), products[1] + gram(q1, k2)]
-        maps = tuple(  # type: ignore[assignment]
-            attention_map(products[k], cross.temperature[k], cross.project[k].weight) for k in range(2)
-        )
+        maps = cross.fold(products[0], 0), cross.fold(products[1], 1)
 
     def compute(strip: Strip) -> Tensor:
         parts = [strip.cut(x, 2) for x in (x1, x2)]

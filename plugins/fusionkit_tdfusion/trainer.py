@@ -228,7 +228,7 @@ def resized_size(config: TDFusionOptions, sizes: list[tuple[int, int]]) -> tuple
 
 def _network(config: TDFusionOptions, labelled: LabelledStore | None) -> OuterLoss:
     kind = catalogue.outer_losses.get(config.downstream)
-    options = resolve(kind.Config, ("network", config.network))
+    options: Any = resolve(kind.Config, ("network", config.network))
     if not issubclass(kind, Downstream):
         return kind(options)
     if labelled is None or labelled.spec.kind != kind.kind:

@@ -77,9 +77,9 @@ def as_csv(tables: Sequence[QualityTable]) -> str:
         for published in table.published:
             for line in published.rows:
                 for metric, mean in zip(published.metrics, line.values, strict=True):
-                    value = (mean, None, None, published.pairs, None)
+                    known = (mean, None, None, published.pairs, None)
                     blanks = [None] * (len(details) + 1)
-                    writer.writerow(("published", *place, line.method, metric, *value, *blanks, published.label))
+                    writer.writerow(("published", *place, line.method, metric, *known, *blanks, published.label))
     return text.getvalue()
 
 
@@ -109,7 +109,7 @@ def as_json(tables: Sequence[Table]) -> str:
 
 def as_data(table: Table) -> dict[str, Any]:
     """A table as plain data, for JSON and the page."""
-    data = {
+    data: dict[str, Any] = {
         "task": table.task,
         "title": table.title,
         "dataset": table.dataset,
@@ -176,7 +176,13 @@ def _row_data(table: Table, row: Row) -> dict[str, Any]:
 
 
 def _cell_data(cell: Cell) -> dict[str, Any]:
-    data = {"mean": cell.mean, "low": cell.low, "high": cell.high, "count": cell.count, "missing": cell.missing}
+    data: dict[str, Any] = {
+        "mean": cell.mean,
+        "low": cell.low,
+        "high": cell.high,
+        "count": cell.count,
+        "missing": cell.missing,
+    }
     if cell.values is not None:
         data |= {"deviation": cell.half_width, "values": list(cell.values.values())}
     return data
