@@ -19,6 +19,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from floors import Floors, Machine, measure_machine, step_floors
@@ -28,7 +30,7 @@ from torch import nn
 from fusionkit.contracts import Batch
 from fusionkit.data.pair_store import PairStore
 from fusionkit.tasks import MIF
-from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, meta_gradient
+from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks, meta_gradient
 from fusionkit.train.run_folder import environment
 from fusionkit_refusion.fuser import ReFusionFuser
 from fusionkit_refusion.proposer import ReFusionProposer
@@ -80,19 +82,13 @@ def build_step(name: str, options: argparse.Namespace) -> Step:
         crop=options.crop,
         **changes,  # type: ignore[arg-type]
     )
-    torch.manual_seed(0)
-    fuser, proposer, outer_loss = (kind() for kind in kinds)
-    trainer = BilevelTrainer(
-        schedule,
-        schedule,
-        store,
-        fuser=fuser,
-        proposer=proposer,
-        outer_loss=outer_loss,
-        device=device,
-        precision=options.precision,
-        seed=0,
-    )
+
+    class Trainer(BilevelTrainer):
+        def build_networks(self, config: Any, source: PairStore) -> Networks:
+            fuser, proposer, outer_loss = (kind() for kind in kinds)
+            return Networks(fuser, proposer, outer_loss)
+
+    trainer = Trainer(SimpleNamespace(trainer=schedule), store, device=device, precision=options.precision, seed=0)
     numbers = iter(range(10_000))
     return lambda: trainer.step(next(numbers))
 

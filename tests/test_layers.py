@@ -22,8 +22,14 @@ ORDINARY = {"average", "detection", "equal", "maximum", "segmentation"}
 HEAVY = {"torch", "numpy", "cv2", "kornia", "scipy", "skimage", "matplotlib"}
 
 
+def _without_typing(tree: ast.Module) -> ast.Module:
+    """A module as it runs: imports for annotations alone are no arrows."""
+    kept = [n for n in tree.body if not (isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")]
+    return ast.Module(kept, [])
+
+
 def _imports(file: Path, *, top_level: bool = False) -> set[str]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = _without_typing(ast.parse(file.read_text(encoding="utf-8")))
     nodes = list(tree.body) if top_level else list(ast.walk(tree))
     names: set[str] = set()
     for node in nodes:

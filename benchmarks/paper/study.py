@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import benchmarks.paper.schemes  # noqa: F401  registers the ablations of the scheme
 from benchmarks.paper.schedules import TRAINER, Schedule
 from benchmarks.paper.variants import Variant
 from fusionkit.bench.benchmark import BenchRequest, run_bench
@@ -143,7 +144,7 @@ class Study:
         assert self.schedule is not None
         path = self._path(variant, seed)
         request = TrainRequest(
-            method=TRAINER,
+            method=variant.method,
             task=self.task,
             data=self.train,
             preset=self.schedule.preset,

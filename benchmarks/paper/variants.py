@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.paper.schedules import TRAINER
 from fusionkit.bench.published_tables import PublishedRow, PublishedTable, published_tables
 from fusionkit.config import merged
 from fusionkit.errors import UsageError, did_you_mean
@@ -23,21 +24,26 @@ class Variant:
         row: the paper's name of it, or "".
         options: over the schedule's.
         note: what else the row needs here.
+        method: registered trainer.
     """
 
     key: str
     row: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    method: str = TRAINER
 
 
 FULL = Variant("full", "Ours")
 
+_SCHEMES = {"II": "refusion-joint", "III": "refusion-inner"}
+"""Rows that train by a method of :mod:`benchmarks.paper.schemes`."""
+
 _ABLATIONS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "I": ({"proposal": "equal"}, ""),
-    "II": ({"proposal": "equal", "trainer": {"scheme": "joint", "freeze_fraction": 0}}, ""),
+    "II": ({"proposal": "equal", "trainer": {"freeze_fraction": 0}}, ""),
     "III": (
-        {"trainer": {"scheme": "inner", "hypergradient": "one_step", "warmup": 0, "freeze_fraction": 0}},
+        {"trainer": {"hypergradient": "one_step", "warmup": 0, "freeze_fraction": 0}},
         "its inner steps are F's only steps: exact hypergradient, no epochs without, whatever the schedule says",
     ),
     "IV": ({"reconstructor": {"combine": "sum"}}, ""),
@@ -60,7 +66,9 @@ def ablations() -> tuple[Variant, ...]:
     for row in panel.rows:
         number = row.method.partition(" ")[0]
         options, note = _ABLATIONS.get(number, ({}, ""))
-        found.append(Variant(number, row.method, options, note) if number in _ABLATIONS else FULL)
+        found.append(
+            Variant(number, row.method, options, note, _SCHEMES.get(number, TRAINER)) if number in _ABLATIONS else FULL
+        )
     return tuple(found)
 
 

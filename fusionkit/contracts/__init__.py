@@ -22,7 +22,6 @@ from fusionkit.contracts.learning import (
     Proposal,
     Reconstructor,
     Terms,
-    TrainingSource,
 )
 from fusionkit.contracts.metric import Metric, MetricInfo
 
@@ -43,7 +42,6 @@ __all__ = [
     "Reconstructor",
     "ShippedModel",
     "Terms",
-    "TrainingSource",
 ]
 
 Critic = OuterLoss

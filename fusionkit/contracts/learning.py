@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,9 @@ from fusionkit.contracts.fuser import Fuser, NoOptions, Options
 from fusionkit.errors import UsageError
 from fusionkit.label_types import Boxes, LabelKind
 from fusionkit.runtime.processes import Processes
-from fusionkit.tasks import Task
+
+if TYPE_CHECKING:
+    from fusionkit.data.pair_store import PairStore
 
 __all__ = [
     "Batch",
@@ -26,7 +28,6 @@ __all__ = [
     "Proposal",
     "Reconstructor",
     "Terms",
-    "TrainingSource",
 ]
 
 Proposal = Mapping[str, Tensor]
@@ -123,20 +124,6 @@ class Downstream(OuterLoss):
         """What it sees in ``fused`` ``(B, 1, H, W)``: class ids ``(B, H, W)`` int64, or one ``Boxes`` a sample."""
 
 
-class TrainingSource(ABC):
-    """Where a trainer gets its batches: a set of pairs, held where the device can reach it."""
-
-    task: Task
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of pairs."""
-
-    @abstractmethod
-    def whole(self, index: int) -> tuple[Tensor, ...]:
-        """The sources of one pair at full size, ``(1, C, H, W)`` in [0, 1] on the training device."""
-
-
 @dataclass(frozen=True)
 class Companion:
     """A network that a run trained beside its fuser.
@@ -173,19 +160,30 @@ class MetaTrainer(ABC):
     """Preset name -> one line on what it is for."""
     fuser_name: ClassVar[str] = ""
     """Registered name of the fuser it trains: written into the weights file."""
+    downstream: ClassVar[bool] = False
+    """Whether it trains for a downstream network, which its options name in ``downstream``."""
+    out_of_memory_advice: ClassVar[str] = "choose a smaller network"
+    """What to do about too little memory on the device."""
+    diverged_advice: ClassVar[str] = "with other options"
+    """How to start again after a loss that is not finite."""
     config: Options
-    source: TrainingSource
+    source: PairStore
 
     @classmethod
     def label_kind(cls, config: Options) -> LabelKind | None:
         """The labels that a training with these options needs beside the pairs; None for none."""
         return None
 
+    @classmethod
+    def crop(cls, config: Options) -> int:
+        """Side of the crops that a training with these options cuts, in pixels: smaller pairs are grown to it."""
+        return 1
+
     @abstractmethod
     def __init__(
         self,
         config: Options,
-        source: TrainingSource,
+        source: PairStore,
         *,
         device: torch.device,
         precision: str,

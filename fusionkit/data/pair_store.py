@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fusionkit.contracts import Batch, TrainingSource
+from fusionkit.contracts import Batch
 from fusionkit.data.epoch_plan import FLIP_COLUMNS, FLIP_ROWS, LEFT, PAIR, SWAP, TOP
 from fusionkit.data.pair_set import PairSet
 from fusionkit.io.color import luminance
@@ -21,7 +21,7 @@ DEVICE_SHARE = 0.5
 """Share of the device's free memory that the pairs may take. A larger set stays on the host; its crops are copied."""
 
 
-class PairStore(TrainingSource):
+class PairStore:
     """All pairs of a set in one flat buffer per source: uint8, or float32 where a source has more bits.
 
     Pairs of all sizes lie in it one after the other; a crop is a gather at computed positions, so that a step on the

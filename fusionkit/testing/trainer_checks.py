@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from fusionkit.config import resolve
-from fusionkit.contracts import Fuser, MetaTrainer, TrainingSource
+from fusionkit.contracts import Fuser, MetaTrainer
+from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import FusionkitError
 from fusionkit.testing.examples import example_labelled_pairs, example_pairs, example_sources
 from fusionkit.testing.rules import Notes, check_config, fail, require, require_same, require_terms
 
 
 def check_trainer(
-    trainer: type[MetaTrainer], *, source: TrainingSource | None = None, config: Any = None, steps: int = 4
+    trainer: type[MetaTrainer], *, source: PairStore | None = None, config: Any = None, steps: int = 4
 ) -> Notes:
     """Check that a trainer keeps its contract.
 
@@ -56,7 +57,7 @@ def check_trainer(
     return notes
 
 
-def _example_source(trainer: type[MetaTrainer], options: Any) -> TrainingSource:
+def _example_source(trainer: type[MetaTrainer], options: Any) -> PairStore:
     kind = trainer.label_kind(options)
     return example_pairs() if kind is None else example_labelled_pairs(kind)
 

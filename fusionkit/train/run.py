@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,9 +35,6 @@ from fusionkit.train.run_folder import RunFolder, RunRecord, environment
 
 SNAPSHOTS = 8
 """How often a run is pictured, spread evenly over it."""
-
-LOWER = "lower trainer.batch or trainer.crop, or choose a smaller network"
-"""What to do about too little memory on the device."""
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 """Called at every log interval with steps done, steps in all, and the losses by ``stage.term``."""
@@ -112,7 +109,7 @@ def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> Ru
         fingerprint=pairs.fingerprint(),
         environment=environment(),
     )
-    with memory_checked(LOWER), joined(device) as processes:
+    with memory_checked(kind.out_of_memory_advice), joined(device) as processes:
         trainer = _build(kind, options, pairs, record, device, processes)
         record.environment["processes"] = processes.count
         folder = processes.from_first(lambda: RunFolder.create(out or _free_folder(record), record, as_dict(options)))
@@ -145,7 +142,7 @@ def resume(path: Path, *, device: str | None = None, **settings: Any) -> RunFold
         raise DataError(f"{record.data}: is not the data that {path} began with: restore it, or start a new run")
     record = replace(record, device=device or record.device)
     place = choose_device(record.device)
-    with memory_checked(LOWER), joined(place) as processes:
+    with memory_checked(kind.out_of_memory_advice), joined(place) as processes:
         trainer = _build(kind, options, pairs, record, place, processes)
         _run(folder, record, trainer, processes, **settings)
     return folder
@@ -197,7 +194,7 @@ def _take_steps(
             # The only place where the host waits for the device.
             losses = _means(pending, processes)
             pending.clear()
-            _check_finite(losses, done, folder, saved_step, record.precision)
+            _check_finite(losses, done, folder, saved_step, record.precision, trainer.diverged_advice)
             due = time.monotonic() - saved_at >= checkpoint_seconds
             stopped, due = processes.any(stop.is_set(), due and processes.first)
             save = stopped or due or done == trainer.steps
@@ -238,7 +235,7 @@ def _layers(kind: type[MetaTrainer], request: TrainRequest) -> tuple[str, list[t
     layers = [(f"preset {name}", presets.get(name, {}))]
     layers += [("--config", request.file or {}), ("--set", request.options or {})]
     if request.downstream is not None:
-        if "downstream" not in {field.name for field in fields(kind.Config)}:
+        if not kind.downstream:
             raise UsageError(
                 f"--downstream {request.downstream}: {request.method} is not trained for a downstream task; "
                 "leave it out, or train a method that has the option 'downstream'"
@@ -279,10 +276,9 @@ def _build(
     if record.precision == "tf32":
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
-    schedule = getattr(options, "trainer", None)
     space = catalogue.fusers.get(kind.fuser_name).space
     kept = PairStore if pairs.labels is None else LabelledStore
-    store = kept.from_pairs(pairs, device=device, space=space, smallest=getattr(schedule, "crop", 1))
+    store = kept.from_pairs(pairs, device=device, space=space, smallest=kind.crop(options))
     trainer = kind(options, store, device=device, precision=record.precision, seed=record.seed)
     if processes.count > 1:
         trainer.join(processes)
@@ -322,12 +318,14 @@ def _means(pending: list[tuple[str, Mapping[str, Tensor]]], processes: Processes
     return {name: float(value) for name, value in means.items()}
 
 
-def _check_finite(losses: Mapping[str, float], step: int, folder: RunFolder, saved: int, precision: str) -> None:
+def _check_finite(
+    losses: Mapping[str, float], step: int, folder: RunFolder, saved: int, precision: str, advice: str
+) -> None:
     for name, value in losses.items():
         if value != value or value in (float("inf"), float("-inf")):
             kept = f"the checkpoint of step {saved} is kept" if saved else "no checkpoint was written yet"
             rounded = f"with --precision fp32 (it ran in {precision})"
-            remedy = "with a lower trainer.lr" if precision == "fp32" else rounded
+            remedy = advice if precision == "fp32" else rounded
             raise DivergedError(
                 f"{folder.path}: the loss {name} is {value} at step {step}; {kept}. Start again {remedy}"
             )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fusionkit.contracts import LossProposer, Options, Proposal, Terms
 from fusionkit.losses import GradientForm, image_gradient, weighted_fusion_loss, weighted_fusion_minimiser
+from fusionkit.train.bilevel import UniformWeights
 from fusionkit_refusion.fuser import Encoder, check_heads
 from fusionkit_refusion.restormer import RestormerBlock
 
@@ -99,15 +100,23 @@ class MapProposer(LossProposer):
         return tuple(pair.softmax(1) for pair in logits.split(2, 1))
 
 
-class ReFusionProposer(MapProposer):
+class _WeightedLoss(LossProposer):
+    Config = ProposerOptions
+    config: ProposerOptions
+
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        """L_f, eq. (1)."""
+        return weighted_fusion_loss(
+            fused, sources, proposal["w"], proposal["v"], alpha=self.config.alpha, form=self.config.gradient
+        )
+
+
+class ReFusionProposer(_WeightedLoss, MapProposer):
     """P: proposes w (intensity) and v (gradient) for both sources, each pair summing to 1 at every pixel.
 
     Reference:
         Bai et al., ReFusion, IJCV 2025, section 3.2 and eq. (1)-(3).
     """
-
-    Config = ProposerOptions
-    config: ProposerOptions
 
     def __init__(self, config: ProposerOptions | None = None) -> None:
         config = config if config is not None else ProposerOptions()
@@ -124,12 +133,6 @@ class ReFusionProposer(MapProposer):
         w, v = self.maps(*seen)
         return {"w": w, "v": v}
 
-    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
-        """L_f, eq. (1)."""
-        return weighted_fusion_loss(
-            fused, sources, proposal["w"], proposal["v"], alpha=self.config.alpha, form=self.config.gradient
-        )
-
     def minimiser(self, proposal: Proposal, sources: Sequence[Tensor]) -> Tensor | None:
         """Of eq. (1) over all images, then limited to [0, 1]; None for magnitudes, in which L_f is not quadratic."""
         if self.config.gradient != "signed":
@@ -138,33 +141,7 @@ class ReFusionProposer(MapProposer):
         return image.clamp(0, 1)
 
 
-@dataclass(frozen=True)
-class EqualOptions:
-    """The fusion loss without anything learned.
-
-    Attributes:
-        alpha: weight of the gradient term of L_f.
-        gradient: Sobel responses compared ``"signed"`` or by ``"magnitude"``.
-    """
-
-    alpha: float = 1.0
-    gradient: GradientForm = "signed"
-
-
-class EqualProposer(LossProposer):
+class EqualProposer(_WeightedLoss, UniformWeights):
     """w = v = 1/S everywhere: ablation I of Table 5, the control of every learned loss."""
 
-    Config = EqualOptions
-    config: EqualOptions
-
-    def forward(self, *sources: Tensor) -> Proposal:
-        """Equal weights ``(B, S, H, W)`` for S sources."""
-        b, _, h, w = sources[0].shape
-        share = sources[0].new_full((b, len(sources), h, w), 1 / len(sources))
-        return {"w": share, "v": share}
-
-    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
-        """L_f, eq. (1), under equal weights."""
-        return weighted_fusion_loss(
-            fused, sources, proposal["w"], proposal["v"], alpha=self.config.alpha, form=self.config.gradient
-        )
+    maps = ("w", "v")

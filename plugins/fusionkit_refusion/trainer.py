@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
-from torch import Tensor
-
-from fusionkit.contracts import LossProposer, TrainingSource
+from fusionkit.contracts import LossProposer
 from fusionkit.data.pair_store import PairStore
-from fusionkit.errors import UsageError
-from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer
+from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
-from fusionkit_refusion.proposer import EqualOptions, EqualProposer, ProposerOptions, ReFusionProposer
+from fusionkit_refusion.proposer import EqualProposer, ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
-
-_P = "proposer."
-"""What the names of P's weights begin with in a checkpoint."""
-
 
 _CLOSED_FORM = {
     "crop": 64,
@@ -84,48 +75,17 @@ class ReFusionTrainer(BilevelTrainer):
         "paper": "the paper's schedule and updates: 50 epochs of 600 meta and 1600 fusion steps, exact hypergradient",
     }
 
-    def __init__(
-        self,
-        config: ReFusionOptions,
-        source: TrainingSource,
-        *,
-        device: torch.device,
-        precision: str = "fp32",
-        seed: int = 0,
-    ) -> None:
-        if not isinstance(source, PairStore):
-            raise UsageError(f"refusion trains on pairs of images, not on {type(source).__name__}")
-        if len(source.task.sources) != 2:
-            raise UsageError(f"refusion fuses two sources; task {source.task.name} has {len(source.task.sources)}")
-        # One seeded stream initialises the three networks, in this order, whatever the device.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            fuser = ReFusionFuser(config.fuser)
-            outer_loss = ReFusionReconstructor(config.reconstructor)
-            proposer = _proposer(config)
-        super().__init__(
-            config,
-            config.trainer,
-            source,
-            fuser=fuser,
-            proposer=proposer,
-            outer_loss=outer_loss,
-            device=device,
-            precision=precision,
-            seed=seed,
+    def build_networks(self, config: ReFusionOptions, source: PairStore) -> Networks:
+        """F, R and P."""
+        return Networks(
+            fuser=ReFusionFuser(config.fuser),
+            outer_loss=ReFusionReconstructor(config.reconstructor),
+            proposer=EqualProposer(config.proposer)
+            if config.proposal == "equal"
+            else ReFusionProposer(config.proposer),
         )
 
     @classmethod
-    def proposer_of(cls, config: ReFusionOptions, state: Mapping[str, Tensor]) -> LossProposer | None:
-        """P as a checkpoint holds it; None for fixed weights."""
-        if config.proposal != "learned":
-            return None
-        proposer = _proposer(config)
-        proposer.load_state_dict({name.removeprefix(_P): value for name, value in state.items() if name.startswith(_P)})
-        return proposer
-
-
-def _proposer(config: ReFusionOptions) -> LossProposer:
-    if config.proposal == "learned":
-        return ReFusionProposer(config.proposer)
-    return EqualProposer(EqualOptions(alpha=config.proposer.alpha, gradient=config.proposer.gradient))
+    def untrained_proposer(cls, config: ReFusionOptions) -> LossProposer | None:
+        """P; None for fixed weights."""
+        return ReFusionProposer(config.proposer) if config.proposal == "learned" else None

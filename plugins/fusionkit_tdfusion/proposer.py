@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fusionkit.contracts import LossProposer, Proposal, Terms
+from fusionkit.train.bilevel import UniformWeights
 from fusionkit_refusion.proposer import MapProposer
 from fusionkit_tdfusion.losses import Weighting, task_fusion_loss
 
-__all__ = ["EvenOptions", "EvenProposer", "TDFusionProposer", "TDFusionProposerOptions"]
+__all__ = ["EvenProposer", "TDFusionProposer", "TDFusionProposerOptions"]
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,22 @@ class TDFusionProposerOptions:
     weighting: Weighting = "outside"
 
 
-class TDFusionProposer(MapProposer):
+class _TaskLoss(LossProposer):
+    Config = TDFusionProposerOptions
+    config: TDFusionProposerOptions
+
+    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
+        """L_f, eq. (1)."""
+        c = self.config
+        return task_fusion_loss(fused, sources, proposal["w"], alpha=c.alpha, weighting=c.weighting)
+
+
+class TDFusionProposer(_TaskLoss, MapProposer):
     """G: proposes w, how much each source's intensity counts; the pair sums to 1 at every pixel.
 
     Reference:
         Bai et al., TDFusion, CVPR 2025, section 3.2 and eq. (1)-(3).
     """
-
-    Config = TDFusionProposerOptions
-    config: TDFusionProposerOptions
 
     def __init__(self, config: TDFusionProposerOptions | None = None) -> None:
         super().__init__(config if config is not None else TDFusionProposerOptions(), inputs=1, maps=1)
@@ -54,37 +62,8 @@ class TDFusionProposer(MapProposer):
         """``w`` ``(B, 2, H, W)`` for two sources ``(B, 1, H, W)``."""
         return {"w": self.maps(*sources)[0]}
 
-    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
-        """L_f, eq. (1)."""
-        c = self.config
-        return task_fusion_loss(fused, sources, proposal["w"], alpha=c.alpha, weighting=c.weighting)
 
-
-@dataclass(frozen=True)
-class EvenOptions:
-    """The fusion loss of TDFusion without anything learned.
-
-    Attributes:
-        alpha: weight of the gradient term of L_f.
-        weighting: w ``"outside"`` the square (the paper) or ``"inside"`` it (the authors' code).
-    """
-
-    alpha: float = 1.0
-    weighting: Weighting = "outside"
-
-
-class EvenProposer(LossProposer):
+class EvenProposer(_TaskLoss, UniformWeights):
     """w = 1/S everywhere: ablation I of Table 3, the control of the learned loss."""
 
-    Config = EvenOptions
-    config: EvenOptions
-
-    def forward(self, *sources: Tensor) -> Proposal:
-        """Equal weights ``(B, S, H, W)`` for S sources."""
-        b, _, h, w = sources[0].shape
-        return {"w": sources[0].new_full((b, len(sources), h, w), 1 / len(sources))}
-
-    def loss(self, proposal: Proposal, fused: Tensor, sources: Sequence[Tensor]) -> Terms:
-        """L_f, eq. (1), under equal weights."""
-        c = self.config
-        return task_fusion_loss(fused, sources, proposal["w"], alpha=c.alpha, weighting=c.weighting)
+    maps = ("w",)

@@ -11,22 +11,19 @@ import torch
 from torch import Tensor
 
 from fusionkit.config import as_dict, resolve
-from fusionkit.contracts import Batch, Companion, Downstream, LossProposer, OuterLoss, TrainingSource
+from fusionkit.contracts import Batch, Companion, Downstream, LossProposer, OuterLoss
 from fusionkit.data.epoch_plan import FLIP_ROWS
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import UsageError
 from fusionkit.label_types import LabelKind
 from fusionkit.plugins import catalogue
-from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer
+from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks
 from fusionkit_refusion.fuser import FuserOptions
 from fusionkit_tdfusion.fuser import TDFusionFuser
-from fusionkit_tdfusion.proposer import EvenOptions, EvenProposer, TDFusionProposer, TDFusionProposerOptions
+from fusionkit_tdfusion.proposer import EvenProposer, TDFusionProposer, TDFusionProposerOptions
 
 __all__ = ["TDFusionOptions", "TDFusionTrainer", "resized_size"]
-
-_G = "proposer."
-"""What the names of G's weights begin with in a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +74,7 @@ class TDFusionTrainer(BilevelTrainer):
     Config = TDFusionOptions
     config: TDFusionOptions
     fuser_name = "tdfusion"
+    downstream = True
     presets = {
         "quick": {
             "trainer": {
@@ -137,37 +135,35 @@ class TDFusionTrainer(BilevelTrainer):
     def __init__(
         self,
         config: TDFusionOptions,
-        source: TrainingSource,
+        source: PairStore,
         *,
         device: torch.device,
         precision: str = "fp32",
         seed: int = 0,
         outer_loss: OuterLoss | None = None,
     ) -> None:
-        if not isinstance(source, PairStore):
-            raise UsageError(f"tdfusion trains on pairs of images, not on {type(source).__name__}")
-        if len(source.task.sources) != 2:
-            raise UsageError(f"tdfusion fuses two sources; task {source.task.name} has {len(source.task.sources)}")
         self.labelled = source if isinstance(source, LabelledStore) else None
         self.size = None if self.labelled is None else resized_size(config, self.labelled.whole_sizes)
-        schedule = config.trainer
-        # One seeded stream initialises the three networks, in this order, whatever the device.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            fuser = TDFusionFuser(config.fuser)
-            judge = outer_loss if outer_loss is not None else _network(config, self.labelled)
-            proposer = _proposer(config)
-        super().__init__(
-            config,
-            schedule if schedule.fusion_steps else replace(schedule, fusion_steps=len(source)),
-            source,
-            fuser=fuser,
-            proposer=proposer,
-            outer_loss=judge,
-            device=device,
-            precision=precision,
-            seed=seed,
+        self._given = outer_loss
+        super().__init__(config, source, device=device, precision=precision, seed=seed)
+
+    def build_networks(self, config: TDFusionOptions, source: PairStore) -> Networks:
+        """F, T and G."""
+        return Networks(
+            fuser=TDFusionFuser(config.fuser),
+            outer_loss=self._given if self._given is not None else _network(config, self.labelled),
+            proposer=EvenProposer(config.proposer) if config.proposal == "equal" else TDFusionProposer(config.proposer),
         )
+
+    def schedule_options(self) -> BilevelOptions:
+        """The options, with one fusion step per training pair where they name no number."""
+        o: BilevelOptions = self.config.trainer
+        return o if o.fusion_steps else replace(o, fusion_steps=len(self.source))
+
+    @classmethod
+    def untrained_proposer(cls, config: TDFusionOptions) -> LossProposer | None:
+        """G; None for fixed weights."""
+        return TDFusionProposer(config.proposer) if config.proposal == "learned" else None
 
     @classmethod
     def label_kind(cls, config: TDFusionOptions) -> LabelKind | None:
@@ -185,15 +181,6 @@ class TDFusionTrainer(BilevelTrainer):
 
     def capture(self, recorder: object) -> None:
         """Nothing is recorded: an image has any number of boxes, so a step has no fixed work."""
-
-    @classmethod
-    def proposer_of(cls, config: TDFusionOptions, state: Mapping[str, Tensor]) -> LossProposer | None:
-        """G as a checkpoint holds it; None for fixed weights."""
-        if config.proposal != "learned":
-            return None
-        proposer = _proposer(config)
-        proposer.load_state_dict({name.removeprefix(_G): value for name, value in state.items() if name.startswith(_G)})
-        return proposer
 
     def companions(self) -> Mapping[str, Companion]:
         """T, with the names of its classes and the size that it saw."""
@@ -235,9 +222,3 @@ def _network(config: TDFusionOptions, labelled: LabelledStore | None) -> OuterLo
         given = "have none" if labelled is None else f"are for {labelled.spec.kind}"
         raise UsageError(f"downstream={config.downstream} needs pairs with {kind.kind} labels; these {given}")
     return kind(options, classes=labelled.spec.classes)
-
-
-def _proposer(config: TDFusionOptions) -> LossProposer:
-    if config.proposal == "learned":
-        return TDFusionProposer(config.proposer)
-    return EvenProposer(EvenOptions(alpha=config.proposer.alpha, weighting=config.proposer.weighting))

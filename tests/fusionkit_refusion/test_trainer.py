@@ -60,7 +60,7 @@ def test_the_paper_preset_is_the_papers_schedule() -> None:
     options = resolve(ReFusionOptions, ("preset", ReFusionTrainer.presets["paper"]))
     t = options.trainer
     assert (t.epochs, t.meta_steps, t.fusion_steps, t.batch, t.crop, t.lr) == (50, 600, 1600, 4, 128, 1e-4)
-    assert (t.hypergradient, t.scheme, t.ema_decay, t.warmup, t.weight_map_kl) == ("one_step", "meta", 0, 0, 0)
+    assert (t.hypergradient, t.ema_decay, t.warmup, t.weight_map_kl) == ("one_step", 0, 0, 0)
     assert (options.proposer.alpha, options.reconstructor.alpha, options.reconstructor.combine) == (1, 1, "max")
 
 
@@ -125,33 +125,8 @@ def test_fixed_weights_leave_no_meta_steps() -> None:
     assert trainer.stage(0) == "fusion"
 
 
-def test_without_fusion_steps_the_inner_update_moves_f_and_r() -> None:
-    trainer = _trainer("trainer.scheme=inner")
-    assert trainer.steps == 3 * 2
-    before = {name: _weights(trainer, name) for name in ("fuser", "proposer", "outer_loss")}
-    trainer.step(0)
-    assert all(_moved(before[name], _weights(trainer, name)) > 0 for name in before)
-
-
-def test_trained_together_f_hears_the_reconstruction_loss() -> None:
-    joint = _trainer("trainer.scheme=joint", "proposal=equal")
-    apart = _trainer("proposal=equal")
-    fuser, outer_loss, proposer = (copy.deepcopy(joint.networks[n]) for n in ("fuser", "outer_loss", "proposer"))
-    batch = _batch(joint, "ftr")
-    joint.step(0)
-    apart.step(0)
-    fused = fuser(*batch.sources)
-    loss = (
-        proposer.loss(proposer(*batch.sources), fused, batch.sources)["total"] + outer_loss.loss(fused, batch)["total"]
-    )
-    torch.testing.assert_close(_weights(joint, "fuser"), _by_adam(fuser, loss, 1e-4), rtol=0, atol=1e-7)
-    assert _moved(_weights(joint, "fuser"), _weights(apart, "fuser")) > 0
-
-
 ABLATIONS = {
     "I fixed weights": ["proposal=equal"],
-    "II no meta-learning": ["trainer.scheme=joint", "proposal=equal"],
-    "III no fusion and reconstruction update": ["trainer.scheme=inner"],
     "IV sum for max": ["reconstructor.combine=sum"],
     "V decision": ["fuser.output=decision"],
     "VI concatenation": ["fuser.cross_attention=false", "fuser.gating=false"],
@@ -192,7 +167,7 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
     before = float(trainer._proposer(a, b)["w"][:, 0].detach().mean())
     for _ in range(5):
         found = image_space_meta_gradient(CopyOfB(), trainer._proposer, trainer._outer_loss, Batch((a, b)))
-        trainer._rules["proposer"].update(found.proposer)
+        trainer.rules["proposer"].update(found.proposer)
     assert float(trainer._proposer(a, b)["w"][:, 0].detach().mean()) > before
 
 
@@ -200,20 +175,16 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
     ("assignment", "said"),
     [
         ("trainer.warmup=3", r"trainer\.warmup=3 must be less than trainer\.epochs=3"),
-        ("trainer.scheme=inner trainer.hypergradient=image_space", r"set trainer\.hypergradient=one_step"),
+        ("trainer.scheme=inner", r"trainer\.scheme is no option any more: .*benchmarks/paper/schemes\.py"),
         (
             "trainer.hypergradient=closed_form trainer.warmup=1",
             r"set trainer\.warmup=0 and trainer\.image_space_epochs=0",
         ),
         (
-            "trainer.hypergradient=closed_form trainer.scheme=guided",
-            r"no trainer\.scheme=guided: set trainer\.scheme=meta",
-        ),
-        (
             "trainer.hypergradient=closed_form proposer.gradient=magnitude",
             r"ReFusionProposer's fusion loss, with these op",
         ),
-        ("trainer.fusion_steps=0", r"set trainer\.fusion_steps above 0"),
+        ("trainer.fusion_steps=0", r"trainer\.fusion_steps=0 must be at least 1"),
         ("trainer.lr=0.0", r"trainer\.lr=0\.0 must be a positive number"),
         ("trainer.ema_decay=1.0", r"trainer\.ema_decay=1\.0"),
         ("trainer.weight_map_kl=-1.0", r"trainer\.weight_map_kl=-1\.0"),
@@ -230,7 +201,7 @@ def test_a_schedule_that_cannot_run_is_refused_by_option(assignment: str, said: 
 
 def test_a_start_in_image_space_is_that_of_an_image_space_run_and_then_the_exact_step() -> None:
     warmed, imaged = _trainer("trainer.image_space_epochs=1"), _trainer("trainer.hypergradient=image_space")
-    epoch = warmed.meta_steps + warmed.fusion_steps
+    epoch = warmed.schedule.meta_steps + warmed.schedule.fusion_steps
     for index in range(epoch):
         warmed.step(index)
         imaged.step(index)
@@ -298,7 +269,7 @@ def test_equal_weights_leave_the_reconstructor_to_the_fusion_steps_whatever_the_
 def test_the_proposers_rate_ends_where_it_stops_learning_and_the_fusers_with_the_run() -> None:
     trainer = _trainer("trainer.epochs=4", "trainer.freeze_fraction=0.5", "trainer.lr_schedule=cosine")
     learning = 2 * 5
-    fuser, others = zip(*(trainer._decay(index, 0) for index in (0, learning // 2, learning, 15, 16)), strict=True)
+    fuser, others = zip(*(trainer.schedule.rates(index) for index in (0, learning // 2, learning, 15, 16)), strict=True)
     assert others == pytest.approx((1, 0.505, 0.01, 0.01, 0.01))
     assert fuser[0] == 1
     assert fuser[1] > 0.505
@@ -309,10 +280,6 @@ def test_the_proposers_rate_ends_where_it_stops_learning_and_the_fusers_with_the
     ("given", "said"),
     [
         (["trainer.freeze_fraction=1.0"], r"trainer\.freeze_fraction=1\.0 must lie in \[0, 1\)"),
-        (
-            ["trainer.freeze_fraction=0.5", "trainer.scheme=joint"],
-            r"trainer\.scheme=joint trains no fusion loss",
-        ),
     ],
 )
 def test_what_cannot_settle_is_refused(given: list[str], said: str) -> None:
@@ -325,8 +292,3 @@ def test_a_shorter_run_settles_for_the_same_part_of_it_and_learns_for_an_epoch(
     epochs: int, warmup: int, settled: int
 ) -> None:
     assert BilevelOptions(epochs=epochs, warmup=warmup, freeze_fraction=0.6).frozen_epochs == settled
-
-
-def test_inner_steps_alone_leave_no_room_for_the_image() -> None:
-    with pytest.raises(UsageError, match=r"trainer\.image_space_epochs=0"):
-        _trainer("trainer.scheme=inner", "trainer.image_space_epochs=1")

@@ -82,7 +82,7 @@ def test_the_paper_preset_is_the_papers_schedule() -> None:
     options = resolve(TDFusionOptions, ("preset", TDFusionTrainer.presets["paper"]))
     t = options.trainer
     assert (t.epochs, t.meta_steps, t.batch, t.crop, t.lr) == (50, 200, 2, 256, 1e-4)
-    assert (t.hypergradient, t.proposer_optimizer, t.scheme, t.lr_schedule) == ("one_step", "adam", "meta", "none")
+    assert (t.hypergradient, t.proposer_optimizer, t.lr_schedule) == ("one_step", "adam", "none")
     assert (t.both_orders, t.swap, t.ema_decay, t.warmup, t.weight_map_kl) == (False, False, 0, 0, 0)
     assert (options.proposer.alpha, options.proposer.weighting) == (1, "outside")
 
@@ -194,8 +194,6 @@ def test_a_training_with_each_shipped_network_keeps_the_contract(kind: str) -> N
 ABLATIONS = {
     "I fixed w": ["proposal=equal"],
     "II no gradient term": ["proposer.alpha=0"],
-    "III F hears L_t": ["trainer.scheme=guided"],
-    "IV no fusion stage": ["trainer.scheme=inner"],
     "V weighted sum": ["fuser.output=decision"],
     "w inside the square": ["proposer.weighting=inside"],
     "image space": ["trainer.hypergradient=image_space"],
@@ -209,19 +207,6 @@ def test_every_ablation_trains_a_whole_epoch(name: str) -> None:
     for index in range(trainer.steps // 2):
         assert all(bool(torch.isfinite(value)) for value in trainer.step(index).values())
     assert all(_moved(weights, _weights(trainer, network)) > 0 for network, weights in before.items())
-
-
-def test_f_hears_l_t_in_the_guided_scheme_alone() -> None:
-    guided, plain = _trainer("trainer.scheme=guided"), _trainer()
-    assert guided.steps == plain.steps
-    fuser, outer_loss, proposer = (copy.deepcopy(guided.networks[n]) for n in ("fuser", "outer_loss", "proposer"))
-    crops, whole = _views(guided, "ftr")
-    guided.step(1)
-    plain.step(1)
-    l_f = proposer.loss(proposer(*crops.sources), fuser(*crops.sources), crops.sources)["total"]
-    expected = _by_adam(fuser, l_f + outer_loss.loss(fuser(*whole.sources), whole)["total"], 1e-4)
-    torch.testing.assert_close(_weights(guided, "fuser"), expected, rtol=0, atol=1e-7)
-    assert _moved(_weights(plain, "fuser"), _weights(guided, "fuser")) > 0
 
 
 def test_fixed_weights_leave_no_meta_steps_and_no_proposer() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -11,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fusionkit.contracts import Batch
+from fusionkit.runtime.processes import Processes
 
-__all__ = ["Noise", "NoiseOptions", "contrast", "draw_noise", "in_unit", "through"]
+__all__ = ["Noise", "NoiseOptions", "contrast", "draw_noise", "in_unit", "step_noise", "through"]
 
 Noise = Callable[[Tensor, Sequence[Tensor]], Tensor]
 """Gives the noise to add to a fused image, made from these sources."""
@@ -70,6 +72,30 @@ def draw_noise(like: Tensor, *, pixel: float, patch: float, seed: int, step: int
         )
         noise = noise + patch * F.interpolate(field, (h, w), mode="bicubic", align_corners=False)
     return noise
+
+
+def step_noise(options: NoiseOptions, *, seed: int, step: int, processes: Processes, groups: int = 1) -> Noise | None:
+    """The noise of one step, before it is scaled by :func:`in_unit`; None where the options ask for none.
+
+    Args:
+        options: its deviations.
+        seed: of the run.
+        step: number of the step.
+        processes: share the batch; each draws the whole batch's noise and takes its samples' part.
+        groups: into how many equal groups the batch falls that are shared out one by one.
+    """
+    if options.pixel == options.patch == 0:
+        return None
+    o = options
+    drawn = partial(draw_noise, pixel=o.pixel, patch=o.patch, patch_size=o.patch_size, seed=seed, step=step)
+
+    def own(like: Tensor, _sources: Sequence[Tensor]) -> Tensor:
+        if processes.count == 1:
+            return drawn(like)
+        whole = like.new_empty(like.shape[0] * processes.count, *like.shape[1:])
+        return processes.share(drawn(whole), groups=groups)
+
+    return own
 
 
 def contrast(sources: Sequence[Tensor]) -> Tensor:

@@ -49,9 +49,6 @@ class BilevelOptions:
         image_space_epochs: epochs after the warm-up that use ``"image_space"`` before ``"one_step"`` takes over.
         autodiff: how ``"one_step"`` is computed: ``"forward"``, ``"double_backward"``, or ``"auto"``: forward wherever
             the fuser has forward-mode derivatives.
-        scheme: ``"meta"``, Algorithm 1; ``"joint"``, no meta steps, and the outer loss moves F, too; ``"guided"``,
-            the meta steps of Algorithm 1, and the outer loss moves F, too; ``"inner"``, no fusion steps, the inner
-            update changes F and the outer loss.
         flip: flip crops at random.
         swap: swap the sources at random.
         both_orders: take every batch in both orders of the sources, which doubles it.
@@ -83,7 +80,6 @@ class BilevelOptions:
     hypergradient: Literal["one_step", "image_space", "closed_form"] = "one_step"
     image_space_epochs: int = 0
     autodiff: Literal["auto", "forward", "double_backward"] = "auto"
-    scheme: Literal["meta", "joint", "guided", "inner"] = "meta"
     flip: bool = True
     swap: bool = False
     both_orders: bool = False
@@ -115,6 +111,10 @@ class BilevelOptions:
         "capture": "cuda_graphs",
     }
 
+    REMOVED: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "scheme": ("meta", "these ablations are methods of their own now, see benchmarks/paper/schemes.py")
+    }
+
     @property
     def frozen_epochs(self) -> int:
         """``freeze_fraction`` in epochs; P learns for at least one epoch, however few there are."""
@@ -135,9 +135,9 @@ def check_options(options: BilevelOptions) -> None:
         if not holds:
             raise UsageError(f"trainer.{name}={values[f'trainer.{name}']} must {what}")
 
-    for name in ("epochs", "batch", "crop", "outer_loss_noise.patch_size", "lr_step_epochs"):
+    for name in ("epochs", "fusion_steps", "batch", "crop", "outer_loss_noise.patch_size", "lr_step_epochs"):
         require(values[f"trainer.{name}"] >= 1, name, "be at least 1")
-    for name in ("meta_steps", "fusion_steps", "warmup", "image_space_epochs", "micro_batch"):
+    for name in ("meta_steps", "warmup", "image_space_epochs", "micro_batch"):
         require(values[f"trainer.{name}"] >= 0, name, "not be negative")
     for name in ("lr", "lr_outer_loss", "lr_proposer", "inner_lr", "proposer_eps"):
         value = values[f"trainer.{name}"]
@@ -147,25 +147,8 @@ def check_options(options: BilevelOptions) -> None:
     for name in ("ema_decay", "freeze_fraction"):
         require(0 <= values[f"trainer.{name}"] < 1, name, "lie in [0, 1)")
     require(options.warmup < options.epochs, "warmup", f"be less than trainer.epochs={options.epochs}")
-    if options.freeze_fraction and options.scheme != "meta":
-        raise UsageError(f"trainer.scheme={options.scheme} trains no fusion loss: set trainer.freeze_fraction=0")
-    if options.scheme == "inner" and options.warmup:
-        raise UsageError("trainer.scheme=inner has no fusion steps to warm up with: set trainer.warmup=0")
-    if options.hypergradient == "closed_form" and options.scheme not in ("meta", "joint"):
-        raise UsageError(
-            f"trainer.hypergradient=closed_form has no trainer.scheme={options.scheme}: set trainer.scheme=meta"
-        )
     if options.hypergradient == "closed_form" and (options.warmup or options.image_space_epochs):
         raise UsageError(
             "trainer.hypergradient=closed_form trains the outer loss in its meta steps: set trainer.warmup=0 and "
             "trainer.image_space_epochs=0"
         )
-    if options.scheme == "inner" and (options.hypergradient == "image_space" or options.image_space_epochs):
-        raise UsageError(
-            "trainer.scheme=inner needs the inner steps of F and R: set trainer.hypergradient=one_step and "
-            "trainer.image_space_epochs=0"
-        )
-    if options.scheme == "inner" and options.meta_steps == 0:
-        raise UsageError("trainer.scheme=inner trains in meta steps: set trainer.meta_steps above 0")
-    if options.scheme != "inner" and options.fusion_steps == 0:
-        raise UsageError(f"trainer.scheme={options.scheme} trains in fusion steps: set trainer.fusion_steps above 0")

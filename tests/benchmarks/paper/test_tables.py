@@ -301,8 +301,8 @@ def test_every_row_of_the_ablations_leaves_out_what_it_says() -> None:
     assert configs["full"] == full
     assert len({str(config) for config in configs.values()}) == 9
     assert (configs["I"].proposal, configs["I"].trainer) == ("equal", full.trainer)
-    assert (configs["II"].proposal, configs["II"].trainer.scheme) == ("equal", "joint")
-    assert (configs["III"].trainer.scheme, configs["III"].trainer.hypergradient) == ("inner", "exact")
+    assert (configs["II"].proposal, variants["II"].method) == ("equal", "refusion-joint")
+    assert (variants["III"].method, configs["III"].trainer.hypergradient) == ("refusion-inner", "one_step")
     assert (configs["IV"].reconstructor.combine, configs["IV"].fuser) == ("sum", full.fuser)
     assert configs["V"].fuser.output == "decision"
     merging = {key: (configs[key].fuser.cross_attention, configs[key].fuser.gating) for key in ("VI", "VII", "VIII")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fusionkit.data.pair_store import PairStore
 from fusionkit.tasks import MIF
-from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer
+from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks
 from fusionkit.train.bilevel.cuda_graphs import WARMUP, CapturedStep
 from fusionkit.train.bilevel.noise import NoiseOptions
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
@@ -66,18 +67,16 @@ def _trainer(**changes: Any) -> BilevelTrainer:
     images = torch.randint(0, 256, (5, 2, 1, 16, 18), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
     store = PairStore(MIF, [list(pair) for pair in images], device=CPU, smallest=12)
     options = BilevelOptions(**{"epochs": 2, "meta_steps": 6, "fusion_steps": 6, "batch": 2, "crop": 12, **changes})
-    torch.manual_seed(1)
-    return BilevelTrainer(
-        options,
-        options,
-        store,
-        fuser=ReFusionFuser(FuserOptions(dim=4, heads=2, blocks=1)),
-        proposer=ReFusionProposer(ProposerOptions(dim=4, heads=2, blocks=1)),
-        outer_loss=ReFusionReconstructor(ReconstructorOptions(dim=4, heads=2, blocks=1)),
-        device=CPU,
-        precision="fp32",
-        seed=0,
-    )
+    return Tiny(SimpleNamespace(trainer=options), store, device=CPU, seed=1)
+
+
+class Tiny(BilevelTrainer):
+    def build_networks(self, config: Any, source: PairStore) -> Networks:
+        return Networks(
+            fuser=ReFusionFuser(FuserOptions(dim=4, heads=2, blocks=1)),
+            proposer=ReFusionProposer(ProposerOptions(dim=4, heads=2, blocks=1)),
+            outer_loss=ReFusionReconstructor(ReconstructorOptions(dim=4, heads=2, blocks=1)),
+        )
 
 
 def test_a_replay_reads_its_inputs_and_keeps_no_result_of_the_one_before() -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.paper.schemes import joint_gradients
 from fusionkit.contracts import Batch
 from fusionkit.train.bilevel import closed_form_meta_gradient, meta_gradient
 from fusionkit.train.bilevel.fusion_step import fusion_gradients
+from fusionkit.train.bilevel.meta_steps import Networks, StepContext
 from fusionkit.train.bilevel.microbatch import split_batch
 from fusionkit.train.bilevel.noise import contrast
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
@@ -59,13 +62,14 @@ def test_the_gradients_at_the_optimum_in_shares_are_those_of_the_whole(micro_bat
         _agree(getattr(shares, part), getattr(whole, part))
 
 
-@pytest.mark.parametrize("heard", [False, True])
-def test_the_gradients_of_a_fusion_step_in_shares_are_those_of_the_whole(heard: bool) -> None:
-    networks, batch = _networks(), _batch()
-    whole = fusion_gradients(*networks, batch, heard=heard, noise=_noise)
-    shares = fusion_gradients(*networks, batch, heard=heard, noise=_noise, micro_batch=2)
-    for found, expected in zip(shares, whole, strict=True):
-        _agree(found, expected)
+@pytest.mark.parametrize("gradients", [fusion_gradients, joint_gradients])
+def test_the_gradients_of_a_fusion_step_in_shares_are_those_of_the_whole(gradients: Any) -> None:
+    fuser, proposer, outer_loss = _networks()
+    networks, batch = Networks(fuser, proposer, outer_loss), _batch()
+    whole = gradients(networks, batch, batch, StepContext(_noise))
+    shares = gradients(networks, batch, batch, StepContext(_noise, micro_batch=2))
+    for part in ("fuser", "outer_loss", "terms"):
+        _agree(getattr(shares, part), getattr(whole, part))
 
 
 def test_an_outer_loss_that_sees_the_pairs_otherwise_is_shared_out_alike() -> None:

@@ -1,0 +1,54 @@
+"""Which step is of which kind, and the learning rates on the way."""
+
+from __future__ import annotations
+
+import math
+
+from fusionkit.train.bilevel.options import BilevelOptions
+
+__all__ = ["Schedule"]
+
+
+class Schedule:
+    """The numbered steps of a training: warm-up, epochs of meta then fusion steps, epochs of fusion steps alone.
+
+    Args:
+        options: epochs, warm-up, frozen part and learning-rate schedule.
+        meta_steps: per epoch.
+        fusion_steps: per epoch.
+    """
+
+    def __init__(self, options: BilevelOptions, *, meta_steps: int, fusion_steps: int) -> None:
+        self.options, self.meta_steps, self.fusion_steps = options, meta_steps, fusion_steps
+        self._warm = options.warmup * fusion_steps
+        learning_epochs = options.epochs - options.warmup - options.frozen_epochs
+        self.learning_steps = self._warm + learning_epochs * (meta_steps + fusion_steps)
+        """Steps before P and the outer loss are frozen."""
+        self.steps = self.learning_steps + options.frozen_epochs * fusion_steps
+
+    def locate(self, index: int) -> tuple[int, int]:
+        """Epoch of a step, and its number among the epoch's fusion steps, below 0 for a meta step."""
+        if index < self._warm:
+            return divmod(index, self.fusion_steps)
+        if index >= self.learning_steps:
+            epoch, position = divmod(index - self.learning_steps, self.fusion_steps)
+            return self.options.epochs - self.options.frozen_epochs + epoch, position
+        epoch, position = divmod(index - self._warm, self.meta_steps + self.fusion_steps)
+        return self.options.warmup + epoch, position - self.meta_steps
+
+    def frozen(self, epoch: int) -> bool:
+        """Whether P and the outer loss are frozen in an epoch."""
+        return epoch >= self.options.epochs - self.options.frozen_epochs
+
+    def rates(self, index: int) -> tuple[float, float]:
+        """Factors of the learning rates: the fuser's over the run, the others' over the steps before they freeze."""
+        if self.options.lr_schedule == "cosine":
+            return _cosine(index / self.steps), _cosine(min(index / max(self.learning_steps, 1), 1.0))
+        reductions = self.locate(index)[0] // self.options.lr_step_epochs
+        rate = float(0.1**reductions) if self.options.lr_schedule == "step" else 1.0
+        return rate, rate
+
+
+def _cosine(along: float) -> float:
+    """From 1 to a hundredth over half a wave."""
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along))
