@@ -9,7 +9,11 @@ from torch import Tensor
 
 from fusionkit.contracts import Capabilities, Fuser
 from fusionkit.errors import DataError, PluginError, UsageError
+from fusionkit.plugins.guard import owner, plugin_call
 from fusionkit.runtime.devices import is_out_of_memory
+
+_ROUNDING = 0.01
+"""How far past [0, 1] a result may be: half precision rounds by up to 0.004 there."""
 
 __all__ = ["call_fuser", "call_maps", "check_device", "check_size", "plan_calls"]
 
@@ -86,10 +90,16 @@ def call_fuser(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
         ``(B, C, H, W)`` in [0, 1], of the sources' type.
 
     Raises:
-        fusionkit.errors.PluginError: the fuser does not give back the shape that it was given.
+        fusionkit.errors.PluginError: the fuser raises, or gives back anything but a tensor of the shape that it was
+            given with values in [0, 1], up to rounding.
         fusionkit.errors.UsageError: the fuser's weights are of a type in which its results are not right.
     """
     fused = _call(fuser, _fit(fuser, sources))
+    low, high = (float(value) for value in torch.aminmax(fused.detach()))
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise PluginError(
+            f"{owner(type(fuser))} gave values from {low:.6g} to {high:.6g}; a fused image is in [0, 1]: correct it"
+        )
     return _crop(fused.clamp(0, 1), sources[0])
 
 
@@ -105,14 +115,18 @@ def _call(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
     """Call the fuser; if memory does not suffice and its tiles are exact, fuse the halves of the longer side."""
     halves = _halves(fuser.capabilities, sources[0])
     try:
-        fused: Tensor = fuser(*sources)
+        with plugin_call(type(fuser), "fuse these sources"):
+            fused = fuser(*sources)
     except (RuntimeError, MemoryError) as error:
         if halves is None or not is_out_of_memory(error):
             raise
     else:
+        if not isinstance(fused, Tensor):
+            kind = type(fused).__name__
+            raise PluginError(f"{owner(type(fuser))} gave back a {kind}: a fuser returns a tensor: correct it")
         if fused.shape != sources[0].shape:
             raise PluginError(
-                f"{type(fuser).__name__} was given {tuple(sources[0].shape)} and gave back {tuple(fused.shape)}; "
+                f"{owner(type(fuser))} was given {tuple(sources[0].shape)} and gave back {tuple(fused.shape)}; "
                 "a fuser must keep the shape: correct it"
             )
         return fused

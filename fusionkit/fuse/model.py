@@ -22,6 +22,7 @@ from fusionkit.errors import DataError, FusionNote, UsageError, did_you_mean
 from fusionkit.fuse.adapter import check_device, check_size, plan_calls
 from fusionkit.fuse.tensors import Stretch, check_stretch, fuse_tensors
 from fusionkit.io.images import Image, deepest, read_image, write_image
+from fusionkit.plugins.guard import plugin_call
 from fusionkit.runtime.devices import choose_device, is_out_of_memory
 
 __all__ = ["Fused", "FusionNote", "Model", "Source", "Stretch", "fuse_tensors", "load"]
@@ -339,7 +340,8 @@ def _registered(
             line = f"{known}{shipped.tag} is superseded by {known}{shipped.superseded_by}"
             warnings.warn(line, FusionNote, stacklevel=3)
         return _from_file(shipped.file, name, shipped.task, device, stretch, tag=shipped.tag)
-    built: Fuser = kind()
+    with plugin_call(kind, "be built"):
+        built: Fuser = kind()
     if any(True for _ in built.parameters()):
         tasks = ", ".join(sorted({model.task for model in shipped_models(kind)}))
         has = f" (there are weights for: {tasks})" if tasks else ""

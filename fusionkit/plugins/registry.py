@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from functools import reduce
 from importlib import import_module
 from typing import Any, Generic, TypeVar
@@ -184,7 +186,9 @@ class Registry(Generic[T]):
         module, _, attribute = entry.target.partition(":")
         # The plugin door: whatever third-party code raises while it is imported stays with its name.
         try:
-            plugin: Any = import_module(module)
+            # Stdout belongs to the command: its JSON must stay JSON.
+            with redirect_stdout(sys.stderr):
+                plugin: Any = import_module(module)
             for part in attribute.split("."):
                 plugin = getattr(plugin, part)
             fault = self._contract_fault(entry.name, plugin, base)
