@@ -1,3 +1,3 @@
-"""Comparing methods: fuse, score, and keep every image's value of every metric in one file a method and data set."""
+"""Benchmarks: methods on data sets, scored by fusion quality or by a network that uses their images."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a fuser's call costs: wall time and memory, measured around the call alone.
+"""Wall time and memory of a fuser's calls.
 
 On CUDA both come from one call: torch's allocator knows its peak. On the CPU memory is the rise of the process's
 resident set, and freed memory that the C library kept has to be given back before, or its reuse would not show. That

@@ -1,4 +1,4 @@
-"""The data that methods are compared on: the pairs of each data set, with digests that say whether they changed."""
+"""Data sets of a quality benchmark: the pairs of each, with digests that show whether a file changed."""
 
 from __future__ import annotations
 

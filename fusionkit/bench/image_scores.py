@@ -1,4 +1,4 @@
-"""Scoring the images of a bench, metric by metric, so that one that fails costs no other."""
+"""Scores of fused images, metric by metric: one that fails does not stop the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is compared: fusers by name, trained models by run folder or weights file, and other programs' results."""
+"""Methods to compare: fusers by name, trained models by run folder or weights file, and other programs' results."""
 
 from __future__ import annotations
 

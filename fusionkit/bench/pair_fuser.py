@@ -1,4 +1,4 @@
-"""Fusing one pair for a bench: written as its user would get it, with what the fuser's call cost."""
+"""Fuses one pair for a benchmark: saved as a user would get it, with the cost of the fuser's call."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PairFuser:
             fusionkit.errors.DataError: the result cannot be written.
         """
         with warnings.catch_warnings():
-            # That orientations differ concerns who looks at a result; scores are of pixels as they are stored.
+            # Scores are of the pixels as stored, so sources may differ in their orientation tags.
             warnings.simplefilter("ignore", FusionNote)
             images = run_guarded(lambda: [read_image(file) for file in pair.files])
             peak = self._warm_up(images)

@@ -1,4 +1,4 @@
-"""What a bench writes down: one JSON file a method and data set, with every image's value of every metric.
+"""Records of benches: one JSON file per method and data set, with every image's value of every metric.
 
 ``OUT/results/TASK/DATASET-SPLIT/PROFILE/METHOD.json`` holds a :class:`Record`; paths in it are relative to ``OUT``.
 Averages are computed from it (:meth:`Record.mean`) and never stored. Nothing here imports torch.
@@ -10,15 +10,17 @@ import re
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.atomic import write_text
+from fusionkit.io.strict_records import Digest, StrictRecord, read_json_record
 
 __all__ = [
     "FORMAT",
+    "BenchRecord",
     "Cost",
     "DataNote",
     "ImageResult",
@@ -30,14 +32,11 @@ __all__ = [
     "fused_folder",
     "map_file",
     "maps_folder",
-    "read_form",
     "read_record",
     "read_records",
     "record_path",
     "write_record",
 ]
-
-Form = TypeVar("Form", bound=BaseModel)
 
 FORMAT: Literal[1] = 1
 """Version of the file's form; a newer one is refused."""
@@ -51,15 +50,10 @@ FUSED = "fused"
 MAPS = "maps"
 """Sub-folder of the weight maps."""
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _NO_DIGEST = r"^([0-9a-f]{64})?$"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Cost(_Strict):
+class Cost(StrictRecord):
     """What fusing one image took.
 
     Attributes:
@@ -76,7 +70,7 @@ class Cost(_Strict):
     memory: Literal["cuda allocator", "resident set", "not measured"] = "not measured"
 
 
-class ImageResult(_Strict):
+class ImageResult(StrictRecord):
     """One fused image and its scores.
 
     Attributes:
@@ -121,7 +115,7 @@ class ImageResult(_Strict):
         return self
 
 
-class Method(_Strict):
+class Method(StrictRecord):
     """What was fused with.
 
     Attributes:
@@ -153,7 +147,7 @@ class Method(_Strict):
     reference: str = ""
 
 
-class MetricUse(_Strict):
+class MetricUse(StrictRecord):
     """How a metric was computed.
 
     Attributes:
@@ -169,7 +163,7 @@ class MetricUse(_Strict):
     unit: str = "1"
 
 
-class DataNote(_Strict):
+class DataNote(StrictRecord):
     """What was fused.
 
     Attributes:
@@ -187,34 +181,42 @@ class DataNote(_Strict):
     citation: str = ""
 
 
-class Record(_Strict):
-    """The result of one method on one data set.
+class BenchRecord(StrictRecord):
+    """What every record of a bench says, whatever its method is scored by.
 
     Attributes:
         format: of the file.
         task: name of the task.
         dataset: name of the data set.
-        split: of the data set, or "".
-        profile: the metric profile.
-        method: what was fused with.
-        data: what was fused.
-        metrics: how each metric was computed.
-        images: the results, in the data set's order.
-        failures: pair -> why there is no result.
+        method: what fused the images.
         environment: versions, machine, threads.
     """
 
     format: Literal[1] = FORMAT
     task: str = Field(min_length=1)
     dataset: str = Field(min_length=1)
+    method: Method
+    environment: dict[str, Any] = {}
+
+
+class Record(BenchRecord):
+    """Fusion quality of one method on one data set.
+
+    Attributes:
+        split: of the data set, or "".
+        profile: the metric profile.
+        data: what was fused.
+        metrics: how each metric was computed.
+        images: the results, in the data set's order.
+        failures: pair -> why there is no result.
+    """
+
     split: str = ""
     profile: str = Field(min_length=1)
-    method: Method
     data: DataNote
     metrics: dict[str, MetricUse]
     images: tuple[ImageResult, ...]
     failures: dict[str, str] = {}
-    environment: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
@@ -311,30 +313,8 @@ def write_record(out: Path, record: Record) -> Path:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record and hold it against its form; see :func:`read_form`."""
-    return read_form(path, Record, FORMAT, "result of a bench")
-
-
-def read_form(path: Path, form: type[Form], number: int, noun: str) -> Form:
-    """Read a JSON file and hold it against its form.
-
-    Raises:
-        fusionkit.errors.DataError: it is missing, damaged, of another form or a newer one; names the file and field.
-    """
-    try:
-        return form.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if where == "format":
-            found = f"{path}: is of format {first['input']!r}, this fusionkit reads {number}: upgrade"
-            raise DataError(found) from None
-        what = " ".join(first["msg"].split())
-        raise DataError(
-            f"{path}: is no {noun}, or damaged ({where or 'file'}: {what}): delete it and bench again"
-        ) from None
+    """Read a record; see :func:`fusionkit.io.strict_records.read_json_record`."""
+    return read_json_record(path, Record, FORMAT, "result of a bench")
 
 
 def read_records(out: Path, *, task: str | None = None) -> tuple[Record, ...]:

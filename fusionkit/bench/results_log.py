@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from fusionkit.bench.records import ImageResult, file_name
 from fusionkit.errors import DataError
+from fusionkit.io.strict_records import StrictRecord
 
 __all__ = ["LogEntry", "ResultsLog", "logs_folder", "merge", "read_logs"]
 
@@ -24,7 +25,7 @@ PARTS = "parts"
 """Sub-folder of the logs."""
 
 
-class LogEntry(BaseModel):
+class LogEntry(StrictRecord):
     """The result of one pair, or its failure.
 
     Attributes:
@@ -36,8 +37,6 @@ class LogEntry(BaseModel):
         uses: metric -> how it was computed, as text to compare.
         failure: why there is no result.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     at: float
     method: str

@@ -1,4 +1,4 @@
-"""The weights that a method gives its sources on a pair, written as images beside the result, to be looked at."""
+"""Weight maps of a method on a pair, written as images beside the result."""
 
 from __future__ import annotations
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import write_text
+from fusionkit.io.strict_records import Digest, StrictRecord
 
 __all__ = [
     "FIRST_TAG",
@@ -36,11 +37,10 @@ FIRST_TAG = "v1"
 FORMAT: Literal[1] = 1
 """Version of the card's form; a newer one is refused."""
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class _Strict(StrictRecord):
+    # TOML has no tuples: its arrays are converted.
+    model_config = ConfigDict(strict=False)
 
 
 class DataUse(_Strict):

@@ -1,3 +1,3 @@
-"""Comparing methods by use: the same network trained afresh on each method's fused images, scored on the test split."""
+"""Downstream benchmarks: the same network trained afresh on each method's fused images, scored on the test split."""
 
 from __future__ import annotations

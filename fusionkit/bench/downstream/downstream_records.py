@@ -1,4 +1,4 @@
-"""What a downstream bench writes down: one JSON file a method, data set and seed.
+"""Records of downstream benches: one JSON file per method, data set and seed.
 
 ``OUT/downstream/results/TASK/DATASET-SPLIT/NETWORK-DIGEST/METHOD/seed-K.json`` holds a :class:`DownstreamRecord`; paths
 in it are relative to ``OUT``, and predicted masks lie beside it. Nothing here imports torch.
@@ -7,18 +7,18 @@ in it are relative to ``OUT``, and predicted masks lie beside it. Nothing here i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from fusionkit.bench.records import Digest, Method, file_name, read_form
+from fusionkit.bench.records import FORMAT, BenchRecord, Cost, file_name
 from fusionkit.io.atomic import write_text
+from fusionkit.io.strict_records import Digest, StrictRecord, read_json_record
 from fusionkit.label_types import LabelKind
 
 __all__ = [
     "COLUMNS",
     "DOWNSTREAM",
-    "FORMAT",
     "PER_CLASS",
     "DownstreamRecord",
     "Network",
@@ -31,9 +31,6 @@ __all__ = [
     "table_folder",
     "write_downstream",
 ]
-
-FORMAT: Literal[1] = 1
-"""Version of the file's form; a newer one is refused."""
 
 DOWNSTREAM = "downstream"
 """Sub-folder of everything here."""
@@ -49,11 +46,7 @@ PER_CLASS: dict[LabelKind, tuple[str, ...]] = {"segmentation": ("IoU", "Acc"), "
 """The scores of each class."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Network(_Strict):
+class Network(StrictRecord):
     """The downstream network, which every method of a table shares.
 
     Attributes:
@@ -75,7 +68,7 @@ class Network(_Strict):
     trained_sha256: Digest
 
 
-class SplitNote(_Strict):
+class SplitNote(StrictRecord):
     """One split of the data.
 
     Attributes:
@@ -89,7 +82,7 @@ class SplitNote(_Strict):
     fingerprint: Digest
 
 
-class PredictedBox(_Strict):
+class PredictedBox(StrictRecord):
     """One predicted box.
 
     Attributes:
@@ -103,7 +96,7 @@ class PredictedBox(_Strict):
     score: float = Field(ge=0, le=1)
 
 
-class Prediction(_Strict):
+class Prediction(StrictRecord):
     """What the network sees in one test image.
 
     Attributes:
@@ -129,35 +122,23 @@ class Prediction(_Strict):
     boxes: tuple[PredictedBox, ...] | None = None
 
 
-class TrainingCost(_Strict):
-    """What training and predicting took.
+class TrainingCost(Cost):
+    """What training (all sittings together) and predicting took.
 
     Attributes:
-        device: where, with its name.
-        seconds: wall time of the training, all sittings.
         predict_seconds: wall time of predicting the test split.
-        peak_bytes: memory of the training above what was in use before; None if not measured.
-        memory: how that was measured.
     """
 
-    device: str
-    seconds: float = Field(ge=0)
     predict_seconds: float = Field(ge=0)
-    peak_bytes: int | None = Field(default=None, ge=0)
-    memory: Literal["cuda allocator", "resident set", "not measured"] = "not measured"
 
 
-class DownstreamRecord(_Strict):
+class DownstreamRecord(BenchRecord):
     """The result of one training.
 
     Attributes:
-        format: of the file.
         identity: digest of all that decides the result; a record of another one is not the result that is asked for.
-        task: name of the fusion task.
-        dataset: name of the data set.
         kind: of the labels.
         classes: their names, by id.
-        method: what fused the images.
         network: what was trained on them.
         protocol: how, see :class:`fusionkit.bench.downstream.protocol.Protocol`.
         seed: of weights and draws.
@@ -170,16 +151,11 @@ class DownstreamRecord(_Strict):
         cost: time and memory.
         licence: of the data, as its authors state it.
         citation: of the data, or "".
-        environment: versions, machine, threads.
     """
 
-    format: Literal[1] = FORMAT
     identity: Digest
-    task: str = Field(min_length=1)
-    dataset: str = Field(min_length=1)
     kind: LabelKind
     classes: tuple[str, ...] = Field(min_length=1)
-    method: Method
     network: Network
     protocol: dict[str, Any]
     seed: int = Field(ge=0)
@@ -192,7 +168,6 @@ class DownstreamRecord(_Strict):
     cost: TrainingCost
     licence: str = ""
     citation: str = ""
-    environment: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -233,8 +208,8 @@ def write_downstream(path: Path, record: DownstreamRecord) -> None:
 
 
 def read_downstream(path: Path) -> DownstreamRecord:
-    """Read a record and hold it against its form; see :func:`fusionkit.bench.records.read_form`."""
-    return read_form(path, DownstreamRecord, FORMAT, "result of a downstream bench")
+    """Read a record; see :func:`fusionkit.io.strict_records.read_json_record`."""
+    return read_json_record(path, DownstreamRecord, FORMAT, "result of a downstream bench")
 
 
 def read_downstreams(out: Path) -> tuple[tuple[Path, DownstreamRecord], ...]:

@@ -141,7 +141,7 @@ class DownstreamJob:
 
     @property
     def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.path.with_name(f".seed-{self.seed}.safetensors"), self.entry.identity)
+        return Checkpoint(self.path.with_name(f".seed-{self.seed}.pt"), self.entry.identity)
 
     def _fresh(self) -> Downstream:
         experiment = self.entry.experiment

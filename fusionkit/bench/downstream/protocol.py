@@ -1,4 +1,4 @@
-"""How a downstream network is trained and shown images: the same for every method that is compared."""
+"""Training schedule and image size of a downstream network, the same for every compared method."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Protocol:
         size: height and width that every image is resized to; None for the training images' own, at most ``longest``.
         longest: the longer side where no size is given.
         steps: number of updates.
-        batch: images an update.
+        batch: images per update.
         lr: greatest learning rate of Adam.
         lr_end: share of it that the cosine ends at.
         warmup: updates in which it rises linearly from 0.
@@ -71,11 +71,14 @@ class Protocol:
         return replace(self, size=(own[0], own[1]))
 
 
+_DRAWS = 2
+"""Version of how batches and mirrorings are drawn: trainings of other versions are in tables of their own."""
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "quick": {},
     "paper": {"longest": 640, "steps": 40_000, "batch": 8, "lr": 1e-4, "warmup": 500},
 }
-"""``quick`` is for a CPU, minutes a training; ``paper`` is of the length and size that papers train such networks."""
+"""``quick`` is for a CPU, minutes per training; ``paper`` is of the length and size that papers train such networks."""
 
 
 def resolve_protocol(preset: str, size: str | None, given: Mapping[str, Any]) -> Protocol:
@@ -126,7 +129,8 @@ def split_assignments(assignments: Sequence[str]) -> tuple[dict[str, Any], dict[
 
 def protocol_digest(network: Mapping[str, Any], protocol: Protocol) -> str:
     """A digest of all that the methods of one table share beside the data."""
-    text = json.dumps({"network": dict(network), "protocol": as_dict(protocol)}, sort_keys=True, default=str)
+    decisive = {"network": dict(network), "protocol": as_dict(protocol), "draws": _DRAWS}
+    text = json.dumps(decisive, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""A split as the downstream network sees it: fused luminance and labels, resized alike and mirrored together."""
+"""Samples of a split for a downstream network: fused luminance and labels, resized and mirrored together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Samples:
 
     Attributes:
         pictures: ``(n, 1, H, W)`` uint8.
-        targets: one a picture: class ids ``(H, W)`` uint8, or boxes in its pixels.
+        targets: one per picture: class ids ``(H, W)`` uint8, or boxes in its pixels.
     """
 
     pictures: Tensor
@@ -69,7 +69,7 @@ def load_samples(files: Sequence[Path], pairs: PairSet, size: tuple[int, int]) -
     What the network sees is the luminance of the 8-bit file, rounded to 8 bits again after the resizing.
 
     Args:
-        files: one fused image a pair.
+        files: one fused image per pair.
         pairs: labelled pairs.
         size: height and width to resize to.
 

@@ -1,29 +1,26 @@
-"""One training of a downstream network: fixed by its seed alone, and gone on with where it was stopped."""
+"""Training of a downstream network: decided by its seed alone, and resumed from a checkpoint."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fusionkit.bench.downstream.protocol import Protocol
 from fusionkit.bench.downstream.samples import Samples
 from fusionkit.contracts import Downstream
+from fusionkit.data.epoch_plan import FLIP_COLUMNS, FLIP_ROWS, PAIR, draw_epoch
 from fusionkit.io.atomic import written_aside
 from fusionkit.plugins.guard import PluginCallFailed
-from fusionkit.train.bilevel.optimisers import GradientRule
 
 __all__ = ["Checkpoint", "Trained", "draw_plan", "train", "weights_digest"]
 
-_MODEL, _RULE = "network.", "optimiser."
 _WINDOWS = 60
 _SAVE_SECONDS = 45.0
 
@@ -34,11 +31,28 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        identity: of what is trained: a state of another training is passed over.
+        identity: of the training: the state of another one is not loaded.
     """
 
     path: Path
     identity: str
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a state, whole or not at all.
+
+        Raises:
+            fusionkit.errors.DataError: it cannot be written.
+        """
+        with written_aside(self.path) as aside:
+            torch.save({"identity": self.identity, **state}, aside)
+
+    def load(self) -> dict[str, Any] | None:
+        """The state, on the CPU; None where there is none of this training."""
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception:  # a damaged file can raise anything; the training then starts again
+            return None
+        return state if state.get("identity") == self.identity else None
 
 
 @dataclass(frozen=True)
@@ -63,15 +77,13 @@ def draw_plan(count: int, protocol: Protocol, seed: int) -> tuple[Tensor, Tensor
         seed: of the draws.
 
     Returns:
-        ``(steps, batch)`` int64 and ``(steps, batch, 2)`` bool.
+        ``(steps, batch)`` int64, and ``(steps, batch, 2)`` bool: mirrored left-right, top-bottom.
     """
-    generator = torch.Generator().manual_seed(seed)
-    needed = protocol.steps * protocol.batch
-    rounds = [torch.randperm(count, generator=generator) for _ in range(-(-needed // count))]
-    order = torch.cat(rounds)[:needed].reshape(protocol.steps, protocol.batch)
-    flips = torch.rand((protocol.steps, protocol.batch, 2), generator=generator) < 0.5
+    sizes = [(1, 1)] * count  # whole images: there is no place to draw
+    steps, batch = protocol.steps, protocol.batch
+    plan = draw_epoch(sizes, seed=seed, epoch=0, meta_steps=0, fusion_steps=steps, batch=batch, crop=1).ftr
     allowed = {"none": (False, False), "horizontal": (True, False), "both": (True, True)}[protocol.flip]
-    return order, flips & torch.tensor(allowed)
+    return plan[..., PAIR], plan[..., [FLIP_COLUMNS, FLIP_ROWS]].bool() & torch.tensor(allowed)
 
 
 def train(
@@ -84,10 +96,10 @@ def train(
     checkpoint: Checkpoint,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trained:
-    """Train ``network`` in place by Adam under a cosine; it is left in evaluation mode.
+    """Train ``network`` in place by Adam under a cosine schedule; it is left in evaluation mode.
 
-    What an update does depends on the state, its number and the seed alone: a training that was stopped ends with
-    the same weights as one that was not.
+    An update depends on the state, its number and the seed alone: an interrupted training ends with the same weights
+    as an uninterrupted one.
 
     Args:
         network: on its device, with its initial weights.
@@ -101,33 +113,44 @@ def train(
     Raises:
         fusionkit.plugins.guard.PluginCallFailed: the loss is not finite.
     """
-    rule = GradientRule(network, _optimiser(network, protocol))
-    first, losses, before = _take_up(network, rule, checkpoint)
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learned, lr=protocol.lr, weight_decay=protocol.weight_decay)
+    done, losses, before = 0, [], 0.0
+    if (state := checkpoint.load()) is not None:
+        network.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        done, losses, before = state["done"], [tuple(entry) for entry in state["losses"]], state["seconds"]
     order, flips = draw_plan(len(samples), protocol, seed)
     window = max(protocol.steps // _WINDOWS, 1)
     pending: list[Tensor] = []
     began = saved = time.monotonic()
     network.train()
-    devices = [device] if device.type == "cuda" else []
-    for step in range(first, protocol.steps):
+    for step in range(done, protocol.steps):
         fused, batch = samples.batch(order[step].tolist(), flips[step], device=device)
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             # Networks that drop units at random draw the same in every sitting.
             torch.manual_seed(_mixed(seed, step))
             total = network.loss(fused, batch)["total"]
             total.backward()
         pending.append(total.detach())
-        _update(rule, network, protocol, step)
+        if protocol.clip:
+            torch.nn.utils.clip_grad_norm_(learned, protocol.clip)
+        for group in optimiser.param_groups:
+            group["lr"] = protocol.rate(step)
+        optimiser.step()
+        optimiser.zero_grad()
         done = step + 1
-        if done % window == 0 or done == protocol.steps:
-            losses.append((done, _mean(pending, done)))
-            pending = []
-            if progress:
-                progress(done, protocol.steps)
-            now = time.monotonic()
-            if now - saved > _SAVE_SECONDS and done < protocol.steps:
-                _save(network, rule, checkpoint, done, losses, before + now - began)
-                saved = time.monotonic()
+        if done % window and done < protocol.steps:
+            continue
+        losses.append((done, _mean(pending, done)))
+        pending = []
+        if progress:
+            progress(done, protocol.steps)
+        now = time.monotonic()
+        if now - saved > _SAVE_SECONDS and done < protocol.steps:
+            state = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
+            checkpoint.save({**state, "done": done, "losses": losses, "seconds": before + now - began})
+            saved = time.monotonic()
     network.eval()
     return Trained(tuple(losses), before + time.monotonic() - began)
 
@@ -142,21 +165,6 @@ def weights_digest(network: torch.nn.Module) -> str:
     return total.hexdigest()
 
 
-def _optimiser(network: Downstream, protocol: Protocol) -> torch.optim.Optimizer:
-    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(learned, lr=protocol.lr, weight_decay=protocol.weight_decay)
-
-
-def _update(rule: GradientRule, network: Downstream, protocol: Protocol, step: int) -> None:
-    if protocol.clip:
-        torch.nn.utils.clip_grad_norm_(network.parameters(), protocol.clip)
-    gradients = {
-        name: parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
-        for name, parameter in network.named_parameters()
-    }
-    rule.update(gradients, protocol.rate(step) / protocol.lr)
-
-
 def _mixed(seed: int, step: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {step}".encode()).digest()[:7], "big")
 
@@ -166,41 +174,3 @@ def _mean(pending: list[Tensor], done: int) -> float:
     if mean != mean or mean in (float("inf"), float("-inf")):
         raise PluginCallFailed(f"the loss is not finite by update {done}: lower the learning rate, --set lr=...")
     return mean
-
-
-def _save(
-    network: Downstream,
-    rule: GradientRule,
-    checkpoint: Checkpoint,
-    done: int,
-    losses: list[tuple[int, float]],
-    seconds: float,
-) -> None:
-    state = {_MODEL + name: value for name, value in network.state_dict().items()}
-    state |= {_RULE + name: value for name, value in rule.state().items()}
-    about = {"identity": checkpoint.identity, "done": str(done), "seconds": str(seconds), "losses": json.dumps(losses)}
-    with written_aside(checkpoint.path) as aside:
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, aside, about)
-
-
-def _take_up(
-    network: Downstream, rule: GradientRule, checkpoint: Checkpoint
-) -> tuple[int, list[tuple[int, float]], float]:
-    """Load a state of this training, if there is one: updates done, losses and seconds so far."""
-    about = _about(checkpoint)
-    if about is None:
-        return 0, [], 0.0
-    state = load_file(checkpoint.path)
-    network.load_state_dict({k.removeprefix(_MODEL): v for k, v in state.items() if k.startswith(_MODEL)})
-    rule.load_state({k.removeprefix(_RULE): v for k, v in state.items() if k.startswith(_RULE)})
-    losses = [(int(step), float(loss)) for step, loss in json.loads(about["losses"])]
-    return int(about["done"]), losses, float(about["seconds"])
-
-
-def _about(checkpoint: Checkpoint) -> Mapping[str, str] | None:
-    try:
-        with safe_open(checkpoint.path, framework="pt") as opened:
-            about: Mapping[str, str] = opened.metadata() or {}
-    except (OSError, SafetensorError):
-        return None
-    return about if about.get("identity") == checkpoint.identity else None

@@ -1,4 +1,4 @@
-"""What a leaderboard's rows must share to be compared: where a record, or a whole table, departs from it."""
+"""Comparability of the rows of a table: marks for rows and notes for tables that depart from the protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be said of methods from their values on the same images: means, intervals, ranks, win rates.
+"""Statistics of methods over the same images: means with bootstrap intervals, ranks, tested win rates.
 
 Arrays of values are ``(images, ...)`` float64 with NaN where a value is missing. Nothing here averages over a missing
 value silently: every number comes with the count of the values behind it.

@@ -41,12 +41,12 @@ def _network(kind: type[ToySegmenter] = ToySegmenter, drop: float = 0.5) -> ToyS
 def _run(samples: Samples, path: Path, *, identity: str = "a", stop: int | None = None, seed: int = 0) -> ToySegmenter:
     network = _network()
 
-    def told(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         assert total == PROTOCOL.steps
         if stop is not None and done > stop:
             raise Stop
 
-    train(network, samples, PROTOCOL, seed=seed, device=CPU, checkpoint=Checkpoint(path, identity), told=told)
+    train(network, samples, PROTOCOL, seed=seed, device=CPU, checkpoint=Checkpoint(path, identity), progress=progress)
     return network
 
 
@@ -60,9 +60,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(
             _run(samples, tmp_path / "parts", stop=stop)
     network = _network()
     before = weights_digest(network)
-    trained = train(
-        network, samples, PROTOCOL, seed=0, device=CPU, checkpoint=Checkpoint(tmp_path / "parts", "a"), told=None
-    )
+    trained = train(network, samples, PROTOCOL, seed=0, device=CPU, checkpoint=Checkpoint(tmp_path / "parts", "a"))
     assert weights_digest(network) == whole != before
     assert [step for step, _ in trained.losses] == list(range(1, 25))
     assert not network.training

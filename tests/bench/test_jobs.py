@@ -1,0 +1,78 @@
+"""Jobs: each is done once, whoever does it; a failed one stops no other."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fusionkit.bench.jobs import Progress, run_jobs, shared
+from fusionkit.plugins.guard import PluginCallFailed
+from fusionkit.runtime.processes import Processes
+
+DONE: list[str] = []
+
+
+@dataclass(frozen=True)
+class FileJob:
+    """Write a file; what is in ``broken`` raises instead."""
+
+    folder: Path
+    title: str
+    broken: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / f"{self.title}.lock"
+
+    def known(self) -> bool:
+        return (self.folder / self.title).is_file()
+
+    def run(self, progress: Progress | None) -> str:
+        if self.title in self.broken:
+            raise PluginCallFailed("it is broken")
+        DONE.append(self.title)
+        (self.folder / self.title).write_text("done")
+        return "well"
+
+
+@given(st.lists(st.integers(), unique=True), st.integers(1, 5))
+def test_every_process_has_all_jobs_and_begins_elsewhere(jobs: list[int], count: int) -> None:
+    orders = [shared(jobs, Processes(rank, count)) for rank in range(count)]
+    assert all(sorted(order) == sorted(jobs) for order in orders)
+    if len(jobs) >= count:
+        assert len({order[0] for order in orders}) == count
+
+
+def test_a_known_job_is_not_run_and_a_failed_one_stops_no_other(tmp_path: Path) -> None:
+    DONE.clear()
+    said: list[str] = []
+    jobs = [FileJob(tmp_path, name, frozenset("b")) for name in "abc"]
+    (tmp_path / "a").write_text("done before")
+    assert run_jobs(jobs, say=said.append) == 1
+    assert said == ["failed: b: it is broken", "done: c: well"]
+    assert DONE == ["c"]
+    assert run_jobs(jobs[::2], say=said.append) == 0
+    assert DONE == ["c"]
+
+
+def test_a_job_of_another_process_comes_last_and_is_not_done_again(tmp_path: Path) -> None:
+    DONE.clear()
+    code = (
+        "import sys, time; from pathlib import Path; from fusionkit.io.locks import file_lock\n"
+        "folder = Path(sys.argv[1])\n"
+        "with file_lock(folder / 'a.lock', wait=True):\n"
+        "    print('held', flush=True)\n"
+        "    while not (folder / 'c').is_file(): time.sleep(0.01)\n"
+        "    (folder / 'a').write_text('theirs')\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert run_jobs([FileJob(tmp_path, name) for name in "abc"], say=lambda line: None) == 0
+    assert DONE == ["b", "c"]
+    assert (tmp_path / "a").read_text() == "theirs"
