@@ -159,8 +159,10 @@ def _facts(head: DownstreamRecord, seeds: int) -> tuple[str, ...]:
     p = head.protocol
     size = "x".join(map(str, p.get("size", ()))) or "own size"
     count = format_value(head.network.parameters, Column(key="", title="", format="count"))
+    options = ", ".join(f"{name}={value}" for name, value in head.network.config.items())
     return (
         f"{count} parameters, {head.network.implementation} of {head.network.version}",
+        *([f"network: {options}"] if options else []),
         f"{p['steps']} updates of {p['batch']} images {size}, {_MIRRORED.get(p['flip'], p['flip'])}",
         f"Adam {p['lr']:g}, {p['warmup']} updates warm-up, cosine to {p['lr'] * p['lr_end']:g}",
         f"{seeds} seed{'s' if seeds > 1 else ''}",

@@ -131,3 +131,11 @@ def test_a_record_that_is_not_of_the_form_is_named(tmp_path: Path, change: objec
         read_downstream(path)
     assert str(path) in str(caught.value)
     assert words in str(caught.value)
+
+
+def test_a_table_names_the_options_of_its_network(tmp_path: Path) -> None:
+    """Two tables may differ in nothing but the backbone."""
+    of_options = record("a", 0, 0.5)
+    network = of_options.network.model_copy(update={"config": {"backbone": "pvt_v2_b0", "channels": 64}})
+    table = table_of(tmp_path, of_options.model_copy(update={"network": network}))
+    assert "network: backbone=pvt_v2_b0, channels=64" in table.facts
