@@ -213,7 +213,7 @@ def _check_keys(kind: Any, values: Mapping[str, Any], origin: str, prefix: str) 
 
 
 def _is_open(hint: Any) -> bool:
-    """Whether a field takes any names: the options of a class that another option chooses, which checks them."""
+    """Return whether a field takes any names, because a class chosen by another option checks them."""
     return typing.get_origin(hint) in (dict, Mapping)
 
 

@@ -53,7 +53,7 @@ class LostProcessError(FusionkitError):
 
 
 def missing_system_library(error: BaseException) -> str:
-    """What to do about an import of OpenCV that fails because the system's display libraries are missing; else "".
+    """Return the remedy for an import of OpenCV that fails for lack of the system's display libraries, or "".
 
     ``opencv-python`` links ``libGL`` and ``libgthread``, which servers and containers often lack;
     ``opencv-python-headless`` is the same without windows, and fusionkit opens none.

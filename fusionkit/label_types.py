@@ -1,4 +1,4 @@
-"""What a pair's label says, in the form that downstream networks learn from and are scored by."""
+"""Types of labels, in the form in which downstream networks are trained and scored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """What the labels of a set are.
+    """Kind and classes of a set's labels.
 
     Attributes:
         kind: masks or boxes.

@@ -125,7 +125,7 @@ def reconstruction_loss(
     combine: Combine = "max",
     form: GradientForm = "signed",
 ) -> dict[str, Tensor]:
-    r"""How badly the sources are rebuilt from the fused image, by the worst source at each pixel.
+    r"""Error of the sources rebuilt from the fused image, by the worst source at each pixel.
 
     .. math:: L_r = \mathrm{mean}\max_k (I_k - \hat I_k)^2
               + \alpha\,\mathrm{mean}\max_k (\nabla I_k - \nabla \hat I_k)^2

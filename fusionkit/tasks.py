@@ -16,7 +16,7 @@ class Task:
         name: short name used on the command line.
         title: name in words.
         sources: the role of each source, in the order that fusers and published weights expect.
-        folders: usual names of the source folders in public data sets, one tuple a source.
+        folders: usual names of the source folders in public data sets, one tuple per source.
         metrics: the metrics of the field's tables for this task, in table order.
         profile: the metric profile of those tables; blank for that of the paper whose protocol it is
             (``protocol_of`` of a plugin's published tables), or ``standard`` without one.

@@ -122,7 +122,7 @@ def classical() -> str:
             made_for = ", ".join(f"`{task}`" for task in kind.tasks) if kind.tasks else "any"
             most = str(kind.capabilities.max_sources or "any number")
             rows.append((f"[`{name}`](#{name})", made_for, most, kind.space, kind.reference))
-    return table(("fuser", "task", "sources a call", "works on", "defined by"), rows)
+    return table(("fuser", "task", "sources per call", "works on", "defined by"), rows)
 
 
 def metrics() -> str:

@@ -21,7 +21,7 @@ __all__ = ["BenchRequest", "Outcome", "Scorer", "run_bench"]
 
 
 class Scorer(Protocol):
-    """What methods are compared by."""
+    """Way to compare methods."""
 
     def jobs(self, request: BenchRequest, out: Path, device: torch.device, say: Say) -> Sequence[Job]:
         """The jobs of a bench, in order.
@@ -31,7 +31,7 @@ class Scorer(Protocol):
         """
 
     def records(self, jobs: Sequence[Any], say: Say) -> tuple[tuple[tuple[Record, ...], ...], int]:
-        """What is on disk for the jobs, one group of records per data set, and the number of results that it lacks."""
+        """Read the results of the jobs from disk: grouped by data set, and the number of missing ones."""
 
     def folders(self, jobs: Sequence[Any]) -> tuple[Path, ...]:
         """The folders of the tables that the jobs belong to; none where records say it."""
@@ -39,7 +39,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRequest:
-    """What to compare.
+    """Methods, data and settings to compare.
 
     Attributes:
         tasks: names of tasks; where empty, all that the data has, or the scorer's own.
@@ -67,7 +67,7 @@ class BenchRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a bench came to.
+    """Result of a benchmark.
 
     Attributes:
         records: for each data set, the record of each method, with only the images and metrics that were asked for;
@@ -92,7 +92,7 @@ def run_bench(request: BenchRequest, out: Path, *, progress: Progress | None = N
         request: what to compare.
         out: folder of records, images and logs.
         progress: called as work goes on.
-        say: told in words of what failed and what is done.
+        say: called with one line on what failed and what is done.
 
     Raises:
         fusionkit.errors.FusionkitError: the request cannot be met, a model not be loaded or a file not be written.

@@ -98,7 +98,7 @@ def metered(fuser: Fuser, device: torch.device, *, memory: bool) -> Iterator[Met
 
 
 def cost_of(device: torch.device, seconds: float, peak: int | None) -> Cost:
-    """What is written down of a fusion: time, and the peak of memory where it was measured."""
+    """Return the recorded cost of a fusion: time, and the peak of memory where it was measured."""
     memory: Literal["cuda allocator", "resident set", "not measured"] = "not measured"
     if peak is not None:
         memory = "cuda allocator" if device.type == "cuda" else "resident set"

@@ -60,13 +60,13 @@ class Dataset:
 
     @property
     def incomplete(self) -> dict[str, str]:
-        """Scenes that cannot be fused, as listing the files showed: name -> why; none where there is a limit."""
+        """Scenes that cannot be fused, as listing the files showed: name -> why; none with a limit."""
         if self.limit is not None:
             return {}
         return {fault.key.rpartition("/")[2]: fault.what for fault in self.pairs.problems}
 
     def digests(self, pair: Pair) -> tuple[tuple[str, ...], str]:
-        """The digests of a pair's sources and of its truth, "" where there is none; each file is read once.
+        """The digests of a pair's sources and of its truth, "" without one; each file is read once.
 
         Raises:
             fusionkit.errors.DataError: a file cannot be read, or is not the one that the manifest describes.

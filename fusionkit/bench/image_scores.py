@@ -87,7 +87,7 @@ def choose_metrics(task: Task, names: Sequence[str] | None, profile: str) -> dic
 
 @cache
 def metric_use(name: str, profile: str) -> MetricUse:
-    """How a metric is computed now: the version of its distribution, and what the profile sets.
+    """Describe how a metric is computed now: the version of its distribution, and what the profile sets.
 
     Raises:
         fusionkit.errors.FusionkitError: it cannot be built.

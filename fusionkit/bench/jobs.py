@@ -29,14 +29,14 @@ class Job(Protocol):
 
     @property
     def title(self) -> str:
-        """What it is, for messages."""
+        """Title for messages."""
 
     @property
     def lock(self) -> Path:
         """The lock file that a process holds while it works on it."""
 
     def known(self) -> bool:
-        """Whether the result is on disk already.
+        """Return whether the result is on disk.
 
         Raises:
             fusionkit.plugins.guard.PluginCallFailed: the job cannot be done.
@@ -70,7 +70,7 @@ def run_jobs(jobs: Sequence[Job], *, progress: Progress | None = None, say: Say 
     Args:
         jobs: in this process's order.
         progress: called as work goes on.
-        say: told what is done and what failed.
+        say: called with one line on what is done and what failed.
 
     Returns:
         Number of jobs that failed.

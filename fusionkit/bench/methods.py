@@ -77,7 +77,7 @@ class FuserSpec:
         return tuple(dict.fromkeys(model.task for model in shipped_models(kind))) or kind.tasks
 
     def _is_foreign(self) -> bool:
-        """Whether the file is a method's published weights, which do not say what they are."""
+        """Return whether the file is a method's published weights, which do not say what they are."""
         if not self.fuser or self.file is None:
             return False
         try:
@@ -160,7 +160,7 @@ class BenchMethod:
 def parse_fuser(text: str) -> FuserSpec:
     """``[LABEL=]MODEL``: a fuser, a shipped model ``FUSER:TASK[@TAG]``, a run folder, a weights file or ``FUSER:FILE``.
 
-    ``FUSER:FILE`` also takes weights as a method's authors published them. Without a label a name is called so, a
+    ``FUSER:FILE`` also takes weights as a method's authors published them. Without one label per name is called so, a
     run after its folder and a file after its stem.
 
     Raises:

@@ -182,7 +182,7 @@ def _scores(
 
 
 def _comparable(record: Record, mine: Record) -> bool:
-    """Whether a record is another method's on the same images under the same profile."""
+    """Return whether a record is another method's on the same images under the same profile."""
     other = record.method.weights_sha256 != mine.method.weights_sha256
     return other and _place(record) == _place(mine)
 

@@ -96,7 +96,7 @@ class QualityJob:
         return maps_folder(self.out, self.dataset.task.name, self.dataset.label, self.name)
 
     def has_images(self) -> bool:
-        """Whether a folder of results has an image of any of the pairs; True for what fuses by itself."""
+        """Return whether a folder of results has an image of any of the pairs; True for what fuses by itself."""
         return self._fuse is not None or any(pair.name in self._given for pair in self.dataset.selected)
 
     def parts(self) -> list[QualityPart]:
@@ -124,7 +124,7 @@ class QualityJob:
         self._seen = seen
 
     def is_done(self, pair: Pair) -> bool:
-        """Whether nothing is left to do of a pair, or what is left failed since this bench began."""
+        """Return whether nothing is left to do of a pair, or what is left failed since this bench began."""
         known = self._known.get(pair.name)
         tried = self._tried.get(pair.name)
         if isinstance(known, str):
@@ -363,7 +363,7 @@ class QualityPart:
         return self.job.out / LOCKS / f"{digest}-{self.start}.lock"
 
     def known(self) -> bool:
-        """Whether nothing is left to do.
+        """Return whether nothing is left to do.
 
         Raises:
             fusionkit.errors.DataError: a record or log is there that cannot be read.
@@ -394,5 +394,5 @@ class QualityPart:
 
 
 def _in_order(image: ImageResult, metrics: Mapping[str, MetricUse]) -> ImageResult:
-    """The scores in one order, whoever computed which first."""
+    """Sort the scores, which several processes computed, into one order."""
     return image.model_copy(update={"scores": {name: image.scores[name] for name in metrics if name in image.scores}})

@@ -54,7 +54,7 @@ _NO_DIGEST = r"^([0-9a-f]{64})?$"
 
 
 class Cost(StrictRecord):
-    """What fusing one image took.
+    """Cost of fusing one image.
 
     Attributes:
         device: where, with its name (``"cpu (x86_64)"``, ``"cuda (NVIDIA H200)"``).
@@ -116,7 +116,7 @@ class ImageResult(StrictRecord):
 
 
 class Method(StrictRecord):
-    """What was fused with.
+    """Method that fused.
 
     Attributes:
         name: what it is called in tables.
@@ -148,7 +148,7 @@ class Method(StrictRecord):
 
 
 class MetricUse(StrictRecord):
-    """How a metric was computed.
+    """Computation of a metric.
 
     Attributes:
         version: distribution and version that it comes from (``"image-fusionkit 0.1.0"``).
@@ -164,7 +164,7 @@ class MetricUse(StrictRecord):
 
 
 class DataNote(StrictRecord):
-    """What was fused.
+    """Data that were fused.
 
     Attributes:
         origin: where the pairs come from, as given.
@@ -182,7 +182,7 @@ class DataNote(StrictRecord):
 
 
 class BenchRecord(StrictRecord):
-    """What every record of a bench says, whatever its method is scored by.
+    """Content of every record of a benchmark, for any scorer.
 
     Attributes:
         format: of the file.

@@ -112,7 +112,7 @@ def now() -> float:
 def merge(
     entries: Iterable[LogEntry], *, method: str, profile: str, use: Callable[[str], str | None]
 ) -> dict[str, ImageResult | str]:
-    """What is known of each pair: its result with every score that still holds, or why there is none.
+    """Merge the results of each pair: every score that still holds, or the reason that there is none.
 
     Scores of one image add up as long as neither sources nor fused image changed; the later of two counts.
 

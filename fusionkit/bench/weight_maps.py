@@ -76,7 +76,7 @@ class MapDrawer:
 
 
 def drawer(model: Model, origin: str) -> MapDrawer | None:
-    """What draws the maps of a model; None where neither it nor its training has any.
+    """Return the function that draws the maps of a model; None where neither it nor its training has any.
 
     Args:
         model: what fuses.
@@ -93,7 +93,7 @@ def drawer(model: Model, origin: str) -> MapDrawer | None:
 
 
 def learned_proposer(run: Path) -> LossProposer | None:
-    """The loss proposer of a training run, from its last checkpoint; None where there is no such run or proposer.
+    """The loss proposer of a training run, from its last checkpoint; None without such a run or proposer.
 
     Raises:
         fusionkit.errors.FusionkitError: the run is damaged, or its trainer cannot be used.

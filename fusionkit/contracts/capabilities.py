@@ -1,4 +1,4 @@
-"""What a fusion method can do, as data."""
+"""Capabilities of a fusion method, as data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """What a fuser can do. The toolkit converts what it can and refuses the rest before any work.
+    """Capabilities of a fuser. The toolkit converts what it can and refuses the rest before any work.
 
     Attributes:
         dtypes: the types of sources and weights in which its results are right. Sources of another type are converted

@@ -59,7 +59,7 @@ class Fuser(nn.Module, ABC):
 
     Config: ClassVar[type] = NoOptions
     capabilities: Capabilities = Capabilities()
-    """What it can do. An instance whose options change that sets its own in ``__init__``."""
+    """Capabilities of the class; an instance whose options change them sets its own in ``__init__``."""
     space: ClassVar[Literal["luminance", "rgb"]] = "luminance"
     tasks: ClassVar[tuple[str, ...] | None] = None
     """The tasks it is made for, or None for all."""
@@ -70,7 +70,7 @@ class Fuser(nn.Module, ABC):
     default_for: ClassVar[tuple[str, ...]] = ()
     """The tasks whose default it is if several fusers ship a model for one."""
     control: ClassVar[bool] = False
-    """Whether downstream benchmarks compare every method with it, as with a source alone."""
+    """True for a method that downstream benchmarks compare every other one with, such as a single source."""
 
     def __init__(self, config: Options = None) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 Proposal = Mapping[str, Tensor]
-"""What a LossProposer puts out: named maps ``(B, S, H, W)``, one channel a source, differentiable in its parameters."""
+"""Output of a LossProposer: named maps ``(B, S, H, W)``, one channel per source, differentiable in its parameters."""
 
 Terms = Mapping[str, Tensor]
 """A loss in parts: scalar tensors; ``"total"`` is the one to differentiate, the others are its parts, for the log."""
@@ -121,7 +121,7 @@ class Downstream(OuterLoss):
 
     @abstractmethod
     def predict(self, fused: Tensor) -> Tensor | tuple[Boxes, ...]:
-        """What it sees in ``fused`` ``(B, 1, H, W)``: class ids ``(B, H, W)`` int64, or one ``Boxes`` a sample."""
+        """Predict from ``fused`` ``(B, 1, H, W)``: class ids ``(B, H, W)`` int64, or one ``Boxes`` per sample."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +161,11 @@ class MetaTrainer(ABC):
     fuser_name: ClassVar[str] = ""
     """Registered name of the fuser it trains: written into the weights file."""
     downstream: ClassVar[bool] = False
-    """Whether it trains for a downstream network, which its options name in ``downstream``."""
+    """True if it trains for a downstream network, which its options name in ``downstream``."""
     out_of_memory_advice: ClassVar[str] = "choose a smaller network"
-    """What to do about too little memory on the device."""
+    """Remedy for too little memory on the device."""
     diverged_advice: ClassVar[str] = "with other options"
-    """How to start again after a loss that is not finite."""
+    """Remedy for a loss that is not finite."""
     config: Options
     source: PairStore
 

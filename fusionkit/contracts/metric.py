@@ -14,7 +14,7 @@ __all__ = ["Metric", "MetricInfo"]
 
 @dataclass(frozen=True, kw_only=True)
 class MetricInfo:
-    """What a metric is, as data. No field may be blank.
+    """Description of a metric, as data. No field may be blank.
 
     Attributes:
         name: the field's abbreviation, the registered name (``"EN"``).

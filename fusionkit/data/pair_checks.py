@@ -124,7 +124,7 @@ def header_size(file: Path) -> tuple[int, int]:
 
 
 def _ends_well(file: Path) -> bool:
-    """Whether the last bytes are those of the format, a cheap check for truncation."""
+    """Return whether the last bytes are those of the format, a cheap check for truncation."""
     with file.open("rb") as stream:
         magic = stream.read(6)
         size = stream.seek(0, 2)

@@ -111,7 +111,7 @@ def task_of(spec: str) -> str | None:
 
 
 def _listed_above(path: Path, task: Task) -> bool:
-    """Whether ``path`` is the folder of one data set in a folder whose manifest lists its pairs."""
+    """Return whether ``path`` is the folder of one data set in a folder whose manifest lists its pairs."""
     manifest = path.absolute().parent / FILENAME
     if not manifest.is_file():
         return False

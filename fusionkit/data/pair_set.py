@@ -113,7 +113,7 @@ class PairSet:
 
     @property
     def splits(self) -> dict[str, int]:
-        """Number of pairs of each split, in order of appearance; ``{"": n}`` where there are no splits."""
+        """Number of pairs of each split, in order of appearance; ``{"": n}`` without splits."""
         return dict(Counter(pair.split for pair in self.pairs))
 
     @property

@@ -13,7 +13,7 @@ from fusionkit.plugins.guard import owner, plugin_call
 from fusionkit.runtime.devices import is_out_of_memory
 
 _ROUNDING = 0.01
-"""How far past [0, 1] a result may be: half precision rounds by up to 0.004 there."""
+"""Distance from [0, 1] that a result may have: half precision rounds by up to 0.004 there."""
 
 __all__ = ["call_fuser", "call_maps", "check_device", "check_size", "plan_calls"]
 
@@ -140,7 +140,7 @@ def _call(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
 
 
 def _halves(able: Capabilities, source: Tensor) -> tuple[int, int, int] | None:
-    """Where to cut a source into two overlapping tiles: dimension, position and halo; None if it cannot be cut."""
+    """Choose the cut of a source into two overlapping tiles: dimension, position and halo; None if it cannot be cut."""
     if able.halo is None:
         return None
     halo = -(-able.halo // able.multiple) * able.multiple

@@ -94,7 +94,7 @@ class Image:
 
     @property
     def is_grey(self) -> bool:
-        """Whether it has one channel, or three that are equal in every pixel."""
+        """True if the image has one channel, or three that are equal in every pixel."""
         pixels = self.pixels
         return pixels.shape[2] == 1 or bool((pixels == pixels[..., :1]).all())
 

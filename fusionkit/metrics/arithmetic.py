@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 Reduction = Literal["sum", "mean"]
-"""How a metric's values for each source are combined."""
+"""Way to combine a metric's values over the sources."""
 
 
 def ratio(numerator: Tensor, denominator: Tensor, undefined: float = 0.0) -> Tensor:

@@ -22,7 +22,7 @@ from fusionkit.metrics.inputs import Cache, CachingMetric, MetricInputs, no_cach
 __all__ = ["FMIDCT", "FMIGradient", "FMIPixel", "FMIWavelet", "Feature", "feature_map", "feature_mutual_information"]
 
 Feature = Literal["pixels", "gradient", "dct", "wavelet"]
-"""What is compared: grey levels, their derivative along x, the cosine transform of the whole image, or the four bands
+"""Compared feature: grey levels, their derivative along x, the cosine transform of the whole image, or the four bands
 of one level of the discrete Meyer wavelet, side by side and scaled to [0, 1] together."""
 
 WINDOWS_AT_ONCE = {"cpu": 1 << 12, "cuda": 1 << 16}

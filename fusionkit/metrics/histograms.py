@@ -84,7 +84,7 @@ def mutual_information_of(joint: Tensor) -> Tensor:
 
 
 def is_certain(p: Tensor) -> Tensor:
-    """Whether one outcome has all of the probability ``(B, K)``, up to the rounding of its sum."""
+    """Return whether one outcome has all of the probability ``(B, K)``, up to the rounding of its sum."""
     return p.amax(1) > 1 - 1e-12
 
 

@@ -1,4 +1,4 @@
-"""What a metric is computed from: fused images, their sources and the truth, with a cache of intermediate results.
+"""Inputs of a metric: fused images, their sources and the truth, with a cache of intermediate results.
 
 Several metrics need the same histograms, window moments or Sobel responses of the same images. A metric function asks
 for them through its ``cache`` argument; :meth:`MetricInputs.cache` computes each only once per batch of images.

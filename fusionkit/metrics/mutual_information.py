@@ -60,7 +60,7 @@ def mutual_information(
 
 
 def _merging_gain(joint: Tensor) -> Tensor:
-    """How much entropy joint frequencies lose if their last two rows and columns are added up."""
+    """Entropy that joint frequencies lose if their last two rows and columns are added up."""
     rows = torch.cat((joint[:, :254], joint[:, 254:].sum(1, keepdim=True)), 1)
     merged = torch.cat((rows[..., :254], rows[..., 254:].sum(2, keepdim=True)), 2)
     return entropy_of(joint.flatten(1)) - entropy_of(merged.flatten(1))

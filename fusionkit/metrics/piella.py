@@ -19,7 +19,7 @@ from fusionkit.metrics.windows import Window, moments
 __all__ = ["QE", "QS", "QW", "flat_windows", "piella", "piella_edge"]
 
 Images = Literal["grey", "edges"]
-"""What is compared: the images, or the magnitudes of their Prewitt responses."""
+"""Compared images: the images themselves, or the magnitudes of their Prewitt responses."""
 
 LARGE = Window(11, 1.5)
 

@@ -19,7 +19,7 @@ from fusionkit.metrics.windows import Window, moments
 __all__ = ["QC", "QY", "cvejic", "yang"]
 
 Clip = Literal["quality", "weight"]
-"""What is clipped to [0, 1] where the covariances have opposite signs: the quality or the weight."""
+"""Quantity that is clipped to [0, 1] where the covariances have opposite signs: the quality or the weight."""
 
 Rounding = Literal["exact", "toolbox"]
 """``exact``: variances and covariances that are 0 but for rounding are 0, and every 0/0 has a value. ``toolbox``: the

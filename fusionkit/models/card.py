@@ -62,7 +62,7 @@ class DataUse(_Strict):
 
 
 class Training(_Strict):
-    """How a model was trained.
+    """Training of a model.
 
     Attributes:
         trainer: registered trainer.

@@ -53,7 +53,7 @@ class ModelEntry:
 
     @property
     def usable(self) -> bool:
-        """Whether it can fuse as it is."""
+        """True if it can fuse without training."""
         return self.file is not None or not self.parameters
 
     @property

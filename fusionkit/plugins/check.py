@@ -1,4 +1,4 @@
-"""What works and what does not, over every kind of plugin."""
+"""Check of every kind of plugin: which can be used, and why others cannot."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def list_plugins() -> Findings:
         for registry in registries()
         for entry in registry.entries()
     ]
-    # A file is read once for each kind; its faults are told once.
+    # A file is read once for each kind; its faults are reported once.
     faults = dict.fromkeys(fault for registry in registries() for fault in registry.faults())
     return Findings(tuple(found), tuple(faults))
 

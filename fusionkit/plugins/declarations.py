@@ -1,4 +1,4 @@
-"""What plugins declare as data: data sets, metric profiles, and the tables that papers print.
+"""Data that plugins declare: data sets, metric profiles, and the tables that papers print.
 
 The contracts that are classes stand in :mod:`fusionkit.contracts`. These are records: the target of their entry point
 is an instance, and reading one does not import torch.
@@ -37,7 +37,7 @@ Pairs = Any
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedLabels:
-    """What is known of the labels of a published data set.
+    """Labels of a published data set.
 
     Attributes:
         kind: masks or boxes.
@@ -183,7 +183,7 @@ class PublishedTable:
 
     @property
     def label(self) -> str:
-        """Where to find it: ``"refusion, Table 1 (MSRS)"``."""
+        """Place of the table: ``"refusion, Table 1 (MSRS)"``."""
         return f"{self.paper}, Table {self.table}" + (f" ({self.dataset})" if self.dataset else "")
 
 

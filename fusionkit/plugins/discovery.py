@@ -1,4 +1,4 @@
-"""Which names installed distributions offer: text is read, nothing is imported."""
+"""Discovery of the names that installed distributions offer, by reading text without importing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def discover(group: str, path: Sequence[str] | None = None) -> Discovery:
 
 
 def _scan(group: str, folders: list[str]) -> Discovery:
-    """Look with ``entrypoints``; raises whatever a malformed file makes it raise."""
+    """Look with ``entrypoints``, which raises various exceptions on a malformed file."""
     with warnings.catch_warnings():
         # It drops a target that it cannot parse with a mere warning.
         warnings.filterwarnings("error", message="Couldn't parse entry point")

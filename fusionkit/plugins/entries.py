@@ -1,4 +1,4 @@
-"""What is known of a plugin before it is imported."""
+"""Description of a plugin before it is imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IN_PROCESS = "in-process"
 """Stands for a distribution where a name was registered by a running program."""
 
 Stage = Literal["discover", "version", "load", "contract"]
-"""Where a plugin failed: reading its metadata, its version, importing it, or what it turned out to be."""
+"""Stage at which a plugin failed: metadata, version, import, or contract."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Entry:
 
     @property
     def built_in(self) -> bool:
-        """Whether the name is one of our own."""
+        """True if the name is one of our own."""
         return self.distribution == HOST
 
     @property
@@ -90,7 +90,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Discovery:
-    """What one group holds: its entries, and the faults met on the way."""
+    """Content of one group: its entries, and the faults met on the way."""
 
     entries: tuple[Entry, ...]
     faults: tuple[Fault, ...] = ()

@@ -22,7 +22,7 @@ class PluginCallFailed(Exception):
 
 @contextmanager
 def plugin_call(kind: type, does: str) -> Iterator[None]:
-    """Run a plugin's code; whatever it raises becomes a PluginError that names the plugin and its package.
+    """Run a plugin's code and turn any exception into a PluginError that names the plugin and its package.
 
     What it prints goes to stderr, since stdout belongs to the command. A lack of memory and fusionkit's own errors
     pass as they are.

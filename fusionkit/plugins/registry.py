@@ -67,7 +67,7 @@ class Registry(Generic[T]):
         return tuple(sorted([*self._discovery().entries, *own], key=lambda entry: (entry.name, entry.distribution)))
 
     def faults(self) -> tuple[Fault, ...]:
-        """Where metadata could not be read at all, so that a name may be missing."""
+        """Faults of metadata that could not be read, so that a name may be missing."""
         return self._discovery().faults
 
     def get(self, name: str) -> T:
@@ -97,7 +97,7 @@ class Registry(Generic[T]):
         for name in self.names():
             try:
                 found[name] = self.get(name)
-            except PluginError:  # told by `fusionkit plugins check`; one broken plugin must not hide the others
+            except PluginError:  # `fusionkit plugins check` reports it; one broken plugin must not hide the others
                 continue
         return found
 
@@ -117,14 +117,14 @@ class Registry(Generic[T]):
         return found[0]
 
     def stated_problem(self, entry: Entry) -> Problem | None:
-        """What keeps an entry from being used by its plain name, as far as metadata tells."""
+        """Reason that an entry cannot be used by its plain name, according to its metadata."""
         if entry.problems:
             return entry.problems[0]
         rivals = [other for other in self.entries() if other.name == entry.name and other != entry]
         return _clash([entry, *rivals]) if rivals and not entry.built_in else None
 
     def problem(self, entry: Entry) -> Problem | None:
-        """What keeps an entry from being used by its plain name; loads it to find out."""
+        """Reason that an entry cannot be used by its plain name, after loading it."""
         problem = self.stated_problem(entry)
         if problem is None:
             try:
@@ -184,7 +184,7 @@ class Registry(Generic[T]):
         remedy = f"correct {entry.target} of {entry.distribution}, or install another version of it"
         base = self._base_class()
         module, _, attribute = entry.target.partition(":")
-        # The plugin door: whatever third-party code raises while it is imported stays with its name.
+        # Any exception of third-party code during its import is kept with its name.
         try:
             # Stdout belongs to the command: its JSON must stay JSON.
             with redirect_stdout(sys.stderr):
@@ -215,7 +215,7 @@ class Registry(Generic[T]):
         return base
 
     def _contract_fault(self, name: str, plugin: Any, base: type) -> str:
-        """How a plugin breaks the contract of its kind, or ``""``."""
+        """Describe how a plugin breaks the contract of its kind; ``""`` if it does not."""
         if self._instances:
             if not isinstance(plugin, base):
                 return f"it is {_named(plugin)}, not an instance of {self._base.replace(':', '.')}"
@@ -236,7 +236,7 @@ class Registry(Generic[T]):
 
 
 def _clash(claims: Sequence[Entry]) -> Problem:
-    """Who claims one name, and how to say which is meant."""
+    """Describe the packages that claim one name, and how to choose one."""
     ours = next((entry for entry in claims if entry.built_in), None)
     if ours:
         other = next(entry for entry in claims if not entry.built_in)

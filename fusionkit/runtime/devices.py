@@ -12,7 +12,7 @@ from fusionkit.runtime.processes import local_rank
 
 
 def choose_device(name: str) -> torch.device:
-    """Choose a device by name; ``"auto"`` is a CUDA device where there is one, else the CPU.
+    """Choose a device by name; ``"auto"`` is a CUDA device if available, else the CPU.
 
     Without a number it is the first one, or under ``torchrun`` the one of this process's number on its machine; where
     there are fewer devices than processes, several share one.
@@ -40,7 +40,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that the memory of a GPU or of this machine does not suffice.
+    """Return whether an error means that the memory of a GPU or of this machine does not suffice.
 
     PyTorch raises a plain RuntimeError where the CPU's allocator fails or a size does not fit into 64 bits.
     """

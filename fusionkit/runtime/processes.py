@@ -21,7 +21,7 @@ from torch import Tensor
 from fusionkit.errors import FusionkitError, LostProcessError, UsageError
 
 TIMEOUT_SECONDS = 600
-"""How long a process waits for the others before it takes one of them for lost."""
+"""Seconds that a process waits for the others before it takes one of them for lost."""
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
-        """Whether this process owns the run folder."""
+        """True if this process owns the run folder."""
         return self.rank == 0
 
     def check_batch(self, batch: int) -> None:
@@ -100,7 +100,7 @@ class Processes:
         return tuple(value > 0 for value in raised.tolist())
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What ``make`` gives in the first process, in all of them; a user's error there ends all of them alike.
+        """Run ``make`` in the first process and return its result in all; a user's error there is raised in all.
 
         Raises:
             LostProcessError: another process is gone.

@@ -93,7 +93,7 @@ def check_fuser(
 
 @contextmanager
 def _exact_products() -> Iterator[None]:
-    """Let CUDA compute float32 products in float32, whatever the program chose: TF32 has three digits."""
+    """Let CUDA compute float32 products in float32, even if the program chose TF32, which has three digits."""
     kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:
@@ -252,7 +252,7 @@ def _check_extremes(subject: str, module: Fuser, sources: tuple[Tensor, ...]) ->
 
 
 def _check_maps(subject: str, module: Fuser, sources: tuple[Tensor, ...]) -> None:
-    """What :meth:`Fuser.maps` gives can be shown: named for a file, one channel, of the sources' size, in [0, 1]."""
+    """Check that the maps can be drawn: names fit for files, one channel, the sources' size, values in [0, 1]."""
     kept = [source.clone() for source in sources]
     with torch.no_grad():
         maps = module.maps(*sources)

@@ -20,7 +20,7 @@ _STEP = 1e-6
 
 
 def build(plugin: type[M] | M, base: type) -> tuple[str, M, Callable[[], M]]:
-    """What to call a plugin, an instance that may be changed, and how to make another one of the same options."""
+    """Return the name of a plugin, an instance that may be changed, and a function that makes another."""
     kind: type[M] = plugin if isinstance(plugin, type) else type(plugin)
     subject = f"{base.__name__} {kind.__name__}"
     require(issubclass(kind, base), subject, f"it is not a {base.__name__}", f"subclass {base.__name__}")

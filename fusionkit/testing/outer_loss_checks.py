@@ -44,7 +44,7 @@ def check_reconstructor(
     channels: int = 1,
     sizes: Sequence[tuple[int, int]] = SIZES,
 ) -> Notes:
-    """Check that a reconstructor keeps its contract: one image a source of the fused image's size, and an outer loss's.
+    """Check that a reconstructor keeps its contract: one image per source, and that of an outer loss.
 
     Args:
         reconstructor: the class, tried with its default options, or an instance with others, which is not changed.
@@ -75,7 +75,7 @@ def _check_rebuilt(subject: str, module: Reconstructor, fused: Tensor, count: in
         fail(subject, f"it fails on a fused image {tuple(fused.shape)} ({reason})", "take any H, W >= 1; pad inside")
     require_same(subject, "it changes the fused image in place", fused, kept, "work on a copy")
     fine = isinstance(rebuilt, tuple) and len(rebuilt) == count
-    require(fine, subject, f"it does not return {count} images", "return a tuple of one image a source")
+    require(fine, subject, f"it does not return {count} images", "return a tuple of one image per source")
     tolerance = 1e-4 if fused.dtype == torch.float32 else 1e-9
     for k, image in enumerate(rebuilt):
         found = f"source {k} comes back as {image.dtype} {tuple(image.shape)}"

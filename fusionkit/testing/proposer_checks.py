@@ -25,7 +25,7 @@ def check_loss_proposer(
 ) -> Notes:
     """Check that a loss proposer keeps its contract.
 
-    Maps of the sources' size, one channel a source, not negative and summing to 1; a finite loss that is a mean over
+    Maps of the sources' size, one channel per source, not negative and summing to 1; a finite loss that is a mean over
     the batch; correct gradients in the parameters and the fused image; where it names a minimiser, an image with a
     smaller loss than the sources and their mean; and, where there is something to learn, the mixed derivative that the
     hypergradient is made of.
@@ -106,7 +106,7 @@ def _check_results(subject: str, module: LossProposer, sources: tuple[Tensor, ..
         shape = (batch, len(sources), height, width)
         fits = tuple(maps.shape) == shape and maps.dtype == sources[0].dtype
         found = f"the map {name!r} is {maps.dtype} {tuple(maps.shape)}"
-        require(fits, subject, found, f"make it {sources[0].dtype} {shape}: one channel a source")
+        require(fits, subject, found, f"make it {sources[0].dtype} {shape}: one channel per source")
         remedy = "put a softmax over the sources last"
         require(bool((maps >= -tolerance).all()), subject, f"the map {name!r} has negative weights", remedy)
         total = maps.sum(1)

@@ -1,4 +1,4 @@
-"""How a broken rule is told: an AssertionError that names the plugin, what was found and what to do."""
+"""Report a broken rule: an AssertionError that names the plugin, what was found and what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fusionkit.config import as_dict, resolve
 from fusionkit.errors import FusionkitError
 
 Notes = tuple[str, ...]
-"""What is worth knowing of a plugin that breaks no rule."""
+"""Remarks on a plugin that breaks no rule."""
 
 
 def fail(subject: str, found: str, remedy: str) -> NoReturn:

@@ -51,7 +51,7 @@ def _shown(source: Tensor) -> Tensor:
 def draw_run(folder: RunFolder) -> None:
     """Draw a run's two figures from what lies in its folder: ``figures/losses.png`` and ``figures/learning_<k>.png``.
 
-    The second shows, for each followed pair, the sources and then one row a snapshot: the fused image and the
+    The second shows, for each followed pair, the sources and then one row per snapshot: the fused image and the
     proposed weights as training goes (Figs. 8-12 of the ReFusion paper).
     """
     _draw_losses(folder)

@@ -34,7 +34,7 @@ from fusionkit.train.figures import draw_run, save_snapshot
 from fusionkit.train.run_folder import RunFolder, RunRecord, environment
 
 SNAPSHOTS = 8
-"""How often a run is pictured, spread evenly over it."""
+"""Number of snapshots of a run, spread evenly over it."""
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 """Called at every log interval with steps done, steps in all, and the losses by ``stage.term``."""
@@ -42,7 +42,7 @@ Report = Callable[[int, int, Mapping[str, float]], None]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
-    """What to train, as a user asks for it.
+    """Request of a training, as a user gives it.
 
     Attributes:
         method: registered trainer.
@@ -286,7 +286,7 @@ def _build(
 
 
 def _take_up(folder: RunFolder, trainer: MetaTrainer, processes: Processes) -> int:
-    """Load the last checkpoint, where there is one, and return the steps that it holds."""
+    """Load the last checkpoint, if any, and return the steps that it holds."""
     # One process reads for all of them: they must not begin from different checkpoints.
     done, state = processes.from_first(folder.load_checkpoint) or (0, None)
     if state is not None:

@@ -119,7 +119,7 @@ class RunFolder:
 
     @property
     def record(self) -> RunRecord:
-        """What was asked for.
+        """Record of the request.
 
         Raises:
             DataError: the record is damaged.
@@ -149,7 +149,7 @@ class RunFolder:
             old.unlink(missing_ok=True)
 
     def load_checkpoint(self) -> tuple[int, dict[str, Tensor]] | None:
-        """The last checkpoint: steps done and state; None where there is none yet.
+        """The last checkpoint: steps done and state; None if there is none yet.
 
         Raises:
             DataError: it is damaged.

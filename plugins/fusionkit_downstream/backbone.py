@@ -31,7 +31,7 @@ SUGGESTED = (
 """Backbones of different families that fit, small ones first: for error messages."""
 
 INSTEAD_OF_SIZES = "backbone names a timm model, which has its own sizes"
-"""What to do in place of options for the sizes of a network of our own."""
+"""Remedy for options with the sizes of a former network."""
 
 _MULTIPLE = 32
 _PROBE = (64, 96)

@@ -32,7 +32,7 @@ class FuserOptions:
     Attributes:
         dim: width of a source's feature; twice that after merging.
         heads: attention heads everywhere; must divide ``dim``.
-        blocks: Restormer blocks a stage.
+        blocks: Restormer blocks per stage.
         expansion: factor of the feed-forward.
         cross_attention: False is ablation VII of Table 5.
         gating: False is ablation VIII; with ``cross_attention`` False too, ablation VI (AFM -> concatenation).

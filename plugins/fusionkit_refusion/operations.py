@@ -106,6 +106,6 @@ def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
     if left.device.type != "cpu":
         torch.bmm(left, right, out=out)
         return
-    # One product a sample: unlike the batched one it writes into a slice without a copy aside.
+    # One product per sample: unlike the batched one it writes into a slice without a copy aside.
     for k in range(len(left)):
         torch.mm(left[k], right[k], out=out[k])

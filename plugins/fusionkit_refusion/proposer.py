@@ -24,7 +24,7 @@ class ProposerOptions:
     Attributes:
         dim: width of a source's feature; twice that after merging.
         heads: attention heads; must divide ``dim``.
-        blocks: Restormer blocks a stage.
+        blocks: Restormer blocks per stage.
         expansion: factor of the feed-forward.
         inputs: what P sees of a source: ``"image"`` (TDFusion), ``"image+gradient"`` (ReFusion), or
             ``"image+gradient+share"``, which adds its :func:`shares` of the gradients' energy.
@@ -50,7 +50,7 @@ _FAINT = 1e-5
 
 
 def shares(slopes: Sequence[Tensor]) -> list[Tensor]:
-    """Which source has the stronger gradient at a pixel, and in the 5x5 pixels about it, however faint both are.
+    """Each source's share of the gradients' energy at a pixel, and in the 5x5 pixels around it.
 
     Responses of a dark or smooth place can be a hundredth of those at an edge, and are lost on a small network.
 
@@ -67,7 +67,7 @@ def shares(slopes: Sequence[Tensor]) -> list[Tensor]:
 
 
 class MapProposer(LossProposer):
-    """The network of a loss proposer: an encoder a source, a common trunk, and two channels a map, one a source.
+    """The network of a loss proposer: one encoder per source, a common trunk, and two channels a map, one a source.
 
     Args:
         config: with ``dim``, ``heads``, ``blocks``, ``expansion`` and ``logit_cap`` of :class:`ProposerOptions`.

@@ -1,4 +1,4 @@
-"""R, the source reconstruction module: one branch a source, each from the fused image."""
+"""R, the source reconstruction module: one branch per source, each from the fused image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ReconstructorOptions:
     Attributes:
         dim: width of a branch.
         heads: attention heads; must divide ``dim``.
-        blocks: Restormer blocks a branch.
+        blocks: Restormer blocks per branch.
         expansion: factor of the feed-forward.
         alpha: weight of the gradient term of L_r (alpha_2 of Table 6).
         combine: ``"max"`` over the sources at each pixel, or ``"sum"`` (ablation IV of Table 5).

@@ -22,7 +22,7 @@ class TDFusionProposerOptions:
     Attributes:
         dim: width of a source's feature; twice that after merging.
         heads: attention heads; must divide ``dim``.
-        blocks: Restormer blocks a stage.
+        blocks: Restormer blocks per stage.
         expansion: factor of the feed-forward.
         logit_cap: soft bound ``cap * tanh(logit / cap)`` on the logits before the softmax; 0 leaves them free.
         alpha: weight of the gradient term of L_f; 0 is ablation II of Table 3.

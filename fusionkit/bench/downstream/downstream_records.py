@@ -97,7 +97,7 @@ class PredictedBox(StrictRecord):
 
 
 class Prediction(StrictRecord):
-    """What the network sees in one test image.
+    """Predictions of the network on one test image.
 
     Attributes:
         name: the pair's name.
@@ -123,7 +123,7 @@ class Prediction(StrictRecord):
 
 
 class TrainingCost(Cost):
-    """What training (all sittings together) and predicting took.
+    """Cost of training, all sittings together, and of predicting.
 
     Attributes:
         predict_seconds: wall time of predicting the test split.
@@ -213,7 +213,7 @@ def read_downstream(path: Path) -> DownstreamRecord:
 
 
 def read_downstreams(out: Path) -> tuple[tuple[Path, DownstreamRecord], ...]:
-    """Every record below a bench's folder with its file, in the order of their paths; empty where there is none.
+    """Every record below a bench's folder with its file, in the order of their paths; empty if there is none.
 
     Raises:
         fusionkit.errors.DataError: a record is damaged.

@@ -67,7 +67,7 @@ class Experiment:
 
     @property
     def folder(self) -> Path:
-        """Where the table's records are."""
+        """Folder of the table's records."""
         digest = protocol_digest(self.about, self.protocol)
         return table_folder(self.out, self.train.pairs.task.name, self.test.label, self.name, digest)
 

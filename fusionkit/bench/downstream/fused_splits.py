@@ -56,7 +56,7 @@ class Split:
         return tuple(self._digests[file] for file in (*pair.files, pair.label))
 
     def note(self) -> SplitNote:
-        """What a record says of it."""
+        """Description for a record."""
         total = hashlib.sha256()
         for pair in self.pairs:
             total.update("\0".join((pair.name, *self.digests(pair))).encode() + b"\n")

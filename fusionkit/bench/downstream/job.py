@@ -43,7 +43,7 @@ from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 __all__ = ["DownstreamJob"]
 
 _MOST_BOXES = 100
-"""What COCO's average precision looks at."""
+"""Number of boxes that COCO's average precision counts."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class DownstreamJob:
         return self.entry.experiment.folder / file_name(self.entry.name) / f"seed-{self.seed}.json"
 
     def known(self) -> bool:
-        """Whether the result is on the disk already.
+        """Return whether the result is on disk.
 
         Raises:
             fusionkit.plugins.guard.PluginCallFailed: images of another program are missing.

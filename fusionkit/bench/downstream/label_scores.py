@@ -20,7 +20,7 @@ __all__ = ["Scores", "confusion", "detection_scores", "require_torchmetrics", "s
 
 @dataclass(frozen=True)
 class Scores:
-    """How good predictions are, each from 0 to 1; None where there is nothing known to find.
+    """Scores of predictions, each from 0 to 1; None for a class without known objects.
 
     Attributes:
         overall: score -> value.
@@ -97,7 +97,7 @@ def segmentation_scores(counts: Tensor, classes: Sequence[str]) -> Scores:
 
 
 def detection_scores(predicted: Sequence[Boxes], known: Sequence[Boxes], classes: Sequence[str]) -> Scores:
-    """COCO's average precision: 101 recall levels, at most 100 boxes an image; -95 is the mean over IoU 0.50 to 0.95.
+    """COCO's average precision: 101 recall levels, at most 100 boxes per image; -95 is the mean over IoU 0.50 to 0.95.
 
     A class without a known box in the split is in no mean.
 

@@ -27,7 +27,7 @@ _SAVE_SECONDS = 45.0
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training keeps its state.
+    """State of a training on disk.
 
     Attributes:
         path: the file.
@@ -47,7 +47,7 @@ class Checkpoint:
             torch.save({"identity": self.identity, **state}, aside)
 
     def load(self) -> dict[str, Any] | None:
-        """The state, on the CPU; None where there is none of this training."""
+        """The state, on the CPU; None if there is none of this training."""
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception:  # a damaged file can raise anything; the training then starts again
@@ -57,7 +57,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Trained:
-    """How a training went.
+    """Result of a training.
 
     Attributes:
         losses: update -> mean of the loss since the entry before.
@@ -69,7 +69,7 @@ class Trained:
 
 
 def draw_plan(count: int, protocol: Protocol, seed: int) -> tuple[Tensor, Tensor]:
-    """Which samples every update sees and how they are mirrored: every sample once before any comes again.
+    """Draw the samples of every update and their mirrorings: every sample once before any comes again.
 
     Args:
         count: number of samples.

@@ -19,7 +19,7 @@ __all__ = ["BoardFiles", "load_results", "write_board"]
 
 @dataclass(frozen=True, kw_only=True)
 class BoardFiles:
-    """Where a board was written.
+    """Files of a written board.
 
     Attributes:
         page: the page, to be opened in a browser.

@@ -35,7 +35,7 @@ def usual_stretch(records: Sequence[Record]) -> str:
 
 
 def usual_use(records: Sequence[Record], metric: str) -> MetricUse:
-    """How most of the records that have a metric compute it."""
+    """Convention by which most records compute a metric."""
     found = [record.metrics[metric] for record in records if metric in record.metrics]
     counted = Counter(use.model_dump_json() for use in found)
     return max(found, key=lambda use: counted[use.model_dump_json()])
@@ -44,7 +44,7 @@ def usual_use(records: Sequence[Record], metric: str) -> MetricUse:
 def departures(
     record: Record, records: Sequence[Record], usual: tuple[str, int], ranking: Sequence[str]
 ) -> tuple[str, ...]:
-    """How a record departs from its table, a short phrase each.
+    """Departures of a record from its table, one short phrase each.
 
     Args:
         record: one of the records.
@@ -80,7 +80,7 @@ def table_notes(
     pairs: int,
     ranked: int,
 ) -> tuple[str, ...]:
-    """What goes for a whole table: where it departs from its task's protocol, and what its ranks leave out.
+    """Notes on a whole table: departures from its task's protocol, and what its ranks leave out.
 
     Args:
         records: those of the table.
@@ -117,7 +117,7 @@ def table_notes(
 
 
 def _stretch_notes(records: Sequence[Record]) -> list[str]:
-    """Where a table mixes stretched and unstretched results, or uses another stretch than methods' authors."""
+    """Note that a table mixes stretched and unstretched results, or uses another stretch than methods' authors."""
     counted = Counter(record.method.stretch for record in records if record.method.stretch)
     if len(counted) > 1:
         return [

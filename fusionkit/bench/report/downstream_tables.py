@@ -38,7 +38,7 @@ DOWNSTREAM_DETAILS: tuple[Detail, ...] = (
         measure=lambda records: max((r.cost.peak_bytes for r in records if r.cost.peak_bytes), default=None),
     ),
 )
-"""What is measured of each method beside its scores; a new one is shown in every form of the board."""
+"""Columns beside the scores; a new one is shown in every form of the board."""
 
 _MIRRORED = {"none": "none mirrored", "horizontal": "mirrored left-right", "both": "mirrored both ways"}
 
@@ -134,7 +134,7 @@ def seed_cell(values: Mapping[int, float | None]) -> Cell:
 
 
 def _columns(head: DownstreamRecord) -> list[Column]:
-    """The scores of all classes, and one score of each class where there are several."""
+    """The scores of all classes, and one score per class if there are several."""
 
     def column(key: str, hint: str, ranks: bool) -> Column:
         return Column(

@@ -76,7 +76,7 @@ def page_text(
 
 
 class _Values:
-    """What the page needs of every image of a table, gathered record by record."""
+    """Values of every image of a table for the page, gathered record by record."""
 
     def __init__(self, out: Path, table: QualityTable, previews: Previews) -> None:
         self._out = out
@@ -231,7 +231,7 @@ def _short(value: float | None) -> float | None:
 
 
 def _block(name: str, data: Any) -> str:
-    """JSON that no HTML parser can mistake for markup, whatever it holds."""
+    """Encode JSON so that no HTML parser can mistake its content for markup."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

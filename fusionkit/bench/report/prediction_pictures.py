@@ -27,7 +27,7 @@ LEAST_SHOWN = 0.3
 """Least score of the boxes that are drawn; scores count all."""
 
 COLOURS = ("#000000", "#1f8f5f", "#e4572e", "#2e86de", "#f4b400", "#8b5fbf", "#00a3a3", "#d6338a", "#7a9e0e", "#8d5a3b")
-"""Colours of the classes in masks, by id, again from the second where there are more; the first is clear."""
+"""Colours of the classes in masks, by id, repeated from the second on; the first is clear."""
 
 _FOUND, _WRONG, _MISSED, _KNOWN = (47, 191, 113), (228, 87, 46), (244, 180, 0), (64, 156, 255)
 _VERSION = "1"
@@ -115,7 +115,7 @@ class PredictionPictures(PictureStore):
 def matched(
     predicted: Sequence[PredictedBox], known: Sequence[Sequence[float]], classes: Sequence[int]
 ) -> tuple[list[tuple[PredictedBox, bool]], list[Sequence[float]]]:
-    """Which predicted boxes to draw lie on a known one, best first, each on one at most; and the known ones left.
+    """Return which predicted boxes lie on a known one, best first, each on one at most; and the known ones left.
 
     Args:
         predicted: best first.

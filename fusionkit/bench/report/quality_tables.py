@@ -68,7 +68,7 @@ QUALITY_DETAILS: tuple[Detail, ...] = (
         measure=lambda records: records[0].peak_bytes(),
     ),
 )
-"""What is measured of each method beside its scores; a new one is shown in every form of the board."""
+"""Columns beside the scores; a new one is shown in every form of the board."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -175,7 +175,7 @@ def _table(records: tuple[Record, ...], resamples: int, seed: int) -> QualityTab
 
 
 def _values(records: Sequence[Record], metrics: Sequence[str]) -> NDArray[np.float64]:
-    """``(images, methods, metrics)``; an image is one pair with the same sources, whatever it is called elsewhere."""
+    """``(images, methods, metrics)``; an image is one pair with the same sources, under any name."""
 
     def identity(image: ImageResult) -> Hashable:
         return image.name, image.sources_sha256

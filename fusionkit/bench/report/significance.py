@@ -30,7 +30,7 @@ _CHUNK = 4_000_000
 
 @dataclass(frozen=True, eq=False)
 class Means:
-    """Means of columns with their intervals; NaN where there is none.
+    """Means of columns with their intervals; NaN if there is none.
 
     Attributes:
         mean: mean over the images that have a value.
@@ -49,7 +49,7 @@ class Means:
 
 @dataclass(frozen=True, eq=False)
 class WinRates:
-    """How often a method is better than another on the same image.
+    """Share of images on which a method is better than another.
 
     Attributes:
         rate: ``(methods, methods, metrics)``: share of images where the first is better, ties counted half; NaN on

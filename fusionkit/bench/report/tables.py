@@ -16,7 +16,7 @@ from fusionkit.bench.records import Method
 __all__ = ["Cell", "Column", "Detail", "Format", "Row", "Table", "format_value"]
 
 Format = Literal["number", "percent", "share", "count", "seconds", "bytes"]
-"""How a value is written: 1.25; 0.613 as 61.3; 0.89 as 89%; 59856 as 59.9 k; 0.0123 as 12.3 ms; 2048 as 2.0 KiB."""
+"""Format of a value: 1.25; 0.613 as 61.3; 0.89 as 89%; 59856 as 59.9 k; 0.0123 as 12.3 ms; 2048 as 2.0 KiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Column:
         key: its name in JSON and CSV, unique in the table.
         title: its heading.
         unit: of its values, "" where the format says it.
-        higher_is_better: its direction; None where there is none.
+        higher_is_better: its direction; None if there is none.
         ranks: whether it counts for the mean rank and win rate, or orders the rows.
         format: how its values are written.
         decimals: how many to show of numbers and percentages.
@@ -73,8 +73,8 @@ class Cell:
     """One value of a table.
 
     Attributes:
-        mean: the value: a mean over images or seeds, or what was measured; None where there is none.
-        half_width: half of the interval's width, or the standard deviation over seeds; None where there is none.
+        mean: the value: a mean over images or seeds, or what was measured; None if there is none.
+        half_width: half of the interval's width, or the standard deviation over seeds; None if there is none.
         low: lower end of the interval, if there is one.
         high: its upper end.
         count: number of values behind it.
@@ -128,7 +128,7 @@ class Row:
         return self.about.name
 
     def value(self, key: str) -> float | None:
-        """The value of a column; None where there is none."""
+        """The value of a column; None if there is none."""
         cell = self.cells.get(key)
         return cell.mean if cell else None
 

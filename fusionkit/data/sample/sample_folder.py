@@ -157,7 +157,7 @@ def make_once(
 
 
 def _holds(folder: Path, note: str, check: Callable[[], None]) -> bool:
-    """Whether ``folder`` is this sample, undamaged."""
+    """Return whether ``folder`` is this sample, undamaged."""
     try:
         if (folder / "README.txt").read_text(encoding="utf-8").splitlines()[:1] != note.splitlines()[:1]:
             return False

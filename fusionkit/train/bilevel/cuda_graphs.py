@@ -23,7 +23,7 @@ WARMUP = 3
 
 
 class Recorder(Protocol):
-    """What can record operations without doing them."""
+    """Recorder of operations that does not run them."""
 
     def warm_up(self, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Do ``work`` as it will be recorded."""
@@ -75,7 +75,7 @@ class CapturedStep:
 
     @property
     def captured(self) -> bool:
-        """Whether steps are replayed by now."""
+        """True once steps are replayed."""
         return self._replay is not None
 
     def __call__(self, *inputs: Tensor) -> dict[str, Tensor]:

@@ -37,6 +37,6 @@ class FunctionOuterLoss(OuterLoss):
         self.judge = judge
 
     def loss(self, fused: Tensor, batch: Batch) -> Terms:
-        """What the function says of ``fused`` for the batch's targets."""
+        """Loss of ``fused`` for the batch's targets, by the function."""
         found = self.judge(fused, batch.targets)
         return found if isinstance(found, Mapping) else {"total": found}

@@ -18,7 +18,7 @@ __all__ = ["FusionGradients", "fusion_gradients"]
 
 @dataclass(frozen=True)
 class FusionGradients:
-    """What a fusion step gives.
+    """Gradients and losses of a fusion step.
 
     Attributes:
         fuser: gradient of L_f by parameter name of the fuser.

@@ -32,7 +32,7 @@ Parameters = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class MetaGradient:
-    """What one meta step gives.
+    """Gradients and losses of one meta step.
 
     Attributes:
         proposer: the hypergradient, by parameter name of the proposer.
@@ -254,7 +254,7 @@ def evidence(
     *,
     mean: Mean = dict,
 ) -> dict[str, Tensor]:
-    """What the outer loss would change by if a map gave a source more weight at a pixel, up to a factor a map.
+    """Change of the outer loss if a map gave a source more weight at a pixel, up to one factor per map.
 
     The sources share a sum of 1, so only differences between them count, and the mean over the sources is taken off.
     Each map is scaled to a root mean square of 1: its size says how good the outer loss is by now and what unit the
@@ -279,7 +279,7 @@ def evidence(
 
 
 def fused_tangent(fuser: Fuser, direction: Mapping[str, Tensor], sources: Sequence[Tensor]) -> Tensor:
-    """How the fused image moves when the fuser's parameters move along ``direction``: one forward-mode pass."""
+    """Motion of the fused image when the fuser's parameters move along ``direction``: one forward-mode pass."""
     weights = {name: p.detach() for name, p in fuser.named_parameters()}
     with torch.no_grad():
         tangent = jvp(lambda w: functional_call(fuser, w, tuple(sources)), (weights,), (dict(direction),))[1]
@@ -307,7 +307,7 @@ def derivative_along(
 
 
 def leaning(proposal: Proposal) -> Tensor:
-    r"""How far the proposed maps lean to one source: the mean divergence of the maps from equal shares.
+    r"""Distance of the proposed maps from equal weights: the mean divergence of the maps from equal shares.
 
     .. math:: \sum_{maps} \mathrm{mean}\,\mathrm{KL}(1/S, p)
               = -\sum_{maps}\mathrm{mean}\,\frac{1}{S}\sum_s \log(S p_s)
@@ -329,7 +329,7 @@ def outer_loss_gradients(outer_loss: OuterLoss, fused: Tensor, batch: Batch) -> 
 
 
 def supports_forward_mode(fuser: Fuser, sources: Sequence[Tensor]) -> bool:
-    """Whether every operation of ``fuser`` has a forward-mode derivative; tried on ``sources`` (small ones will do)."""
+    """Return whether every operation of ``fuser`` has a forward-mode derivative, by a try on small ``sources``."""
     try:
         fused_tangent(fuser, {n: torch.ones_like(p) for n, p in fuser.named_parameters()}, sources)
     except (NotImplementedError, RuntimeError):

@@ -55,7 +55,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class StepContext:
-    """What every kind of step is taken with.
+    """Inputs that every kind of step shares.
 
     Attributes:
         noise: added to the fused image before the outer loss; None for none.

@@ -13,7 +13,7 @@ from fusionkit.train.bilevel.noise import Noise
 __all__ = ["Mean", "WeightedSum", "split_batch", "split_noise", "under"]
 
 Mean = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-"""Averages named tensors over the processes of a training; ``dict`` where there is one."""
+"""Averages named tensors over the processes of a training; ``dict`` for a single one."""
 
 
 def split_batch(batch: Batch, micro_batch: int) -> list[tuple[Batch, float]]:

@@ -15,7 +15,7 @@ _ROUNDS = 5
 
 
 def is_matrix(parameter: Tensor) -> bool:
-    """Whether a parameter maps several channels to several channels: a linear map or a convolution, not depthwise."""
+    """Return whether a parameter is a linear map or a convolution of several channels, not depthwise."""
     return parameter.ndim >= 2 and min(parameter.shape[:2]) > 1
 
 

@@ -1,4 +1,4 @@
-"""How a network takes a gradient that was computed outside of its ``.grad``: Adam, Muon, plain or normalised steps."""
+"""Optimisers for gradients that were computed outside of ``.grad``: Adam, Muon, plain or normalised steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fusionkit.train.bilevel.muon import Muon, is_matrix
 UpdateRule = Literal["adam", "muon", "normalized", "sgd"]
 
 MATRICES = 20.0
-"""Muon's learning rate over Adam's: its steps are as long as the rate says, whatever the gradient."""
+"""Muon's learning rate over Adam's: its steps have the length of the rate for any gradient."""
 
 
 class GradientRule:

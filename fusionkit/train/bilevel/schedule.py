@@ -1,4 +1,4 @@
-"""Which step is of which kind, and the learning rates on the way."""
+"""Schedule of a training: the kind of every step, and the learning rates."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Schedule:
         return self.options.warmup + epoch, position - self.meta_steps
 
     def frozen(self, epoch: int) -> bool:
-        """Whether P and the outer loss are frozen in an epoch."""
+        """Return whether P and the outer loss are frozen in an epoch."""
         return epoch >= self.options.epochs - self.options.frozen_epochs
 
     def rates(self, index: int) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""What a batch looks like to the networks beside its crops: the same pairs with their sources in the other order."""
+"""Batches with their sources in the other order, or in both orders."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class BilevelTrainer(MetaTrainer):
 
     @abstractmethod
     def build_networks(self, config: Options, source: PairStore) -> Networks:
-        """Which networks the method has, newly initialised from torch's seeded global stream."""
+        """Build the method's networks, newly initialised from torch's seeded global stream."""
 
     def schedule_options(self) -> BilevelOptions:
         """Schedule and updates: the options' group ``trainer``, unless a method completes it."""
@@ -113,7 +113,7 @@ class BilevelTrainer(MetaTrainer):
         return self.source.crops(rows, self.options.crop)
 
     def outer_loss_view(self, rows: Tensor, fusion: Batch) -> Batch:
-        """What the outer loss sees of the same pairs.
+        """Batch of the same pairs for the outer loss.
 
         Args:
             rows: ``(B, 6)``, see :mod:`fusionkit.data.epoch_plan`.
@@ -239,7 +239,7 @@ class BilevelTrainer(MetaTrainer):
         return gradients.terms
 
     def update_ema(self) -> None:
-        """Take the fuser's weights into the average, where there is one."""
+        """Update the average of the fuser's weights, if there is one."""
         if self.ema is not None:
             self.ema.update_parameters(self._fuser)
 
