@@ -67,11 +67,21 @@ def check_command(name: str | None) -> None:
     default=Path("."),
     help="Folder to write it into.  [default: the current one]",
 )
-def new_command(name: str, folder: Path) -> None:
+@click.option(
+    "--only",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help="Write this part alone: fuser, metric, dataset, outer-loss or profile. May be given several times.",
+)
+def new_command(name: str, folder: Path, kinds: tuple[str, ...]) -> None:
     """Write a plugin package called NAME: installable, trainable and tested, to start your own from."""
     from fusionkit.plugins.scaffold import create
 
-    root = create(name, folder)
+    if "critic" in kinds:
+        click.echo("note: --only critic is called --only outer-loss now", err=True)
+        kinds = tuple("outer-loss" if kind == "critic" else kind for kind in kinds)
+    root = create(name, folder, only=kinds)
     click.echo(str(root))
     click.echo(f"next: pip install -e {root} && pytest {root} && fusionkit plugins list", err=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -10,14 +11,21 @@ from importlib import metadata
 import entrypoints
 from packaging.utils import canonicalize_name
 
-from fusionkit.plugins.entries import Discovery, Entry, Fault
+from fusionkit.plugins.entries import HOST, Discovery, Entry, Fault
 from fusionkit.plugins.metadata import folder_name, installed, read_group, read_package
+
+VARIABLE = "FUSIONKIT_PLUGINS"
+"""Environment variable: ``off`` for the built-in plugins alone, or a comma list of distributions to use beside them."""
+
+OFF = "off"
 
 _LEFTOVER = "~"  # pip renames a distribution so while it replaces it, and leaves it behind when it is interrupted
 
 
 def discover(group: str, path: Sequence[str] | None = None) -> Discovery:
-    """The entries of one group, each with what is wrong with it.
+    """Find the entries of one group, each with what is wrong with it.
+
+    The environment variable :data:`VARIABLE` switches third-party distributions off.
 
     Of distributions with one name the first on the path counts, as for imports.
 
@@ -33,7 +41,19 @@ def discover(group: str, path: Sequence[str] | None = None) -> Discovery:
         found = _scan(group, folders)
     except Exception:  # one malformed entry_points.txt of any distribution ends the whole scan
         found = _read_files(group, folders)
+    found = _switched_on(found, os.environ.get(VARIABLE))
     return Discovery(tuple(sorted(found.entries, key=lambda e: (e.name, e.distribution))), found.faults)
+
+
+def _switched_on(found: Discovery, stated: str | None) -> Discovery:
+    """Leave out the distributions that :data:`VARIABLE` switches off."""
+    if stated is None or not stated.strip():
+        return found
+    names = {canonicalize_name(name.strip()) for name in stated.split(",")} - {OFF} | {HOST}
+    return Discovery(
+        tuple(entry for entry in found.entries if entry.distribution in names),
+        tuple(fault for fault in found.faults if fault.distribution in names),
+    )
 
 
 def _scan(group: str, folders: list[str]) -> Discovery:

@@ -1,17 +1,19 @@
-"""A new plugin package, written from the template in this folder: complete, installable and tested."""
+"""Writes a new plugin package from the templates in this folder: complete, installable and tested."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
 
-from fusionkit.errors import DataError, UsageError
+from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.plugins.catalogue import registries
 from fusionkit.plugins.entries import HOST
 from fusionkit.plugins.metadata import host_version
@@ -20,13 +22,42 @@ _SUFFIX = ".template"
 _LONGEST = 40
 
 
-def create(name: str, folder: Path) -> Path:
+@dataclass(frozen=True)
+class _Part:
+    """A kind of plugin that can be written alone.
+
+    Attributes:
+        title: the kind in words.
+        entry_points: (group, registered name, target in the package); ``$`` placeholders are filled in.
+        shared: its files that are those of the whole method.
+    """
+
+    title: str
+    entry_points: tuple[tuple[str, str, str], ...]
+    shared: tuple[str, ...] = ()
+
+
+PARTS: Mapping[str, _Part] = {
+    "fuser": _Part("a fuser", (("fusers", "$name-variance", "classical:VarianceFuser"),), ("classical.py",)),
+    "metric": _Part("a metric", (("metrics", "$name-nearest", "metric:NearestSourceError"),), ("metric.py",)),
+    "dataset": _Part("a data set", (("datasets", "$name", "dataset:DATASET"),)),
+    "outer-loss": _Part("an outer loss", (("outer_losses", "$name", "outer_loss:${prefix}OuterLoss"),)),
+    "profile": _Part(
+        "a metric profile with published tables",
+        (("profiles", "$name", "profile:PROFILE"), ("published_tables", "$name", "paper_tables:PAPER")),
+    ),
+}
+"""The kinds of ``fusionkit plugins new --only``."""
+
+
+def create(name: str, folder: Path, *, only: Sequence[str] = ()) -> Path:
     """Write the package ``fusionkit-NAME`` into a folder.
 
     Args:
         name: what its method is to be called: lower-case words joined by ``-`` or ``_``; ``fusionkit-`` in front is
             dropped.
         folder: where to; it is made if it is not there.
+        only: the kinds of :data:`PARTS` to write; a whole method with its profile and tables if empty.
 
     Returns:
         The package's folder, ``folder/fusionkit-NAME``.
@@ -40,11 +71,14 @@ def create(name: str, folder: Path) -> Path:
     package = f"fusionkit_{plain.replace('-', '_')}"
     root = folder / package.replace("_", "-")
     _check_free(plain, package, root)
-    names = _placeholders(plain, package)
+    unknown = [kind for kind in only if kind not in PARTS]
+    if unknown:
+        raise UsageError(f"--only {unknown[0]}: no such kind: {did_you_mean(unknown[0], PARTS)}")
+    names = _placeholders(plain, package, only)
     aside = folder / f".{root.name}.{os.getpid()}"
     try:
         aside.mkdir(parents=True)
-        _render(resources.files("fusionkit.plugins") / "template", aside, names)
+        _write(aside, names, only)
         aside.rename(root)
     except OSError as error:
         raise DataError(f"{root}: cannot be written ({error.strerror}): choose another folder with --dir") from None
@@ -77,7 +111,7 @@ def _check_free(plain: str, package: str, root: Path) -> None:
         raise DataError(f"{root}: is there already: choose another name, or another folder with --dir")
 
 
-def _placeholders(plain: str, package: str) -> dict[str, str]:
+def _placeholders(plain: str, package: str, only: Sequence[str]) -> dict[str, str]:
     version = host_version()
     prefix = "".join(word.capitalize() for word in re.split("[-_]", plain))
     names = {
@@ -87,10 +121,41 @@ def _placeholders(plain: str, package: str) -> dict[str, str]:
         "prefix": prefix,
         "requirement": f"{HOST}>={version}" if version else HOST,
     }
+    titles = [PARTS[kind].title for kind in dict.fromkeys(only)]
+    kinds = " and ".join(filter(None, [", ".join(titles[:-1]), *titles[-1:]]))
+    names["kinds"] = kinds[:1].upper() + kinds[1:]
+    names["own_metric"] = "" if only and "metric" not in only else f'        "{plain}-nearest": {{}},\n'
+    lines = [
+        (group, f'"{name}" = "{package}.{target}"\n')
+        for kind in only
+        for group, name, target in PARTS[kind].entry_points
+    ]
+    names["entry_points"] = "".join(
+        Template(f'[project.entry-points."fusionkit.{group}"]\n{line}\n').substitute(names)
+        for group, line in dict.fromkeys(lines)
+    )
     # Imported together, they stand in alphabetical order, wherever the plugin's name falls in it.
     for part in ("fuser", "proposer", "reconstructor"):
         names[f"{part}_names"] = ", ".join(sorted((f"{prefix}{part.capitalize()}", f"{part.capitalize()}Options")))
     return names
+
+
+def _write(target: Path, names: dict[str, str], only: Sequence[str]) -> None:
+    """Write the files of a whole method, or of some kinds of plugin alone."""
+    here = resources.files("fusionkit.plugins")
+    if not only:
+        _render(here / "template", target, names)
+        _render(here / "parts" / "profile", target, names)
+        return
+    _render(here / "parts" / "common", target, names)
+    whole = here / "template"
+    inner = target / "src" / names["package"]
+    for kind in dict.fromkeys(only):
+        _render(here / "parts" / kind, target, names)
+        for file in PARTS[kind].shared:
+            _render_file(whole / "src" / "package" / f"{file}{_SUFFIX}", inner, names)
+    _render_file(whole / f".gitignore{_SUFFIX}", target, names)
+    _render_file(whole / "src" / "package" / f"py.typed{_SUFFIX}", inner, names)
 
 
 def _render(template: Traversable, target: Path, names: dict[str, str]) -> None:
@@ -98,8 +163,12 @@ def _render(template: Traversable, target: Path, names: dict[str, str]) -> None:
     for item in template.iterdir():
         if item.is_dir():
             inner = target / (names["package"] if item.name == "package" else item.name)
-            inner.mkdir()
+            inner.mkdir(exist_ok=True)
             _render(item, inner, names)
         elif item.name.endswith(_SUFFIX):
-            text = Template(item.read_text(encoding="utf-8")).substitute(names)
-            (target / item.name.removesuffix(_SUFFIX)).write_text(text, encoding="utf-8")
+            _render_file(item, target, names)
+
+
+def _render_file(template: Traversable, target: Path, names: dict[str, str]) -> None:
+    text = Template(template.read_text(encoding="utf-8")).substitute(names)
+    (target / template.name.removesuffix(_SUFFIX)).write_text(text, encoding="utf-8")

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fusionkit.testing.data_checks import check_dataset, check_profile
     from fusionkit.testing.downstream_checks import check_downstream
     from fusionkit.testing.examples import example_labelled_pairs, example_labels, example_pairs, example_sources
     from fusionkit.testing.fuser_checks import check_fuser
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from fusionkit.testing.trainer_checks import check_trainer
 
 __all__ = [
+    "check_dataset",
     "check_downstream",
     "check_fuser",
     "check_loss_proposer",
     "check_metric",
     "check_outer_loss",
+    "check_profile",
     "check_reconstructor",
     "check_trainer",
     "example_labelled_pairs",
@@ -37,11 +40,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "check_dataset": "data_checks",
     "check_downstream": "downstream_checks",
     "check_fuser": "fuser_checks",
     "check_loss_proposer": "proposer_checks",
     "check_metric": "metric_checks",
     "check_outer_loss": "outer_loss_checks",
+    "check_profile": "data_checks",
     "check_reconstructor": "outer_loss_checks",
     "check_trainer": "trainer_checks",
     "example_labelled_pairs": "examples",

@@ -252,3 +252,29 @@ def test_discovery_alone_imports_entrypoints() -> None:
             if any(name.partition(".")[0] == "entrypoints" for name in names):
                 importers.append(file.relative_to(PACKAGE).as_posix())
     assert importers == ["plugins/discovery.py"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "left"),
+    [
+        (None, ["image-fusionkit", "other-one", "third"]),
+        ("", ["image-fusionkit", "other-one", "third"]),
+        ("off", ["image-fusionkit"]),
+        ("Other_One", ["image-fusionkit", "other-one"]),
+        ("third, other-one", ["image-fusionkit", "other-one", "third"]),
+        ("nobody", ["image-fusionkit"]),
+    ],
+)
+def test_an_environment_variable_switches_third_party_plugins_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: str | None, left: list[str]
+) -> None:
+    lay(tmp_path, {name: {FUSERS: {f"of-{name}": "a:B"}} for name in ("image_fusionkit", "other_one", "third")})
+    broken = tmp_path / "broken-1.0.dist-info"
+    broken.mkdir()
+    (broken / "entry_points.txt").write_text("[fusionkit.fusers]\nno target here\n")
+    monkeypatch.delenv(discovery.VARIABLE, raising=False)
+    if stated is not None:
+        monkeypatch.setenv(discovery.VARIABLE, stated)
+    found = discover(FUSERS, [str(tmp_path)])
+    assert sorted(entry.distribution for entry in found.entries) == left
+    assert bool(found.faults) is (not stated)

@@ -284,5 +284,7 @@ def test_the_catalogue_holds_the_tasks_under_their_names() -> None:
             "metrics",
             "datasets",
             "tasks",
+            "profiles",
+            "published_tables",
         )
     ]

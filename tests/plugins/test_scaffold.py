@@ -40,6 +40,8 @@ def test_the_name_gives_folder_distribution_and_package(tmp_path: Path, name: st
         "reconstructors",
         "metrics",
         "trainers",
+        "profiles",
+        "published_tables",
     }
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == ["fusionkit-edge-keeper"]
 
@@ -156,7 +158,50 @@ def test_the_new_package_is_listed_and_loads_without_a_problem(installed: tuple[
         "loss proposer edge-keeper (fusionkit-edge-keeper 0.1.0): ok",
         "trainer edge-keeper (fusionkit-edge-keeper 0.1.0): ok",
         "metric edge-keeper-nearest (fusionkit-edge-keeper 0.1.0): ok",
+        "metric profile edge-keeper (fusionkit-edge-keeper 0.1.0): ok",
+        "paper edge-keeper (fusionkit-edge-keeper 0.1.0): ok",
     ]
+
+
+KINDS = ("fuser", "metric", "dataset", "outer-loss", "profile")
+
+
+def test_each_kind_written_alone_installs_and_passes_its_own_tests(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    roots = []
+    for kind in KINDS:
+        result = CliRunner().invoke(main, ["plugins", "new", f"own-{kind}", "--only", kind, "--dir", str(tmp_path)])
+        assert result.exit_code == 0, result.stderr
+        roots.append(result.stdout.strip())
+    options = ["--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check", "-q"]
+    done = shell("pip", "install", *options, "--target", str(site), *roots)
+    assert done.returncode == 0, done.stderr
+    tests = [f"{root}/tests" for root in roots]
+    done = shell("pytest", "-q", "-p", "no:cacheprovider", "--import-mode=importlib", *tests, cwd=tmp_path, site=site)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert f"{3 * len(KINDS)} passed" in done.stdout
+
+
+def test_several_kinds_make_one_package_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
+    root = create("mine", tmp_path, only=("metric", "profile"))
+    groups = tomllib.loads((root / "pyproject.toml").read_text())["project"]["entry-points"]
+    assert set(groups) == {"fusionkit.metrics", "fusionkit.profiles", "fusionkit.published_tables"}
+    assert '"mine-nearest": {}' in (root / "src/fusionkit_mine/profile.py").read_text()
+    with pytest.raises(UsageError, match="--only metrics: no such kind: did you mean 'metric'"):
+        create("other", tmp_path, only=("metrics",))
+    result = CliRunner().invoke(main, ["plugins", "new", "old", "--only", "critic", "--dir", str(tmp_path)])
+    assert result.stderr.startswith("note: --only critic is called --only outer-loss now\n")
+    assert (tmp_path / "fusionkit-old/src/fusionkit_old/outer_loss.py").is_file()
+
+
+def test_each_kind_written_alone_is_clean_to_the_linter(tmp_path: Path) -> None:
+    pytest.importorskip("ruff")
+    for kind in KINDS:
+        create(f"u2-{kind}", tmp_path, only=(kind,))
+    create("all-of-them", tmp_path, only=KINDS)
+    for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        done = shell("ruff", *command, str(tmp_path))
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", ["edge-keeper", "aa", "zz", "none", "u2-net3"])
@@ -175,8 +220,6 @@ def test_every_file_of_the_template_is_in_the_wheel(tmp_path: Path) -> None:
     done = shell("hatchling", "build", "-t", "wheel", "-d", str(tmp_path), cwd=package.parent)
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
-    template = {
-        path.relative_to(package.parent).as_posix() for path in (package / "plugins/template").rglob("*.template")
-    }
+    template = {path.relative_to(package.parent).as_posix() for path in (package / "plugins").rglob("*.template")}
     assert len(template) > 10
     assert template <= set(zipfile.ZipFile(wheel).namelist())
