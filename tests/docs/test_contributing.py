@@ -118,7 +118,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
 
 
 def test_every_kind_of_addition_has_a_box() -> None:
-    assert list(BOXES) == ["metric", "fuser", "data set", "downstream network"]
+    assert list(BOXES) == ["metric", "fuser", "data set", "downstream network", "profile"]
     for box in BOXES.values():
         kinds = [path.partition("/")[0] for path in box.files]
         assert "pyproject.toml" in kinds
