@@ -1,4 +1,4 @@
-"""Which runs Figs. 8 to 14 show."""
+"""Maps the paper's Figs. 8 to 14 to run folders."""
 
 from __future__ import annotations
 

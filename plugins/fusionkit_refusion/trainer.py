@@ -69,9 +69,9 @@ class ReFusionTrainer(BilevelTrainer):
         "paper": {},
     }
     preset_notes = {
-        "optimum": "P learns at the minimum of L_f, R through noise, F by Muon; in 20 minutes of a CPU past the "
-        "average and the maximum in SCD and Qabf, over the medical test pairs together",
-        "quick": "the same recipe for a first look, 800 steps; minutes on a laptop",
+        "optimum": "Default. Trains P on the closed-form minimiser, R on noisy fused images, F with Muon. About 20 CPU "
+        "minutes; above average and maximum in SCD and Qabf over the medical test pairs together",
+        "quick": "The same recipe with 800 steps, for a first look: minutes on a laptop",
         "paper": "the paper's schedule and updates: 50 epochs of 600 meta and 1600 fusion steps, exact hypergradient",
     }
 
