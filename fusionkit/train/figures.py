@@ -33,8 +33,8 @@ def save_snapshot(folder: Path, step: int, pairs: Sequence[Sequence[Tensor]], tr
     for k, whole in enumerate(pairs):
         sources = [_shown(source) for source in whole]
         place = folder / "images" / f"pair{k}"
-        if step == 0:
-            for letter, source in zip("abcdefgh", sources, strict=False):
+        for letter, source in zip("abcdefgh", sources, strict=False):
+            if not (place / f"source_{letter}.png").exists():
                 _write(place / f"source_{letter}.png", grey(source))
         for name, image in trainer.snapshot(sources).items():
             _write(place / f"step-{step:08d}_{name}.png", grey(image))

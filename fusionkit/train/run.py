@@ -144,7 +144,8 @@ def resume(path: Path, *, device: str | None = None, **settings: Any) -> RunFold
     place = choose_device(record.device)
     with memory_checked(kind.out_of_memory_advice), joined(place) as processes:
         trainer = _build(kind, options, pairs, record, place, processes)
-        _run(folder, record, trainer, processes, **settings)
+        resumed = environment() | {"device": place.type, "processes": processes.count}
+        _run(folder, record, trainer, processes, resumed=resumed, **settings)
     return folder
 
 
@@ -154,13 +155,14 @@ def _run(
     trainer: MetaTrainer,
     processes: Processes,
     *,
+    resumed: Mapping[str, Any] | None = None,
     report: Report | None = None,
     log_every: int = 10,
     checkpoint_seconds: float = 60.0,
 ) -> None:
     with folder.held() if processes.first else nullcontext():
         try:
-            _take_steps(folder, record, trainer, processes, report, log_every, checkpoint_seconds)
+            _take_steps(folder, record, trainer, processes, resumed, report, log_every, checkpoint_seconds)
         except LostProcessError as error:
             how = f"go on, with as many as there are, by: train --resume {folder.path}"
             raise LostProcessError(f"{error}; {how}") from None
@@ -173,12 +175,15 @@ def _take_steps(
     record: RunRecord,
     trainer: MetaTrainer,
     processes: Processes,
+    resumed: Mapping[str, Any] | None,
     report: Report | None,
     log_every: int,
     checkpoint_seconds: float,
 ) -> None:
     with _stop_requested() as stop:
         done = _take_up(folder, trainer, processes)
+        if resumed is not None and processes.first:
+            folder.append_metrics({"event": "resume", "step": done, "environment": dict(resumed)})
         shown = [trainer.source.whole(index) for index in sorted({0, len(trainer.source) // 2})]
         if done == 0 and processes.first:
             save_snapshot(folder.path, 0, shown, trainer)
@@ -215,6 +220,10 @@ def _take_steps(
 def _finish(folder: RunFolder, record: RunRecord, trainer: MetaTrainer) -> None:
     draw_run(folder)
     training = {**asdict(record), "steps": trainer.steps, "options": as_dict(trainer.config)}
+    events = folder.events()
+    if events:
+        # The record says where the run began; these say where each later part of it ran.
+        training["resumed"] = [{key: value for key, value in row.items() if key != "event"} for row in events]
     for name, companion in trainer.companions().items():
         save_companion(folder.path / f"{name}.safetensors", companion)
     # The fuser comes last: a folder with it holds a whole run.

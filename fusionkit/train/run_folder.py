@@ -172,7 +172,19 @@ class RunFolder:
             raise DataError(f"{self.path / METRICS}: cannot be written ({error.strerror})") from None
 
     def metrics(self) -> Iterator[dict[str, Any]]:
-        """The log of losses, a row for each stage of each interval; a line cut short by a kill is left out."""
+        """Rows of losses, one per log interval; a line cut short by a kill is left out."""
+        return (row for row in self._lines() if "event" not in row)
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events of the run: for each resumption, its step and the environment from there on."""
+        return [row for row in self._lines() if "event" in row]
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop the rows after ``step``: their steps will be taken again. Events stay."""
+        kept = [json.dumps(row) for row in self._lines() if "event" in row or row["step"] <= step]
+        write_text(self.path / METRICS, "".join(line + "\n" for line in kept))
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
         file = self.path / METRICS
         if not file.is_file():
             return
@@ -182,11 +194,6 @@ class RunFolder:
             except ValueError:
                 return
             yield {_FORMER_COLUMNS.get(name, name): value for name, value in row.items()}
-
-    def rewind_metrics(self, step: int) -> None:
-        """Drop the rows behind ``step``: they are from steps that will be done again."""
-        kept = [json.dumps(row) for row in self.metrics() if row["step"] <= step]
-        write_text(self.path / METRICS, "".join(line + "\n" for line in kept))
 
 
 def environment() -> dict[str, Any]:
