@@ -20,12 +20,12 @@ from fusionkit.contracts import Batch
 from fusionkit.data.epoch_plan import draw_epoch
 from fusionkit.data.pair_finding import find_pairs
 from fusionkit.data.pair_store import PairStore
-from fusionkit.losses import sobel
 from fusionkit.plugins import catalogue
 from fusionkit.train.bilevel import evidence
 from fusionkit.train.bilevel.noise import Noise, draw_noise, through
 from fusionkit_refusion.proposer import EqualProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+from fusionkit_restormer.losses import sobel
 
 SHOWN = 100
 

@@ -15,7 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Fuser, LossProposer, Proposal, Reconstructor, Terms
-from fusionkit.losses import image_gradient, reconstruction_loss, weighted_fusion_loss
+from fusionkit_restormer.losses import image_gradient, reconstruction_loss, weighted_fusion_loss
 
 
 def _pointwise(inputs: int, outputs: int) -> nn.Conv2d:

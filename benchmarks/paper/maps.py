@@ -24,7 +24,6 @@ from fusionkit.data.epoch_plan import draw_epoch
 from fusionkit.data.pair_store import PairStore, decode_source
 from fusionkit.errors import UsageError
 from fusionkit.fuse.tensors import stretch_range
-from fusionkit.losses import sobel, weighted_fusion_loss, weighted_fusion_minimiser
 from fusionkit.metrics import score
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import Task
@@ -33,6 +32,7 @@ from fusionkit.train.bilevel.noise import Noise, draw_noise, in_unit, through
 from fusionkit.train.bilevel.optimisers import make_rule
 from fusionkit_refusion.proposer import ReFusionProposer
 from fusionkit_refusion.reconstructor import ReFusionReconstructor
+from fusionkit_restormer.losses import sobel, weighted_fusion_loss, weighted_fusion_minimiser
 
 LEARNED = "learned with R"
 COLUMNS = ("L_r", "SCD", "Qabf", "CC-a", "CC-b")

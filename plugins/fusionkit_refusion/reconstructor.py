@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Reconstructor, Terms
-from fusionkit.losses import Combine, GradientForm, reconstruction_loss
 from fusionkit_refusion.fuser import Encoder, check_heads
+from fusionkit_restormer.losses import Combine, GradientForm, reconstruction_loss
 
 
 @dataclass(frozen=True)

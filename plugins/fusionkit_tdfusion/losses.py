@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fusionkit.losses import sobel
+from fusionkit_restormer.losses import sobel
 
 __all__ = ["Weighting", "strongest", "task_fusion_loss"]
 

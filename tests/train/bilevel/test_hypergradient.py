@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Fuser, LossProposer, OuterLoss, Proposal, Terms
-from fusionkit.losses import weighted_fusion_minimiser
 from fusionkit.train.bilevel import (
     closed_form_meta_gradient,
     image_space_meta_gradient,
@@ -21,6 +20,7 @@ from fusionkit.train.bilevel.noise import Noise
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
 from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+from fusionkit_restormer.losses import weighted_fusion_minimiser
 
 
 class Blend(Fuser):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fusionkit.losses import (
+from fusionkit_restormer.losses import (
     image_gradient,
     reconstruction_loss,
     sobel,

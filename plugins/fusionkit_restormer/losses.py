@@ -1,4 +1,4 @@
-"""Losses that fusion methods share: the Sobel operator, weighted fusion and its minimiser, reconstruction."""
+"""Losses of the shipped learned methods: the Sobel operator, weighted fusion and its minimiser, reconstruction."""
 
 from __future__ import annotations
 
