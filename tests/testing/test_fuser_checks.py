@@ -549,7 +549,7 @@ class Small(Closed):
         (Small, "its minimiser is torch.float64 (1, 1, 23, 20); make it torch.float64 (1, 1, 24, 20)"),
         (Unnormalised, "the map 'w' does not sum to 1"),
         (Negative, "the map 'w' has negative weights; put a softmax over the sources last"),
-        (OneMap, "make it torch.float32 (2, 2, 1, 1): one channel a source"),
+        (OneMap, "make it torch.float32 (2, 2, 1, 1): one channel per source"),
         (NoTotal, 'the loss has no "total"'),
         (Summed, "the loss of a batch is not the mean of its samples' losses"),
         (Rooted, "the term 'total' is -inf"),

@@ -87,7 +87,7 @@ def test_a_sound_reconstructor_passes(reconstructor: type[Reconstructor] | Recon
 @pytest.mark.parametrize(
     ("reconstructor", "told"),
     [
-        (Listed, "return a tuple of one image a source"),
+        (Listed, "return a tuple of one image per source"),
         (Short, "source 0 comes back as torch.float32 (2, 1, 1, 0)"),
         (Pooled, "take any H, W >= 1; pad inside"),
         (Mixed, "source 0 of a batch is not that of its samples"),
