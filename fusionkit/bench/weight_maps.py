@@ -18,6 +18,7 @@ from fusionkit.io.color import luminance
 from fusionkit.io.images import Image, read_image, write_image
 from fusionkit.plugins import catalogue
 from fusionkit.plugins.guard import run_guarded
+from fusionkit.train.checkpoints import load_checkpoint
 from fusionkit.train.run_folder import OPTIONS, RECORD, RunFolder
 
 __all__ = ["MapDrawer", "drawer", "learned_proposer"]
@@ -101,9 +102,9 @@ def learned_proposer(run: Path) -> LossProposer | None:
     if not (run / RECORD).is_file():
         return None
     folder = RunFolder.open(run)
-    kept = folder.load_checkpoint()
+    kept = load_checkpoint(run)
     if kept is None:
         return None
     kind = catalogue.trainers.get(folder.record.method)
     options = run / OPTIONS
-    return kind.proposer_of(resolve(kind.Config, (str(options), read_toml(options))), kept[1])
+    return kind.proposer_of(resolve(kind.Config, (str(options), read_toml(options))), kept.state)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-_FIXED = ("task", "downstream", "assignments", "config_file", "preset")
-"""Options that a resumed run takes from its own record."""
+_ALONGSIDE = {"resume", "data", "device", "threads", "checkpoint_every", "quiet"}
+"""Options that --resume takes; the others are fixed by the run."""
 
 
 @click.command("train", context_settings={"show_default": True})
@@ -24,7 +25,7 @@ _FIXED = ("task", "downstream", "assignments", "config_file", "preset")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="TOML file of options.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One option, e.g. trainer.lr=1e-4.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/METHOD-TASK-PRESET if not given.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Run folder to resume; needs no other option.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Run folder to resume; add --data if its pairs moved.")
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
 @click.option("--precision", default="fp32", help="fp32, tf32 or bf16.")
 @click.option("--seed", default=0, help="Seed of the initial weights and of all random draws.")
@@ -55,10 +56,17 @@ def command(method: str | None, **given: Any) -> None:
     with training_progress(given["quiet"] or not first) as report:
         settings = {"report": report, "checkpoint_seconds": given["checkpoint_every"]}
         if given["resume"] is not None:
-            if method or any(given[name] for name in _FIXED):
-                raise UsageError("--resume takes method, task and options from the run: give none of them beside it")
+            context = click.get_current_context()
+            stated = [name for name in given if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+            fixed = [flag for flag, name in _flags(context) if name in stated and name not in _ALONGSIDE]
+            if method or fixed:
+                what = ", ".join([*(["the method"] if method else []), *fixed])
+                raise UsageError(
+                    f"--resume takes {what} from the run: leave it out, or start a new run without --resume"
+                )
             device = None if given["device"] == "auto" else given["device"]
-            folder = resume(given["resume"], device=device, **settings)
+            data = given["data"] if "data" in stated else None
+            folder = resume(given["resume"], device=device, data=data, **settings)
         else:
             if not method or not given["task"]:
                 raise UsageError(
@@ -80,3 +88,8 @@ def command(method: str | None, **given: Any) -> None:
             folder = start(request, given["out"], **settings)
     if first:
         click.echo(folder.path)
+
+
+def _flags(context: click.Context) -> list[tuple[str, str]]:
+    """Flag and name of every option."""
+    return [(p.opts[0], p.name or "") for p in context.command.params if isinstance(p, click.Option)]

@@ -24,12 +24,12 @@ from fusionkit.data.pair_finding import find_pairs, verify
 from fusionkit.data.pair_set import PairSet
 from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import DataError, DivergedError, LostProcessError, UsageError, did_you_mean
-from fusionkit.io.text import shortened
 from fusionkit.label_types import LabelKind
 from fusionkit.models.weights import WeightsInfo, save_companion, save_fuser
 from fusionkit.plugins import catalogue
 from fusionkit.runtime.devices import choose_device, memory_checked
 from fusionkit.runtime.processes import Processes, joined
+from fusionkit.train.checkpoints import Checkpoint, load_checkpoint, not_finite, save_checkpoint, take_up
 from fusionkit.train.figures import draw_run, save_snapshot
 from fusionkit.train.run_folder import RunFolder, RunRecord, environment
 
@@ -117,7 +117,7 @@ def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> Ru
     return folder
 
 
-def resume(path: Path, *, device: str | None = None, **settings: Any) -> RunFolder:
+def resume(path: Path, *, device: str | None = None, data: str | None = None, **settings: Any) -> RunFolder:
     """Go on with a run where its last checkpoint left it; a run that is done is left as it is.
 
     The number of processes may be another than before.
@@ -125,10 +125,12 @@ def resume(path: Path, *, device: str | None = None, **settings: Any) -> RunFold
     Args:
         path: the run's folder, which every process can read.
         device: another device than it ran on.
+        data: where the training pairs lie now, if they were moved; they must be the same.
         settings: see :func:`run`.
 
     Raises:
-        DataError: no run there, a damaged checkpoint, or training pairs that are not the same any more.
+        DataError: no run there, a damaged checkpoint, options or a seed that were changed, or training pairs that are
+            not the same any more.
     """
     folder = RunFolder.open(path)
     record = folder.record
@@ -136,11 +138,15 @@ def resume(path: Path, *, device: str | None = None, **settings: Any) -> RunFold
         return folder
     kind = catalogue.trainers.get(record.method)
     options: Any = resolve(kind.Config, (str(path / "config.toml"), read_toml(path / "config.toml")))
-    request = TrainRequest(method=record.method, task=record.task, data=record.data, split=record.split)
+    place_of_data = data or record.data
+    request = TrainRequest(method=record.method, task=record.task, data=place_of_data, split=record.split)
     pairs = _pairs(request, kind.label_kind(options))
-    if pairs.fingerprint() != record.fingerprint:
-        raise DataError(f"{record.data}: is not the data that {path} began with: restore it, or start a new run")
-    record = replace(record, device=device or record.device)
+    if not _same_pairs(pairs, record):
+        raise DataError(
+            f"{place_of_data}: is not the data that {path} began with: restore it, give its place by --data, or start "
+            "a new run"
+        )
+    record = replace(record, device=device or record.device, data=_absolute(place_of_data))
     place = choose_device(record.device)
     with memory_checked(kind.out_of_memory_advice), joined(place) as processes:
         trainer = _build(kind, options, pairs, record, place, processes)
@@ -181,7 +187,7 @@ def _take_steps(
     checkpoint_seconds: float,
 ) -> None:
     with _stop_requested() as stop:
-        done = _take_up(folder, trainer, processes)
+        done = _take_up(folder, record, trainer, processes)
         if resumed is not None and processes.first:
             folder.append_metrics({"event": "resume", "step": done, "environment": dict(resumed)})
         shown = [trainer.source.whole(index) for index in sorted({0, len(trainer.source) // 2})]
@@ -209,15 +215,23 @@ def _take_steps(
                     report(done, trainer.steps, losses)
                 if done == trainer.steps or _pictured(done, trainer.steps) > _pictured(done - log_every, trainer.steps):
                     save_snapshot(folder.path, done, shown, trainer)
-                if save:
-                    folder.save_checkpoint(done, trainer.state())
             if save:
+                state = trainer.state()
+                _check_state(state, done, folder, saved_step, trainer.diverged_advice)
+                if processes.first:
+                    save_checkpoint(folder.path, Checkpoint(done, state, _facts(record, trainer)))
                 saved_at, saved_step = time.monotonic(), done
             if stopped and done < trainer.steps:
                 raise Interrupted(f"stopped after step {done}; go on with: fusionkit train --resume {folder.path}")
 
 
 def _finish(folder: RunFolder, record: RunRecord, trainer: MetaTrainer) -> None:
+    # Weights can be finite and too large to compute with.
+    if not_finite(trainer.snapshot(trainer.source.whole(0))):
+        raise DivergedError(
+            f"{folder.path}: the trained fuser gives values that are not finite; no model was written. Start again "
+            f"{trainer.diverged_advice}"
+        )
     draw_run(folder)
     training = {**asdict(record), "steps": trainer.steps, "options": as_dict(trainer.config)}
     events = folder.events()
@@ -272,6 +286,15 @@ def _pairs(request: TrainRequest, labels: LabelKind | None) -> PairSet:
     return pairs
 
 
+def _same_pairs(pairs: PairSet, record: RunRecord) -> bool:
+    """Return whether the pairs are the run's, perhaps in a folder of another name, which is their data set's name."""
+    if pairs.fingerprint() == record.fingerprint:
+        return True
+    former = Path(record.data).name
+    renamed = replace(pairs, pairs=tuple(replace(pair, dataset=former) for pair in pairs))
+    return renamed.fingerprint() == record.fingerprint
+
+
 def _build(
     kind: type[MetaTrainer],
     options: Any,
@@ -294,21 +317,28 @@ def _build(
     return trainer
 
 
-def _take_up(folder: RunFolder, trainer: MetaTrainer, processes: Processes) -> int:
+def _facts(record: RunRecord, trainer: MetaTrainer) -> dict[str, Any]:
+    """Facts that a checkpoint's state rests on: a resumed run must have the same."""
+    return {"seed": record.seed, "precision": record.precision, "options": as_dict(trainer.config)}
+
+
+def _take_up(folder: RunFolder, record: RunRecord, trainer: MetaTrainer, processes: Processes) -> int:
     """Load the last checkpoint, if any, and return the steps that it holds."""
     # One process reads for all of them: they must not begin from different checkpoints.
-    done, state = processes.from_first(folder.load_checkpoint) or (0, None)
-    if state is not None:
-        try:
-            trainer.load_state(state)
-        except (KeyError, RuntimeError) as error:  # what load_state_dict raises
-            why = shortened(" ".join(str(error).split()))
-            raise DataError(
-                f"{folder.path}: the checkpoint does not fit the networks of this version ({why}): start the run afresh"
-            ) from error
+    found: Checkpoint | None = processes.from_first(lambda: load_checkpoint(folder.path))
+    if found is not None:
+        take_up(found, trainer, facts=_facts(record, trainer), run=folder.path)
+    done = 0 if found is None else found.step
     if processes.first:
         folder.rewind_metrics(done)
     return done
+
+
+def _check_state(state: Mapping[str, Tensor], step: int, folder: RunFolder, saved: int, advice: str) -> None:
+    name = not_finite(state)
+    if name:
+        kept = f"the checkpoint of step {saved} is kept" if saved else "no checkpoint was written yet"
+        raise DivergedError(f"{folder.path}: {name} is not finite after step {step}; {kept}. Start again {advice}")
 
 
 def _absolute(spec: str) -> str:

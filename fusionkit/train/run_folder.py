@@ -15,12 +15,10 @@ from typing import Any
 
 import tomli_w
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from pydantic import TypeAdapter, ValidationError
 
 from fusionkit.errors import DataError, UsageError
-from fusionkit.io.atomic import write_text, written_aside
+from fusionkit.io.atomic import write_text
 from fusionkit.io.locks import file_lock
 from fusionkit.models import MODEL_FILE
 
@@ -28,8 +26,6 @@ RECORD = "run.json"
 LOCK = "run.lock"
 OPTIONS = "config.toml"
 METRICS = "metrics.jsonl"
-_LATEST = "latest.json"
-_KEEP = 2
 _FORMER_COLUMNS = {"fusion.critic": "fusion.outer", "seconds_a_step": "seconds_per_step"}
 
 
@@ -84,15 +80,16 @@ class RunFolder:
             UsageError: there is a run in it already.
             DataError: it cannot be written.
         """
-        if (path / RECORD).exists():
-            raise UsageError(
-                f"{path}: holds a run already: add --resume {path} to go on with it, or choose another --out"
-            )
-        run = cls(path)
-        write_text(path / OPTIONS, tomli_w.dumps(dict(options)))
-        # The record comes last: a folder with a record is a whole one.
-        write_text(path / RECORD, json.dumps(asdict(record), indent=2) + "\n")
-        return run
+        # Of two runs that begin at once only one may find the folder empty.
+        with file_lock(path / LOCK, wait=True):
+            if (path / RECORD).exists():
+                raise UsageError(
+                    f"{path}: holds a run already: add --resume {path} to go on with it, or choose another --out"
+                )
+            write_text(path / OPTIONS, tomli_w.dumps(dict(options)))
+            # The record comes last: a folder with a record is a whole one.
+            write_text(path / RECORD, json.dumps(asdict(record), indent=2) + "\n")
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -126,42 +123,18 @@ class RunFolder:
         """
         file = self.path / RECORD
         try:
-            return RunRecord(**json.loads(file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
-            raise DataError(f"{file}: is damaged ({error})") from None
+            return TypeAdapter(RunRecord).validate_json(file.read_bytes(), strict=True)
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ": ".join([*map(str, first["loc"]), first["msg"]])
+            raise DataError(f"{file}: is damaged ({where}): restore it, or start a new run") from None
 
     @property
     def model(self) -> Path:
         """The trained weights, there once the run is done."""
         return self.path / MODEL_FILE
-
-    def save_checkpoint(self, step: int, state: Mapping[str, Tensor]) -> None:
-        """Write the state after ``step`` steps; older checkpoints go, but for the one before.
-
-        Raises:
-            DataError: it cannot be written; the last one is untouched.
-        """
-        name = f"step-{step:08d}.safetensors"
-        with written_aside(self.path / "checkpoints" / name) as aside:
-            save_file({key: value.detach().cpu().contiguous().clone() for key, value in state.items()}, aside)
-        write_text(self.path / "checkpoints" / _LATEST, json.dumps({"step": step, "file": name}) + "\n")
-        for old in sorted((self.path / "checkpoints").glob("step-*.safetensors"))[:-_KEEP]:
-            old.unlink(missing_ok=True)
-
-    def load_checkpoint(self) -> tuple[int, dict[str, Tensor]] | None:
-        """The last checkpoint: steps done and state; None if there is none yet.
-
-        Raises:
-            DataError: it is damaged.
-        """
-        pointer = self.path / "checkpoints" / _LATEST
-        if not pointer.is_file():
-            return None
-        try:
-            latest = json.loads(pointer.read_text(encoding="utf-8"))
-            return int(latest["step"]), load_file(pointer.parent / latest["file"])
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise DataError(f"{pointer}: the checkpoint cannot be read ({error}): start the run afresh") from None
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add one line to the log of losses."""
@@ -172,7 +145,7 @@ class RunFolder:
             raise DataError(f"{self.path / METRICS}: cannot be written ({error.strerror})") from None
 
     def metrics(self) -> Iterator[dict[str, Any]]:
-        """Rows of losses, one per log interval; a line cut short by a kill is left out."""
+        """Rows of losses, one per log interval; damaged lines, as one cut short by a kill, are left out."""
         return (row for row in self._lines() if "event" not in row)
 
     def events(self) -> list[dict[str, Any]]:
@@ -188,12 +161,14 @@ class RunFolder:
         file = self.path / METRICS
         if not file.is_file():
             return
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in file.read_bytes().splitlines():
             try:
                 row = json.loads(line)
-            except ValueError:
-                return
-            yield {_FORMER_COLUMNS.get(name, name): value for name, value in row.items()}
+            except (ValueError, RecursionError):
+                continue
+            # A damaged line costs itself, not those after it.
+            if isinstance(row, dict) and ("event" in row or isinstance(row.get("step"), int)):
+                yield {_FORMER_COLUMNS.get(name, name): value for name, value in row.items()}
 
 
 def environment() -> dict[str, Any]:

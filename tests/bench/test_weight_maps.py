@@ -24,6 +24,7 @@ from fusionkit.data.pair_store import PairStore
 from fusionkit.models.weights import WeightsInfo, save_fuser
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import IVIF
+from fusionkit.train.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from fusionkit.train.run_folder import RunFolder, RunRecord
 from fusionkit_refusion.trainer import ReFusionOptions, ReFusionTrainer
 from tests.support import benchtoys
@@ -146,7 +147,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trainer = ReFusionTrainer(options, store, device=torch.device("cpu"), seed=4)
     record = RunRecord("refusion", "ivif", "scenes", "train", "paper", SMALL, 4, "cpu", "fp32", 2, "0" * 64)
     run = RunFolder.create(tmp_path_factory.mktemp("runs") / "tiny", record, as_dict(options))
-    run.save_checkpoint(7, trainer.state())
+    save_checkpoint(run.path, Checkpoint(7, trainer.state()))
     info = WeightsInfo(fuser="refusion", task="ivif", config=as_dict(trainer.fuser().config))
     save_fuser(run.model, trainer.fuser(), info)
     return run.path
@@ -168,11 +169,11 @@ def test_a_run_shows_what_its_loss_proposer_learned(trained: Path) -> None:
 
 
 def test_what_was_learned_is_the_proposer_of_the_last_checkpoint(trained: Path) -> None:
-    kept = RunFolder.open(trained).load_checkpoint()
+    kept = load_checkpoint(trained)
     assert kept is not None
     proposer = learned_proposer(trained)
     assert proposer is not None
-    own = {name.removeprefix("proposer."): value for name, value in kept[1].items() if name.startswith("proposer.")}
+    own = {name.removeprefix("proposer."): value for name, value in kept.state.items() if name.startswith("proposer.")}
     assert own.keys() == proposer.state_dict().keys()
     assert all(torch.equal(value, own[name]) for name, value in proposer.state_dict().items())
 

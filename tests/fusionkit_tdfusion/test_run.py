@@ -18,7 +18,7 @@ from fusionkit.cli import main
 from fusionkit.contracts import Downstream
 from fusionkit.errors import DataError
 from fusionkit.models.weights import load_outer_loss
-from fusionkit.train.run_folder import RunFolder
+from fusionkit.train.checkpoints import load_checkpoint
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -50,7 +50,9 @@ def test_a_run_on_the_labelled_sample_keeps_t_with_the_names_of_its_classes(run:
     outer_loss = load_outer_loss(run / "downstream.safetensors")
     assert isinstance(outer_loss, Downstream)
     assert (outer_loss.kind, outer_loss.classes) == ("detection", ("person", "car"))
-    _, state = RunFolder.open(run).load_checkpoint() or (0, {})
+    checkpoint = load_checkpoint(run)
+    assert checkpoint is not None
+    state = checkpoint.state
     for name, value in outer_loss.state_dict().items():
         assert torch.equal(value, state[f"outer_loss.{name}"])
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from fusionkit.errors import UsageError
 from fusionkit.runtime.processes import ALONE, Processes
+from fusionkit.train.checkpoints import load_checkpoint
 from fusionkit.train.run import TrainRequest, resume, start
 from fusionkit.train.run_folder import RunFolder
 
@@ -97,13 +98,13 @@ def test_two_processes_train_to_the_weights_of_one(tmp_path: Path, form: str) ->
     two = RunFolder.open(tmp_path / "two")
     assert two.record.environment["processes"] == 2
     _close(one.model, two.model)
-    state, shared = (folder.load_checkpoint() for folder in (one, two))
+    state, shared = (load_checkpoint(folder.path) for folder in (one, two))
     assert state is not None
     assert shared is not None
-    moved = [key for key in state[1] if key.startswith("proposer.")]
+    moved = [key for key in state.state if key.startswith("proposer.")]
     assert moved
     for key in moved:
-        torch.testing.assert_close(shared[1][key], state[1][key], rtol=1e-3, atol=2e-6, msg=key)
+        torch.testing.assert_close(shared.state[key], state.state[key], rtol=1e-3, atol=2e-6, msg=key)
     rows = [list(folder.metrics()) for folder in (one, two)]
     assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]]
     for first, second in zip(*rows, strict=True):

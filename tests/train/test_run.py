@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 import fusionkit
 from fusionkit.cli import main
 from fusionkit.errors import DataError, DivergedError, UsageError
+from fusionkit.train.checkpoints import load_checkpoint
 from fusionkit.train.run import TrainRequest, resume, start
 from fusionkit.train.run_folder import RunFolder
 
@@ -155,7 +156,7 @@ def test_ctrl_c_writes_a_checkpoint_says_how_to_go_on_and_exits_130(tmp_path: Pa
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert f"--resume {out}" in errors
-    assert RunFolder.open(out).load_checkpoint() is not None
+    assert load_checkpoint(out) is not None
 
 
 def test_a_run_that_is_being_trained_is_not_trained_by_another_as_well(tmp_path: Path) -> None:
@@ -212,10 +213,10 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     with pytest.raises(DivergedError, match=r"is nan at step 20; the checkpoint of step 10 is kept") as caught:
         start(_request(preset="quick"), out, checkpoint_seconds=0)
     assert caught.value.exit_code == 5
-    checkpoint = RunFolder.open(out).load_checkpoint()
+    checkpoint = load_checkpoint(out)
     assert checkpoint is not None
-    assert checkpoint[0] == 10
-    assert all(bool(torch.isfinite(value).all()) for value in checkpoint[1].values())
+    assert checkpoint.step == 10
+    assert all(bool(torch.isfinite(value).all()) for value in checkpoint.state.values())
 
 
 @pytest.mark.parametrize(
