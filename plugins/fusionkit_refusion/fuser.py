@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from fusionkit.contracts import Fuser, ShippedModel
 from fusionkit.errors import UsageError
 from fusionkit.models.shipped import models_in
-from fusionkit_refusion.merge import AdaptiveFusion
 from fusionkit_refusion.published import rename_published
-from fusionkit_refusion.restormer import RestormerBlock
 from fusionkit_refusion.strips import fuse_in_strips
+from fusionkit_restormer.merge import AdaptiveFusion
+from fusionkit_restormer.restormer import RestormerBlock
 
 WHOLE_PIXELS = 2**17
 """Larger images are fused in strips when no gradient is asked for: at full size each pixel takes 2.5 kB, and strips

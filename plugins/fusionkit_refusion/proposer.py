@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from fusionkit.contracts import LossProposer, Options, Proposal, Terms
 from fusionkit.train.bilevel import UniformWeights
 from fusionkit_refusion.fuser import Encoder, check_heads
-from fusionkit_refusion.restormer import RestormerBlock
 from fusionkit_restormer.losses import GradientForm, image_gradient, weighted_fusion_loss, weighted_fusion_minimiser
+from fusionkit_restormer.restormer import RestormerBlock
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from fusionkit_refusion.merge import AdaptiveFusion
-from fusionkit_refusion.restormer import RestormerBlock, apply_map, attention_map, gram
+from fusionkit_restormer.merge import AdaptiveFusion
+from fusionkit_restormer.restormer import RestormerBlock, apply_map, attention_map, gram
 
 
 class Strip:

@@ -23,10 +23,10 @@ from fusionkit.io.images import read_image
 from fusionkit.models.weights import WeightsInfo, import_weights, load_fuser, save_fuser
 from fusionkit.testing import check_fuser, check_loss_proposer, check_reconstructor
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
-from fusionkit_refusion.merge import CrossAttention
 from fusionkit_refusion.proposer import EqualProposer, ProposerOptions, ReFusionProposer, shares
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
-from fusionkit_refusion.restormer import RestormerBlock
+from fusionkit_restormer.merge import CrossAttention
+from fusionkit_restormer.restormer import RestormerBlock
 
 
 def _parameters(module: torch.nn.Module) -> int:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from fusionkit_refusion.operations import GatedProjection, GramAndValues
+from fusionkit_restormer.operations import GatedProjection, GramAndValues
 
 _TINY = 1e-12  # F.normalize's bound, squared below: an all-zero channel attends to nothing rather than to NaN
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusionkit_refusion.restormer import Depthwise, Pointwise, apply_map, attention_map, gram
+from fusionkit_restormer.restormer import Depthwise, Pointwise, apply_map, attention_map, gram
 
 
 class CrossAttention(nn.Module):

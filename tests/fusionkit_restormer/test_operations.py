@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from fusionkit_refusion.operations import GatedProjection, GramAndValues
-from fusionkit_refusion.restormer import RestormerBlock
+from fusionkit_restormer.operations import GatedProjection, GramAndValues
+from fusionkit_restormer.restormer import RestormerBlock
 
 
 def _plain_gram(qkv: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import torch
 from torch.func import jvp
 
 from fusionkit.runtime.torchvision import load_torchvision
-from fusionkit_refusion.restormer import ChannelNorm
+from fusionkit_restormer.restormer import ChannelNorm
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
