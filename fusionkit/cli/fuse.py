@@ -28,6 +28,13 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["full", "none"]),
     help="Stretch each fused luminance to its full range, or not.  [default: as the model's authors do]",
 )
+@click.option(
+    "--gamut",
+    type=click.Choice(["keep-luminance", "clip"]),
+    default="keep-luminance",
+    show_default=True,
+    help="Where a fused colour leaves RGB, reduce its chroma, or clip each channel as the papers' code does.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--bits", type=click.Choice(["8", "16", "32"]), help="Bits per sample.  [default: the most of any source]"
@@ -50,6 +57,7 @@ def command(
     more: tuple[Path, ...],
     out: str,
     stretch: Literal["full", "none"] | None,
+    gamut: Literal["keep-luminance", "clip"],
     device: str,
     bits: str | None,
     form: str,
@@ -77,7 +85,7 @@ def command(
         raise UsageError("say what to fuse with: --task for the model that ships for it, or --model")
     depth = int(bits) if bits else None
     plan = plan_jobs([first, second, *more], out, suffix=f".{form}", bits=depth, force=force)
-    loaded = load(model or default_fuser(task or ""), task, device=device, stretch=stretch)
+    loaded = load(model or default_fuser(task or ""), task, device=device, stretch=stretch, gamut=gamut)
     with _progress() as report:
         if plan.folder is not None:
             plan = check_jobs(plan, model=loaded, report=report)

@@ -20,7 +20,7 @@ from torch import Tensor
 from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, FusionNote, UsageError, did_you_mean
 from fusionkit.fuse.adapter import check_device, check_size, plan_calls
-from fusionkit.fuse.tensors import Stretch, check_stretch, fuse_tensors
+from fusionkit.fuse.tensors import Gamut, Stretch, check_gamut, check_stretch, fuse_tensors
 from fusionkit.io.images import Image, deepest, read_image, write_image
 from fusionkit.plugins.guard import plugin_call
 from fusionkit.runtime.devices import choose_device, is_out_of_memory
@@ -103,10 +103,11 @@ class Model:
         tag: tag of the shipped weights, or "".
         device: device to fuse on.
         stretch: range stretch of the result; the fuser's own default where None.
+        gamut: how a colour that leaves RGB is brought back, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
         digest: SHA-256 of its weights file in hexadecimal, or "".
 
     Raises:
-        fusionkit.errors.UsageError: an unknown stretch, or a device that the fuser cannot run on.
+        fusionkit.errors.UsageError: an unknown stretch or gamut rule, or a device that the fuser cannot run on.
     """
 
     def __init__(
@@ -118,10 +119,13 @@ class Model:
         tag: str = "",
         device: torch.device | str = "cpu",
         stretch: Stretch | None = None,
+        gamut: Gamut = "keep-luminance",
         digest: str = "",
     ) -> None:
         self.stretch: Stretch = fuser.stretch if stretch is None else stretch
         check_stretch(self.stretch)
+        self.gamut: Gamut = gamut
+        check_gamut(gamut)
         self.device = torch.device(device)
         self.name = name or type(fuser).__name__
         check_device(fuser, self.device, name=self.name)
@@ -175,7 +179,7 @@ class Model:
         try:
             with torch.inference_mode():
                 moved = [tensor.to(self.device) for tensor in tensors]
-                fused = fuse_tensors(self.fuser, *moved, stretch=self.stretch).float().cpu()
+                fused = fuse_tensors(self.fuser, *moved, stretch=self.stretch, gamut=self.gamut).float().cpu()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -200,6 +204,7 @@ class Model:
             "tag": self.tag,
             "weights_sha256": self.digest,
             "stretch": self.stretch,
+            "gamut": self.gamut,
             "device": str(self.device),
             "versions": {name: metadata.version(name) for name in ("image-fusionkit", "torch", "numpy")},
         }
@@ -254,7 +259,12 @@ def _common_orientation(images: Sequence[Image]) -> int:
 
 
 def load(
-    model: str | Path, task: str | None = None, *, device: str | torch.device = "auto", stretch: Stretch | None = None
+    model: str | Path,
+    task: str | None = None,
+    *,
+    device: str | torch.device = "auto",
+    stretch: Stretch | None = None,
+    gamut: Gamut = "keep-luminance",
 ) -> Model:
     """Load a model to fuse with.
 
@@ -266,10 +276,11 @@ def load(
             for several tasks; the current one of the task is loaded.
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
         stretch: ``"full"`` or ``"none"``; the fuser's own default where None.
+        gamut: ``"keep-luminance"`` or ``"clip"``, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
 
     Raises:
-        fusionkit.errors.UsageError: an unknown name, tag, task, device or stretch, a device that the fuser cannot run
-            on, or a fuser that has to be trained first.
+        fusionkit.errors.UsageError: an unknown name, tag, task, device, stretch or gamut rule, a device that the fuser
+            cannot run on, or a fuser that has to be trained first.
         fusionkit.errors.DataError: the weights cannot be read.
         fusionkit.errors.PluginError: the fuser's plugin is not usable.
 
@@ -282,10 +293,14 @@ def load(
     if task is not None:
         catalogue.tasks.get(task)
     place = choose_device(str(device))
+    check_gamut(gamut)
     named = split_name(model) if isinstance(model, str) else None
     if named is not None:
-        return _registered(str(model), *named, task, place, stretch)
-    return _from_file(_weights_file(model), str(model), task, place, stretch)
+        loaded = _registered(str(model), *named, task, place, stretch)
+    else:
+        loaded = _from_file(_weights_file(model), str(model), task, place, stretch)
+    loaded.gamut = gamut
+    return loaded
 
 
 def _weights_file(model: str | Path) -> Path:

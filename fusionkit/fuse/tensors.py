@@ -11,12 +11,15 @@ from torch import Tensor
 from fusionkit.contracts import Fuser
 from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.fuse.adapter import call_fuser, check_size, plan_calls
-from fusionkit.io.color import fuse_chroma, luminance, rgb_to_ycrcb, ycrcb_to_rgb
+from fusionkit.io.color import fit_gamut, fuse_chroma, luminance, rgb_to_ycrcb, ycrcb_to_rgb
 
-__all__ = ["Stretch", "check_stretch", "fuse_tensors", "stretch_range"]
+__all__ = ["Gamut", "Stretch", "check_gamut", "check_stretch", "fuse_tensors", "stretch_range"]
 
 Stretch = Literal["full", "none"]
 """Range stretch of the fused luminance before it is written: to its own full range, or none."""
+
+Gamut = Literal["keep-luminance", "clip"]
+"""How a colour that leaves RGB is brought back: reduce its chroma, or clip each channel as papers' codes do."""
 
 
 def stretch_range(y: Tensor) -> Tensor:
@@ -33,7 +36,7 @@ def stretch_range(y: Tensor) -> Tensor:
     return torch.where(span > 0, (y - least) / torch.where(span > 0, span, torch.ones_like(span)), y)
 
 
-def fuse_tensors(fuser: Fuser, *sources: Tensor, stretch: Stretch = "none") -> Tensor:
+def fuse_tensors(fuser: Fuser, *sources: Tensor, stretch: Stretch = "none", gamut: Gamut = "keep-luminance") -> Tensor:
     """Fuse sources of one or three channels with a fuser of either space.
 
     A luminance fuser gets the luminance of the sources; the fused luminance is then combined with the fused chroma of
@@ -46,6 +49,9 @@ def fuse_tensors(fuser: Fuser, *sources: Tensor, stretch: Stretch = "none") -> T
         fuser: the fuser, on the sources' device.
         sources: two or more floating tensors ``(B, C, H, W)`` in [0, 1], C 1 or 3, of one ``B, H, W``.
         stretch: range stretch of the fused luminance, per image.
+        gamut: ``"keep-luminance"`` reduces chroma where luminance and chroma together leave RGB
+            (:func:`fusionkit.io.color.fit_gamut`), so that the result's luminance is the fused one; ``"clip"`` clips
+            each channel.
 
     Returns:
         ``(B, C, H, W)`` in [0, 1], of the sources' type: one channel if no source has three, else three.
@@ -57,6 +63,7 @@ def fuse_tensors(fuser: Fuser, *sources: Tensor, stretch: Stretch = "none") -> T
         fusionkit.errors.PluginError: the fuser does not give back the shape that it was given.
     """
     check_stretch(stretch)
+    check_gamut(gamut)
     _check_sources(sources)
     name, shape = type(fuser).__name__, sources[0].shape
     check_size(fuser, (shape[2], shape[3]), name=name, image="a source")
@@ -79,8 +86,8 @@ def fuse_tensors(fuser: Fuser, *sources: Tensor, stretch: Stretch = "none") -> T
         y = stretch_range(y)
     if chroma is None:
         return y
-    # At some luminances not every chroma is in range: clip it.
-    return ycrcb_to_rgb(torch.cat([y, chroma], dim=1)).clamp(0, 1)
+    ycrcb = torch.cat([y, chroma], dim=1)
+    return fit_gamut(ycrcb) if gamut == "keep-luminance" else ycrcb_to_rgb(ycrcb).clamp(0, 1)
 
 
 def check_stretch(stretch: str) -> None:
@@ -91,6 +98,16 @@ def check_stretch(stretch: str) -> None:
     """
     if stretch not in ("full", "none"):
         raise UsageError(f"stretch {stretch!r}: {did_you_mean(stretch, ('full', 'none'))}")
+
+
+def check_gamut(gamut: str) -> None:
+    """Refuse an unknown gamut rule.
+
+    Raises:
+        fusionkit.errors.UsageError: always in that case.
+    """
+    if gamut not in ("keep-luminance", "clip"):
+        raise UsageError(f"gamut {gamut!r}: {did_you_mean(gamut, ('keep-luminance', 'clip'))}")
 
 
 def _check_sources(sources: Sequence[Tensor]) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fusionkit.errors import UsageError
 
-__all__ = ["fuse_chroma", "luminance", "rgb_to_ycrcb", "ycrcb_to_rgb"]
+__all__ = ["fit_gamut", "fuse_chroma", "luminance", "rgb_to_ycrcb", "ycrcb_to_rgb"]
 
 # ITU-R BT.601 luma and the chroma scales as OpenCV and kornia round them. The inverse is derived from them, so that
 # it is exact; OpenCV (and kornia before 0.9) rounds the inverse too and drifts by 3e-4 in a round trip.
@@ -82,6 +82,34 @@ def ycrcb_to_rgb(image: Tensor) -> Tensor:
     blue = y + (cb - _NEUTRAL) / _CB
     green = y - (_RED * (red - y) + _BLUE * (blue - y)) / _GREEN
     return torch.cat([red, green, blue], dim=1)
+
+
+def fit_gamut(image: Tensor) -> Tensor:
+    r"""Convert full-range YCrCb to RGB in [0, 1], keeping the luminance: chroma outside the gamut is scaled down.
+
+    Every pixel's chroma is scaled by the largest factor that keeps its three channels in [0, 1]; the hue stays too:
+
+    .. math:: s = \min\left(1, \min_{k:\, d_k > 0} \frac{1 - Y}{d_k}, \min_{k:\, d_k < 0} \frac{Y}{-d_k}\right),
+              \qquad RGB_k = Y + s\, d_k
+
+    with :math:`d` the departures of :func:`ycrcb_to_rgb` from :math:`Y`. Clipping each channel instead changes the
+    luminance, most where a colour is saturated and the luminance is near black or white.
+
+    Args:
+        image: ``(B, 3, H, W)``: Y, Cr, Cb; Y in [0, 1], neutral chroma is 0.5.
+
+    Returns:
+        ``(B, 3, H, W)`` in [0, 1]; its :func:`luminance` is Y.
+
+    Raises:
+        fusionkit.errors.UsageError: the image has another shape.
+    """
+    y = image[:, 0:1]
+    departures = ycrcb_to_rgb(image) - y
+    room = torch.where(departures > 0, 1 - y, y)
+    # A departure of zero has room for any factor.
+    factors = torch.where(departures == 0, torch.ones_like(departures), room / departures.abs())
+    return (y + factors.amin(1, keepdim=True).clamp(max=1) * departures).clamp(0, 1)
 
 
 def fuse_chroma(*chroma: Tensor, tau: float = _NEUTRAL) -> Tensor:

@@ -133,7 +133,8 @@ def test_a_folder_gets_every_result_and_a_record(folders: tuple[Path, Path], tmp
     assert record["complete"] is True
     assert record["results"] == ["one.png", "three.png", "two.png"]
     assert record["sources"] == [str(folder) for folder in folders]
-    assert (record["model"], record["stretch"], record["skipped"]) == ("mean", "none", [])
+    assert (record["model"], record["stretch"], record["gamut"]) == ("mean", "none", "keep-luminance")
+    assert record["skipped"] == []
 
 
 def test_a_run_that_fails_says_in_its_record_that_it_is_not_complete(

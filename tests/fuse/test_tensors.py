@@ -25,7 +25,30 @@ FORWARD = np.array(
 BACK = np.linalg.inv(FORWARD)
 
 
-def reference(sources: list[np.ndarray], blend, *, stretch: bool) -> np.ndarray:
+def largest_share(y: float, departures: np.ndarray) -> float:
+    """By bisection: the largest part of a pixel's chroma that RGB holds."""
+    least, most = 0.0, 1.0
+    for _ in range(60):
+        middle = (least + most) / 2
+        rgb = y + middle * departures
+        inside = rgb.min() >= -1e-15 and rgb.max() <= 1 + 1e-15
+        least, most = (middle, most) if inside else (least, middle)
+    rgb = y + departures
+    return 1.0 if rgb.min() >= 0 and rgb.max() <= 1 else least
+
+
+def into_gamut(ycc: np.ndarray, gamut: str) -> np.ndarray:
+    rgb = ycc @ BACK.T
+    if gamut == "clip":
+        return rgb.clip(0, 1)
+    out = np.empty_like(rgb)
+    for place in np.ndindex(rgb.shape[:2]):
+        y = ycc[place][0]
+        out[place] = y + largest_share(y, rgb[place] - y) * (rgb[place] - y)
+    return out
+
+
+def reference(sources: list[np.ndarray], blend, *, stretch: bool, gamut: str = "keep-luminance") -> np.ndarray:
     """(H, W, C) sources in [0, 1] to (H, W, C), by the definition of each step."""
     ys, chromas = [], []
     for source in sources:
@@ -41,7 +64,7 @@ def reference(sources: list[np.ndarray], blend, *, stretch: bool) -> np.ndarray:
     weights = np.abs(chromas)
     total = weights.sum(0)
     chroma = np.divide((np.array(chromas) * weights).sum(0), total, out=np.zeros_like(total), where=total > 0)
-    return (np.concatenate([y[..., None], chroma], -1) @ BACK.T).clip(0, 1)
+    return into_gamut(np.concatenate([y[..., None], chroma], -1), gamut)
 
 
 def to_tensor(picture: np.ndarray) -> torch.Tensor:
@@ -61,10 +84,10 @@ def scenes(draw: st.DrawFn, count: int = 2, channels: tuple[int, ...] = (1, 3)) 
     ]
 
 
-@given(scenes(), st.booleans())
-def test_two_sources_of_any_colour_follow_the_reference(sources: list[np.ndarray], stretch: bool) -> None:
-    fused = fuse_tensors(ToyLean(), *map(to_tensor, sources), stretch="full" if stretch else "none")
-    expected = reference(sources, lambda a, b: 0.25 * a + 0.75 * b, stretch=stretch)
+@given(scenes(), st.booleans(), st.sampled_from(["keep-luminance", "clip"]))
+def test_two_sources_of_any_colour_follow_the_reference(sources: list[np.ndarray], stretch: bool, gamut: str) -> None:
+    fused = fuse_tensors(ToyLean(), *map(to_tensor, sources), stretch="full" if stretch else "none", gamut=gamut)
+    expected = reference(sources, lambda a, b: 0.25 * a + 0.75 * b, stretch=stretch, gamut=gamut)
     np.testing.assert_allclose(to_picture(fused), expected, atol=1e-9)
 
 
@@ -126,7 +149,7 @@ def test_the_stretch_of_an_rgb_fuser_is_of_luminance_alone(sources: list[np.ndar
     ycc = np.mean(sources, 0) @ FORWARD.T
     y = ycc[..., 0]
     ycc[..., 0] = (y - y.min()) / (y.max() - y.min()) if y.max() > y.min() else y
-    np.testing.assert_allclose(fused, (ycc @ BACK.T).clip(0, 1), atol=1e-9)
+    np.testing.assert_allclose(fused, into_gamut(ycc, "keep-luminance"), atol=1e-9)
 
 
 @given(hnp.arrays(np.float32, (3, 1, 4, 5), elements=st.floats(0, 1, width=32)))
@@ -159,8 +182,8 @@ def test_sources_are_not_changed() -> None:
 
 
 def test_luminance_of_the_result_is_the_fused_luminance_as_opencv_sees_it() -> None:
-    a = torch.rand(1, 1, 8, 9) * 0.4 + 0.3
-    b = torch.rand(1, 3, 8, 9) * 0.2 + 0.4
+    # False colours as of a PET slice: clipping each channel would change the luminance of most pixels.
+    a, b = torch.rand(1, 1, 8, 9), torch.rand(1, 3, 8, 9).round()
     fused = to_picture(fuse_tensors(ToyMean(), a, b))
     y = cv2.cvtColor(np.ascontiguousarray(fused), cv2.COLOR_RGB2YCrCb)[..., 0]
     y_b = cv2.cvtColor(np.ascontiguousarray(to_picture(b)), cv2.COLOR_RGB2YCrCb)[..., 0]
@@ -181,6 +204,11 @@ def test_luminance_of_the_result_is_the_fused_luminance_as_opencv_sees_it() -> N
 def test_sources_that_do_not_fit_are_refused(shapes: list[tuple[int, ...]], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         fuse_tensors(ToyMean(), *(torch.zeros(shape) for shape in shapes))
+
+
+def test_an_unknown_gamut_rule_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="'keep-luminance'"):
+        fuse_tensors(ToyMean(), torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2), gamut="keep-luminanc")  # type: ignore
 
 
 def test_an_unknown_stretch_is_refused_with_the_nearest() -> None:

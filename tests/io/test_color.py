@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from kornia.color import rgb_to_ycbcr
 
 from fusionkit.errors import UsageError
-from fusionkit.io.color import fuse_chroma, luminance, rgb_to_ycrcb, ycrcb_to_rgb
+from fusionkit.io.color import fit_gamut, fuse_chroma, luminance, rgb_to_ycrcb, ycrcb_to_rgb
 
 SIDES = st.integers(1, 6)
 UNIT = st.floats(0, 1, width=32)
@@ -133,7 +133,23 @@ def test_chroma_is_neutral_where_all_are_neutral() -> None:
     assert torch.equal(fuse_chroma(grey, grey), grey)
 
 
-@pytest.mark.parametrize("function", [rgb_to_ycrcb, ycrcb_to_rgb, luminance])
+@given(pictures())
+def test_the_gamut_rule_keeps_luminance_and_hue_and_leaves_what_fits(picture: np.ndarray) -> None:
+    ycrcb = batch(picture).double()
+    fitted = fit_gamut(ycrcb)
+    assert fitted.min() >= 0
+    assert fitted.max() <= 1
+    torch.testing.assert_close(luminance(fitted), ycrcb[:, :1], atol=1e-12, rtol=0)
+    clipped, free = ycrcb_to_rgb(ycrcb).clamp(0, 1), ycrcb_to_rgb(ycrcb)
+    fits = ((free >= 0) & (free <= 1)).all(1, keepdim=True).expand_as(free)
+    torch.testing.assert_close(fitted[fits], clipped[fits], atol=1e-12, rtol=0)
+    # One factor per pixel: the chroma of the result is parallel to the chroma asked for.
+    asked, given = ycrcb[:, 1:] - 0.5, rgb_to_ycrcb(fitted)[:, 1:] - 0.5
+    cross = asked[:, 0] * given[:, 1] - asked[:, 1] * given[:, 0]
+    torch.testing.assert_close(cross, torch.zeros_like(cross), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("function", [rgb_to_ycrcb, ycrcb_to_rgb, fit_gamut, luminance])
 @pytest.mark.parametrize("shape", [(3, 4, 5), (1, 2, 4, 5), (1, 4, 4, 5)])
 def test_other_shapes_are_refused_by_their_shape(function, shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match=str(shape).replace("(", r"\(").replace(")", r"\)")):
