@@ -13,7 +13,7 @@ from fusionkit.bench.jobs import Job, Progress, Say, run_jobs, shared
 from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.records import Record
 from fusionkit.errors import UsageError
-from fusionkit.fuse.tensors import Stretch
+from fusionkit.fuse.tensors import Gamut, Stretch
 from fusionkit.runtime.devices import choose_device
 from fusionkit.runtime.processes import launched_processes
 
@@ -51,6 +51,7 @@ class BenchRequest:
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
         limit: how many pairs of each data set and split; None for all.
         stretch: range stretch of every fused luminance; each method's own if None.
+        gamut: how fused colours that leave RGB are brought back, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
         scorer: fusion quality, or a :class:`fusionkit.bench.downstream.scorer.DownstreamScorer`.
     """
 
@@ -62,6 +63,7 @@ class BenchRequest:
     device: str = "auto"
     limit: int | None = None
     stretch: Stretch | None = None
+    gamut: Gamut = "keep-luminance"
     scorer: Scorer = field(default_factory=QualityScorer)
 
 

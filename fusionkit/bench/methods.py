@@ -15,7 +15,7 @@ from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.adapter import check_device
 from fusionkit.fuse.model import Model, load
-from fusionkit.fuse.tensors import Stretch
+from fusionkit.fuse.tensors import Gamut, Stretch
 from fusionkit.models import MODEL_FILE
 from fusionkit.models.shipped import choose_model, current_model, shipped_models, split_name
 from fusionkit.models.weights import WeightsInfo, import_weights, read_info
@@ -89,7 +89,7 @@ class FuserSpec:
         return False
 
     def load(
-        self, task: str, device: torch.device, *, stretch: Stretch | None = None
+        self, task: str, device: torch.device, *, stretch: Stretch | None = None, gamut: Gamut = "keep-luminance"
     ) -> tuple[Model, WeightsInfo | None]:
         """The model, and what its weights file says of itself.
 
@@ -97,6 +97,7 @@ class FuserSpec:
             task: what it is to fuse.
             device: where.
             stretch: range stretch of its results; the fuser's own where None.
+            gamut: how colours that leave RGB are brought back.
 
         Raises:
             fusionkit.errors.FusionkitError: as :func:`fusionkit.fuse.model.load`.
@@ -105,8 +106,11 @@ class FuserSpec:
         if file is not None and self._is_foreign():
             fuser, info = import_weights(self.fuser, file, task=task)
             digest = info.training["sha256"]
-            return Model(fuser, name=self.name, task=task, device=device, stretch=stretch, digest=digest), info
-        model = load(self.model, task, device=device, stretch=stretch)
+            imported = Model(
+                fuser, name=self.name, task=task, device=device, stretch=stretch, gamut=gamut, digest=digest
+            )
+            return imported, info
+        model = load(self.model, task, device=device, stretch=stretch, gamut=gamut)
         named = split_name(self.model) if file is None else None
         if named is not None:
             shipped = choose_model(catalogue.fusers.get(named[0]), *named, task=task)
@@ -153,7 +157,8 @@ class BenchMethod:
         """A digest of all that decides the fused images beside the sources; images of results speak for themselves."""
         if self.model is None:
             return "results"
-        decisive = self.about.model_dump_json(include={"fuser", "version", "config", "weights_sha256", "stretch"})
+        fields = {"fuser", "version", "config", "weights_sha256", "stretch", "gamut"}
+        decisive = self.about.model_dump_json(include=fields)
         return hashlib.sha256(decisive.encode()).hexdigest()
 
 
@@ -257,7 +262,12 @@ def _is_ready(name: str, task: str, device: torch.device | None) -> bool:
 
 
 def load_methods(
-    specs: Sequence[FuserSpec | ResultsSpec], task: str, device: torch.device, *, stretch: Stretch | None = None
+    specs: Sequence[FuserSpec | ResultsSpec],
+    task: str,
+    device: torch.device,
+    *,
+    stretch: Stretch | None = None,
+    gamut: Gamut = "keep-luminance",
 ) -> list[BenchMethod]:
     """Make methods ready for a task; those that are for other tasks are left out.
 
@@ -266,6 +276,7 @@ def load_methods(
         task: name of the task.
         device: where to fuse.
         stretch: range stretch of all results; each fuser's own where None.
+        gamut: how colours that leave RGB are brought back.
 
     Raises:
         fusionkit.errors.FusionkitError: a model cannot be loaded.
@@ -277,12 +288,12 @@ def load_methods(
                 BenchMethod(Method(name=spec.name, kind="results", origin=str(spec.folder)), folder=spec.folder)
             )
         elif (tasks := spec.tasks()) is None or task in tasks:
-            ready.append(_loaded(spec, task, device, stretch))
+            ready.append(_loaded(spec, task, device, stretch, gamut))
     return ready
 
 
-def _loaded(spec: FuserSpec, task: str, device: torch.device, stretch: Stretch | None) -> BenchMethod:
-    model, info = spec.load(task, device, stretch=stretch)
+def _loaded(spec: FuserSpec, task: str, device: torch.device, stretch: Stretch | None, gamut: Gamut) -> BenchMethod:
+    model, info = spec.load(task, device, stretch=stretch, gamut=gamut)
     registered = info.fuser if info else spec.model
     given = Path(spec.model).expanduser()
     kind = type(model.fuser)
@@ -297,6 +308,7 @@ def _loaded(spec: FuserSpec, task: str, device: torch.device, stretch: Stretch |
         parameters=sum(parameter.numel() for parameter in model.fuser.parameters()),
         stretch=model.stretch,
         own_stretch=kind.stretch,
+        gamut=model.gamut,
         training=info.training if info else {},
         reference=kind.reference,
     )

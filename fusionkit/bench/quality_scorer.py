@@ -104,7 +104,7 @@ class QualityScorer:
         metrics = choose_metrics(task, self.metrics, profile)
         about = environment()
         found = []
-        for method in load_methods(specs, task.name, device, stretch=request.stretch):
+        for method in load_methods(specs, task.name, device, stretch=request.stretch, gamut=request.gamut):
             if method.folder is not None:
                 place = ResultsSpec(method.about.name, method.folder).place(task.name, dataset.name, dataset.label)
                 method = replace(method, folder=place)

@@ -129,6 +129,8 @@ class Method(StrictRecord):
         parameters: number of learned parameters; None for results.
         stretch: range stretch of the fused luminance, "" for results.
         own_stretch: the one that its authors use, "" where that is not known.
+        gamut: how colours that leave RGB were brought back; records without it are of the time when each channel was
+            clipped.
         training: what the weights file says of its training.
         reference: the paper, or "".
     """
@@ -143,6 +145,7 @@ class Method(StrictRecord):
     parameters: int | None = Field(default=None, ge=0)
     stretch: Literal["full", "none", ""] = ""
     own_stretch: Literal["full", "none", ""] = ""
+    gamut: Literal["keep-luminance", "clip"] = "clip"
     training: dict[str, Any] = {}
     reference: str = ""
 

@@ -50,6 +50,7 @@ def command(
     maps: bool,
     out: Path,
     stretch: Literal["full", "none", "method"],
+    gamut: Literal["keep-luminance", "clip"],
     device: str,
     limit: int | None,
     quiet: bool,
@@ -85,6 +86,7 @@ def command(
         device=device,
         limit=limit,
         stretch=None if stretch == "method" else stretch,
+        gamut=gamut,
         scorer=QualityScorer(metrics=names or None, profile=profile, maps=maps),
     )
     with bench_progress(quiet) as progress:

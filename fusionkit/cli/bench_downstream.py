@@ -41,6 +41,7 @@ def command(
     settings: tuple[str, ...],
     out: Path,
     stretch: Literal["full", "none", "method"],
+    gamut: Literal["keep-luminance", "clip"],
     device: str,
     limit: int | None,
     quiet: bool,
@@ -72,6 +73,7 @@ def command(
         device=device,
         limit=limit,
         stretch=None if stretch == "method" else stretch,
+        gamut=gamut,
         scorer=DownstreamScorer(network=network, seeds=seeds, preset=preset, size=size, settings=settings),
     )
     with bench_progress(quiet, lines=False) as progress:

@@ -34,6 +34,12 @@ def usual_stretch(records: Sequence[Record]) -> str:
     return max(counted, key=lambda found: (counted[found], found), default="")
 
 
+def usual_gamut(records: Sequence[Record]) -> str:
+    """The gamut rule of most records that were fused here, ``"keep-luminance"`` before ``"clip"``."""
+    counted = Counter(record.method.gamut for record in records if record.method.stretch)
+    return max(counted, key=lambda found: (counted[found], found), default="")
+
+
 def usual_use(records: Sequence[Record], metric: str) -> MetricUse:
     """Convention by which most records compute a metric."""
     found = [record.metrics[metric] for record in records if metric in record.metrics]
@@ -65,6 +71,9 @@ def departures(
     if record.method.stretch != stretch:
         own = {"full": "stretched to the full range", "none": "not stretched", "": "stretch not known"}
         marks.append(f"{own[record.method.stretch]}, the other rows: {own[stretch]}")
+    gamut = usual_gamut(records)
+    if record.method.stretch and record.method.gamut != gamut:
+        marks.append(f"colours outside RGB by {record.method.gamut}, the other rows: {gamut}")
     for metric, use in record.metrics.items():
         common = usual_use(records, metric)
         if (use.version, use.settings) != (common.version, common.settings):

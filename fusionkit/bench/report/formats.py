@@ -153,6 +153,7 @@ def _row_data(table: Table, row: Row) -> dict[str, Any]:
         "version": about.version,
         "reference": about.reference,
         "stretch": about.stretch,
+        "gamut": about.gamut,
         "devices": list(row.devices),
         "marks": list(row.marks),
         "ranked": row.ranked,
