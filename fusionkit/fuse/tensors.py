@@ -19,7 +19,7 @@ Stretch = Literal["full", "none"]
 """Range stretch of the fused luminance before it is written: to its own full range, or none."""
 
 Gamut = Literal["keep-luminance", "clip"]
-"""How a colour that leaves RGB is brought back: reduce its chroma, or clip each channel as papers' codes do."""
+"""Rule for colours that leave RGB: reduce their chroma, or clip each channel as the papers' codes do."""
 
 
 def stretch_range(y: Tensor) -> Tensor:

@@ -112,6 +112,16 @@ def test_stretch_and_metric_versions_that_differ_are_marked_and_still_ranked() -
     assert all(row.value("mean_rank") == 3.0 for row in board.rows)
 
 
+def test_a_gamut_rule_that_differs_is_marked() -> None:
+    values = _six([1.0, 2.0])
+    records = [record(name, values) for name in "abc"]
+    assert {r.method.gamut for r in records} == {"clip"}
+    kept = records[2].method.model_copy(update={"gamut": "keep-luminance"})
+    board = _one(*records[:2], records[2].model_copy(update={"method": kept}))
+    assert _row(board, "a").marks == ()
+    assert _row(board, "c").marks == ("colours outside RGB by keep-luminance, the other rows: clip",)
+
+
 def test_a_table_says_how_its_results_are_stretched() -> None:
     values = _six([1.0, 2.0])
 
