@@ -32,7 +32,7 @@ import torch
 from metric_rivals import RIVALS, Image, Rival, missing
 from torch import Tensor
 
-from fusionkit.metrics import Scene, build, evaluate, read_luminance
+from fusionkit.metrics import MetricInputs, build, evaluate, read_luminance
 
 GOAL = ("EN", "SD", "SF", "AG", "SCD", "SSIM", "VIFp", "Qabf", "MI", "QCB", "QNCIE")
 """Metrics of the tables that this toolkit reproduces."""
@@ -157,7 +157,7 @@ def together(images: Sequence[Image], metrics: Sequence[str], budget: float) -> 
     built = {name: build(name) for name in metrics}
     tensors = {precision: _tensors(images, dtype) for precision, (dtype, _, _) in PRECISIONS.items()}
     functions: dict[str, Callable[[], object]] = {
-        precision: lambda t=own: evaluate(Scene(*t), built, profile="standard")  # type: ignore[misc]
+        precision: lambda t=own: evaluate(MetricInputs(*t), built, profile="standard")  # type: ignore[misc]
         for precision, own in tensors.items()
     }
     return {precision: timing for precision, (timing, _) in time_in_turn(functions, budget).items()}

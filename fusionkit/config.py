@@ -65,8 +65,8 @@ def _numbers(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[
         if isinstance(value, Mapping):
             yield from _numbers(value, (*path, name))
         elif isinstance(value, int | float):
-            # An integer that no float holds is as useless as infinity.
-            yield (*path, name), value if abs(value) < 1e38 else math.inf
+            # A number that float32 cannot hold is as useless as infinity.
+            yield (*path, name), value if abs(value) < 1e38 or math.isnan(value) else math.inf
 
 
 def current_names(kind: type, values: Mapping[str, Any], origin: str) -> dict[str, Any]:

@@ -168,7 +168,7 @@ class RunFolder:
                 continue
             # A damaged line costs itself, not those after it.
             if isinstance(row, dict) and ("event" in row or isinstance(row.get("step"), int)):
-                yield {_FORMER_COLUMNS.get(name, name): value for name, value in row.items()}
+                yield {_FORMER_COLUMNS.get(str(name), str(name)): value for name, value in row.items()}
 
 
 def environment() -> dict[str, Any]:

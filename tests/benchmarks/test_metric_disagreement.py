@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from fusionkit.metrics import PROFILES, Scene, build
+from fusionkit.metrics import PROFILES, MetricInputs, build
 from tests.support.metric_scenes import scene
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -29,7 +29,7 @@ def test_every_setting_of_every_profile_is_among_the_conventions() -> None:
 
 
 def test_what_is_left_out_changes_no_value_of_a_real_image() -> None:
-    images = Scene(*scene(64, 80, seed=12))
+    images = MetricInputs(*scene(64, 80, seed=12))
     for profile in PROFILES.values():
         for name, settings in (profile.settings or {}).items():
             if settings and set(settings) <= disagreement.ONLY_UNDEFINED and name != "QP":

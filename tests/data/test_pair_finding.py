@@ -87,7 +87,7 @@ def test_a_named_set_is_found_in_its_folder(tmp_path: Path, lytro: None) -> None
 
 
 def test_options_of_folders_do_not_go_with_a_name(lytro: None) -> None:
-    with pytest.raises(UsageError, match="'sample': dataset and folders are for"):
+    with pytest.raises(UsageError, match="'sample': dataset and folders are only for"):
         find_pairs("sample", MFIF, folders=["a", "b"])
 
 

@@ -151,7 +151,7 @@ def test_results_of_another_program_take_part() -> None:
     [
         ({"network": "toy-raising"}, "RuntimeError: no kernel for this"),
         ({"network": "toy-diverging"}, "the loss is not finite"),
-        ({"fusers": ("toy-picky",)}, "of segmentation-train: ZeroDivisionError: cannot"),
+        ({"fusers": ("toy-picky",)}, "cannot fuse these sources: ZeroDivisionError: cannot"),
     ],
 )
 def test_what_fails_is_said_and_counted_and_the_rest_is_done(changes: dict[str, object], words: str) -> None:

@@ -59,7 +59,7 @@ def test_what_is_given_stands_over_the_preset() -> None:
         ("quick", None, {"step": 3}, "unknown option 'step': did you mean 'steps'?"),
         ("quick", None, {"steps": 0}, "--set steps=0: 1 or more"),
         ("quick", None, {"lr": 0}, "--set lr=0.0: above 0"),
-        ("quick", None, {"lr": float("nan")}, "above 0"),
+        ("quick", None, {"lr": float("nan")}, "--set: lr=nan is not valid: it must be a finite number"),
         ("quick", None, {"flip": "sideways"}, "flip='sideways' is not valid"),
         ("quick", None, {"steps": "many"}, "steps='many' is not valid"),
     ],

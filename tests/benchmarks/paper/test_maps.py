@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.paper.test_recipe import SMALL
 
 from benchmarks.paper.__main__ import main
 from benchmarks.paper.maps import COLUMNS, HandMaps, HandOptions
@@ -17,6 +16,7 @@ from fusionkit.data.pair_store import decode_source
 from fusionkit.fuse.tensors import stretch_range
 from fusionkit.metrics import score
 from fusionkit.tasks import IVIF
+from tests.benchmarks.paper.test_recipe import SMALL
 
 
 def _run(out: Path, *words: str) -> int:

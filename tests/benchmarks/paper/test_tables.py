@@ -343,7 +343,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 
 def test_the_commands_of_the_page_are_possible() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "paper.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "paper.md").read_text(encoding="utf-8")
     found = [shlex.split(line)[3:] for line in page.splitlines() if line.startswith("python -m benchmarks.paper ")]
     assert len(found) > 4
     for name, *rest in found:
