@@ -129,7 +129,7 @@ def maps(study: Study, *, rows: Sequence[str], command: str) -> Report:
     for variant in variants:
         for seed in study.seeds:
             study.say(f"{variant.row}, seed {seed}: {steps} steps")
-            pupils = _taught(options, variant.options, store, steps, seed)
+            pupils = taught(options, variant.options, store, steps, seed)
             found[variant.row].append({d.label: _measured(options, *pupils, d.task, tests[d.label]) for d in datasets})
     facts, about = circumstances(study, (), command)
     return Report(
@@ -157,9 +157,21 @@ def _noise(options: Any, seed: int, step: int) -> Noise:
     return in_unit(drawn, o.unit)
 
 
-def _taught(
+def taught(
     options: Any, hand: Mapping[str, Any], store: PairStore, steps: int, seed: int
 ) -> tuple[LossProposer, ReFusionReconstructor]:
+    """R, and P where it learns, taught at the minimiser of L_f.
+
+    Args:
+        options: those of a training.
+        hand: those of :class:`HandOptions`; none lets P learn.
+        store: the training pairs.
+        steps: how many meta steps.
+        seed: of weights and draws.
+
+    Raises:
+        UsageError: the fusion loss has no minimiser in closed form.
+    """
     o = options.trainer
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -175,7 +187,7 @@ def _taught(
         store.sizes, seed=seed, epoch=0, meta_steps=0, fusion_steps=steps, batch=o.batch, crop=o.crop, flip=o.flip
     )
     # A loss without a minimiser is refused before the work.
-    _minimiser(proposer, store.crops(plan.ftr[0], o.crop).sources)
+    asked_for(proposer, store.crops(plan.ftr[0], o.crop).sources)
     for step, rows in enumerate(plan.ftr):
         rate = 0.5 * (1 + math.cos(math.pi * step / steps))
         gradient = closed_form_meta_gradient(
@@ -201,20 +213,25 @@ def _measured(
     losses = []
     for step, rows in enumerate(plan.ftr):
         batch = store.crops(rows, o.crop)
-        image = _minimiser(proposer, batch.sources)
+        image = asked_for(proposer, batch.sources)
         seen = through(_noise(options, 0, _UNSEEN + step), image, batch)
         losses.append(float(outer_loss.loss(seen, batch)["total"]))
     worth: list[dict[str, float]] = []
     for pair in pairs:
         a, b = (x[None].float() / (255 if x.dtype == torch.uint8 else 1) for x in pair)
-        fused = (255 * stretch_range(_minimiser(proposer, (a, b)))).round()
+        fused = (255 * stretch_range(asked_for(proposer, (a, b)))).round()
         values = score(fused, 255 * a, 255 * b, metrics=COLUMNS[1:], profile=_PROFILE).mean()
         worth.append({name: float(values[name]) for name in COLUMNS[1:]})
     means = {name: statistics.fmean(row[name] for row in worth) for name in COLUMNS[1:]}
     return {"L_r": statistics.fmean(losses), **means}
 
 
-def _minimiser(proposer: LossProposer, sources: Sequence[Tensor]) -> Tensor:
+def asked_for(proposer: LossProposer, sources: Sequence[Tensor]) -> Tensor:
+    """The minimiser of L_f under what a proposer proposes for some sources, ``(B, 1, H, W)`` each.
+
+    Raises:
+        UsageError: the fusion loss has none in closed form.
+    """
     image = proposer.minimiser(proposer(*sources), sources)
     if image is None:
         raise UsageError(

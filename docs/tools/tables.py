@@ -11,7 +11,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fusionkit.models.card import ModelCard
 
 DOCS = Path(__file__).parent.parent
 _TABLE = re.compile(r"(<!-- table: (?P<name>[^\n]+?) -->\n)(?P<body>.*?)(<!-- end of table -->)", re.DOTALL)
@@ -166,7 +169,7 @@ def headline(dataset: str) -> str:
     from fusionkit.models.listing import list_models
 
     shown = ("SCD", "Qabf")
-    cards = [entry.card for entry in list_models()[0] if entry.card is not None]
+    cards = [entry.card for entry in list_models()[0] if entry.card is not None and _is_current(entry.card)]
     sets: dict[str, dict[str, tuple[float, ...]]] = {}
     images: dict[str, int] = {}
     for card in cards:
@@ -194,6 +197,15 @@ def headline(dataset: str) -> str:
         f"{made}\nThe shipped models lead the authors' weights in both metrics on {len(ahead)} of {len(rivals)} test "
         + (f"sets and trail them in both on {' and '.join(behind)}.\n" if behind else "sets.\n")
     )
+
+
+def _is_current(card: ModelCard) -> bool:
+    """Return whether a model is the one that its fuser uses for the task when no tag is given."""
+    from fusionkit.models.shipped import current_model, shipped_models
+    from fusionkit.plugins import catalogue
+
+    model = current_model(shipped_models(catalogue.fusers.get(card.fuser)), card.task)
+    return model is not None and model.tag == card.tag
 
 
 def profiles() -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fusionkit.contracts import Fuser, ShippedModel
 from fusionkit.errors import UsageError
 from fusionkit.models.shipped import models_in
+from fusionkit_refusion.inputs import CHANNELS, Inputs, network_inputs
 from fusionkit_refusion.published import rename_published
 from fusionkit_refusion.strips import fuse_in_strips
 from fusionkit_restormer.merge import AdaptiveFusion
@@ -38,6 +39,9 @@ class FuserOptions:
         gating: False is ablation VIII; with ``cross_attention`` False too, ablation VI (AFM -> concatenation).
         output: ``"direct"``, or ``"decision"`` for ablation V: the network puts out w_a and the fused image is
             ``w_a I_a + (1 - w_a) I_b``.
+        inputs: what F sees of a source: ``"image"``, as published, ``"image+gradient"``, or
+            ``"image+gradient+share"``, which adds its :func:`~fusionkit_refusion.inputs.shares` of the gradients'
+            energy. The first convolution alone grows.
     """
 
     dim: int = 16
@@ -47,6 +51,7 @@ class FuserOptions:
     cross_attention: bool = True
     gating: bool = True
     output: Literal["direct", "decision"] = "direct"
+    inputs: Inputs = "image"
 
 
 def check_heads(dim: int, heads: int, option: str) -> None:
@@ -68,7 +73,7 @@ class Encoder(nn.Sequential):
 
 
 class ReFusionFuser(Fuser):
-    """F: two encoders, the AFM, a decoder; 59,856 parameters at the published size.
+    """F: two encoders, the AFM, a decoder; 59,856 parameters at the published size, 61,008 with every input.
 
     Source a goes to the first encoder, source b to the second: the order matters.
 
@@ -87,7 +92,9 @@ class ReFusionFuser(Fuser):
         super().__init__(config)
         c = self.config
         check_heads(c.dim, c.heads, "fuser")
-        self.encoders = nn.ModuleList(Encoder(1, c.dim, c.heads, c.blocks, c.expansion) for _ in range(2))
+        self.encoders = nn.ModuleList(
+            Encoder(CHANNELS[c.inputs], c.dim, c.heads, c.blocks, c.expansion) for _ in range(2)
+        )
         self.merge = AdaptiveFusion(c.dim, c.heads, c.expansion, cross_attention=c.cross_attention, gating=c.gating)
         self.decoder = nn.Sequential(*(RestormerBlock(2 * c.dim, c.heads, c.expansion) for _ in range(c.blocks)))
         self.head = nn.Sequential(
@@ -105,9 +112,10 @@ class ReFusionFuser(Fuser):
         whole = WHOLE_PIXELS * (1 if a.device.type == "cpu" else 16)
         if a.shape[2] * a.shape[3] > whole and not torch.is_grad_enabled():
             rows = max(whole // (4 * a.shape[3]), 1)
-            out = fuse_in_strips(self.encoders, self.merge, self.decoder, self.head, laid_out, rows)
+            out = fuse_in_strips(self.encoders, self.merge, self.decoder, self.head, laid_out, rows, self.config.inputs)
         else:
-            features = [encode(x) for encode, x in zip(self.encoders, laid_out, strict=True)]
+            seen = network_inputs(self.config.inputs, laid_out)
+            features = [encode(x) for encode, x in zip(self.encoders, seen, strict=True)]
             out = self.head(self.decoder(self.merge(*features)))
         return out if self.config.output == "direct" else out * a + (1 - out) * b
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionkit.contracts import LossProposer, Options, Proposal, Terms
 from fusionkit.train.bilevel import UniformWeights
 from fusionkit_refusion.fuser import Encoder, check_heads
-from fusionkit_restormer.losses import GradientForm, image_gradient, weighted_fusion_loss, weighted_fusion_minimiser
+from fusionkit_refusion.inputs import CHANNELS, Inputs, network_inputs
+from fusionkit_restormer.losses import GradientForm, weighted_fusion_loss, weighted_fusion_minimiser
 from fusionkit_restormer.restormer import RestormerBlock
 
 
@@ -27,7 +26,8 @@ class ProposerOptions:
         blocks: Restormer blocks per stage.
         expansion: factor of the feed-forward.
         inputs: what P sees of a source: ``"image"`` (TDFusion), ``"image+gradient"`` (ReFusion), or
-            ``"image+gradient+share"``, which adds its :func:`shares` of the gradients' energy.
+            ``"image+gradient+share"``, which adds its :func:`~fusionkit_refusion.inputs.shares` of the gradients'
+            energy.
         logit_cap: soft bound ``cap * tanh(logit / cap)`` on the logits before the softmax; 0 leaves them free.
         alpha: weight of the gradient term of L_f (alpha_1 of Table 6).
         gradient: Sobel responses compared ``"signed"`` or by ``"magnitude"``.
@@ -37,33 +37,10 @@ class ProposerOptions:
     heads: int = 8
     blocks: int = 2
     expansion: int = 2
-    inputs: Literal["image+gradient", "image+gradient+share", "image"] = "image+gradient"
+    inputs: Inputs = "image+gradient"
     logit_cap: float = 0.0
     alpha: float = 1.0
     gradient: GradientForm = "signed"
-
-
-_CHANNELS = {"image": 1, "image+gradient": 3, "image+gradient+share": 5}
-
-_FAINT = 1e-5
-"""Energy below which a gradient is taken for none: that of a Sobel response to less than one of 255 grey levels."""
-
-
-def shares(slopes: Sequence[Tensor]) -> list[Tensor]:
-    """Each source's share of the gradients' energy at a pixel, and in the 5x5 pixels around it.
-
-    Responses of a dark or smooth place can be a hundredth of those at an edge, and are lost on a small network.
-
-    Args:
-        slopes: the Sobel responses of each source, ``(B, 2, H, W)``.
-
-    Returns:
-        For each source ``(B, 2, H, W)``: its part of the energy of all, less 1/2, at the pixel and about it.
-    """
-    energies = [slope.square().sum(1, keepdim=True) for slope in slopes]
-    energies = [torch.cat((e, F.avg_pool2d(e, 5, 1, 2, count_include_pad=False)), 1) for e in energies]
-    whole = torch.stack(energies).sum(0) + _FAINT
-    return [energy / whole - 0.5 for energy in energies]
 
 
 class MapProposer(LossProposer):
@@ -120,17 +97,11 @@ class ReFusionProposer(_WeightedLoss, MapProposer):
 
     def __init__(self, config: ProposerOptions | None = None) -> None:
         config = config if config is not None else ProposerOptions()
-        super().__init__(config, inputs=_CHANNELS[config.inputs], maps=2)
+        super().__init__(config, inputs=CHANNELS[config.inputs], maps=2)
 
     def forward(self, *sources: Tensor) -> Proposal:
         """``w`` and ``v``, each ``(B, 2, H, W)``, for two sources ``(B, 1, H, W)``."""
-        seen: Sequence[Tensor] = sources
-        if self.config.inputs != "image":
-            slopes = [image_gradient(x, "signed") for x in sources]
-            seen = [torch.cat(parts, 1) for parts in zip(sources, slopes, strict=True)]
-            if self.config.inputs == "image+gradient+share":
-                seen = [torch.cat(parts, 1) for parts in zip(seen, shares(slopes), strict=True)]
-        w, v = self.maps(*seen)
+        w, v = self.maps(*network_inputs(self.config.inputs, sources))
         return {"w": w, "v": v}
 
     def minimiser(self, proposal: Proposal, sources: Sequence[Tensor]) -> Tensor | None:

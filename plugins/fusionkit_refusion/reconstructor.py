@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Reconstructor, Terms
+from fusionkit.errors import UsageError
 from fusionkit_refusion.fuser import Encoder, check_heads
-from fusionkit_restormer.losses import Combine, GradientForm, reconstruction_loss
+from fusionkit_restormer.losses import Brightness, Combine, GradientForm, brightness_weights, reconstruction_loss
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class ReconstructorOptions:
         alpha: weight of the gradient term of L_r (alpha_2 of Table 6).
         combine: ``"max"`` over the sources at each pixel, or ``"sum"`` (ablation IV of Table 5).
         gradient: Sobel responses compared ``"signed"`` or by ``"magnitude"``.
+        brightness: whether an error of intensity counts the more the brighter its source is there: ``"off"``, the
+            paper's; ``"absolute"``, by the source's brightness; ``"relative"``, by its brightness over its mean in the
+            crop. See :func:`fusionkit.losses.brightness_weights`.
+        brightness_floor: what black counts there.
     """
 
     dim: int = 16
@@ -33,6 +38,8 @@ class ReconstructorOptions:
     alpha: float = 1.0
     combine: Combine = "max"
     gradient: GradientForm = "signed"
+    brightness: Brightness = "off"
+    brightness_floor: float = 0.05
 
 
 class Branch(nn.Module):
@@ -67,6 +74,8 @@ class ReFusionReconstructor(Reconstructor):
         super().__init__(config)
         c = self.config
         check_heads(c.dim, c.heads, "reconstructor")
+        if not 0 < c.brightness_floor < float("inf"):
+            raise UsageError(f"reconstructor.brightness_floor={c.brightness_floor} must be a positive number")
         self.branches = nn.ModuleList(Branch(c.dim, c.heads, c.blocks, c.expansion) for _ in range(2))
 
     def forward(self, fused: Tensor) -> tuple[Tensor, ...]:
@@ -74,6 +83,11 @@ class ReFusionReconstructor(Reconstructor):
         return tuple(branch(fused) for branch in self.branches)
 
     def loss(self, fused: Tensor, batch: Batch) -> Terms:
-        """L_r, eq. (4)."""
+        """L_r, eq. (4), its intensity weighted as the options say."""
         c = self.config
-        return reconstruction_loss(self(fused), batch.sources, alpha=c.alpha, combine=c.combine, form=c.gradient)
+        weights = None
+        if c.brightness != "off":
+            weights = [brightness_weights(source, c.brightness, c.brightness_floor) for source in batch.sources]
+        return reconstruction_loss(
+            self(fused), batch.sources, alpha=c.alpha, combine=c.combine, form=c.gradient, weights=weights
+        )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from fusionkit_refusion.inputs import REACH, Inputs, network_inputs
 from fusionkit_restormer.merge import AdaptiveFusion
 from fusionkit_restormer.restormer import RestormerBlock, apply_map, attention_map, gram
 
@@ -40,25 +41,46 @@ def fuse_in_strips(
     head: nn.Sequential,
     sources: tuple[Tensor, ...],
     rows: int,
+    inputs: Inputs = "image",
 ) -> Tensor:
     """F's four parts over two sources ``(B, 1, H, W)``, ``rows`` rows at a time.
+
+    Args:
+        encoders: one a source.
+        merge: the AFM.
+        decoder: the blocks behind it.
+        head: the two convolutions that end in an image.
+        sources: two ``(B, 1, H, W)``.
+        rows: how many rows a strip has, the last one perhaps fewer.
+        inputs: what the encoders see of a source.
 
     Returns:
         ``(B, 1, H, W)``, equal to the whole-image result up to the order of summation in the attention maps.
     """
-    features = []
-    for encoder, x in zip(encoders, sources, strict=True):
+    features = _stems(encoders, sources, rows, inputs)
+    for k, encoder in enumerate(encoders):
         assert isinstance(encoder, nn.Sequential)
-        stem, *blocks = encoder
-        x = stem(x)
-        for block in blocks:
-            x = _block(block, x, rows)
-        features.append(x)
+        for block in list(encoder)[1:]:
+            features[k] = _block(block, features[k], rows)
     x = _merge(merge, features[0], features[1], rows)
     del features
     for block in decoder:
         x = _block(block, x, rows)
     return _over_strips(x, 1, rows, lambda s: s.trim(head[1:](s.trim(head[0](s.cut(x, 2)), 2, 1)), 1))
+
+
+def _stems(encoders: nn.ModuleList, sources: tuple[Tensor, ...], rows: int, inputs: Inputs) -> list[Tensor]:
+    """The first convolution of each encoder, over inputs that are made a strip at a time."""
+    border = REACH[inputs] + 1
+    stems = [encoder[0] for encoder in encoders]
+    batch, _, height, width = sources[0].shape
+    shape = batch, stems[0].out_channels, height, width
+    features = [x.new_empty(shape).contiguous(memory_format=torch.channels_last) for x in sources]
+    for strip in _strips(height, rows):
+        seen = network_inputs(inputs, [strip.cut(x, border) for x in sources])
+        for feature, stem, x in zip(features, stems, seen, strict=True):
+            feature[:, :, strip.top : strip.bottom] = strip.trim(stem(x), border)
+    return features
 
 
 def _strips(height: int, rows: int) -> Iterator[Strip]:

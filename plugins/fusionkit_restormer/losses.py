@@ -12,6 +12,7 @@ from torch import Tensor
 
 GradientForm = Literal["signed", "magnitude"]
 Combine = Literal["max", "sum"]
+Brightness = Literal["off", "absolute", "relative"]
 
 
 def sobel(image: Tensor) -> Tensor:
@@ -124,10 +125,11 @@ def reconstruction_loss(
     alpha: float = 1.0,
     combine: Combine = "max",
     form: GradientForm = "signed",
+    weights: Sequence[Tensor] | None = None,
 ) -> dict[str, Tensor]:
     r"""Error of the sources rebuilt from the fused image, by the worst source at each pixel.
 
-    .. math:: L_r = \mathrm{mean}\max_k (I_k - \hat I_k)^2
+    .. math:: L_r = \mathrm{mean}\max_k g_k (I_k - \hat I_k)^2
               + \alpha\,\mathrm{mean}\max_k (\nabla I_k - \nabla \hat I_k)^2
 
     Args:
@@ -136,12 +138,14 @@ def reconstruction_loss(
         alpha: weight of the gradient term (alpha_2).
         combine: ``"max"`` over the sources, or ``"sum"`` (ablation IV).
         form: see :func:`image_gradient`; the maximum is taken for each Sobel direction by itself.
+        weights: g, what an error of intensity counts at each pixel, S tensors ``(B, 1, H, W)``, for example
+            :func:`brightness_weights`; None is 1 everywhere, as in the paper.
 
     Returns:
         ``total``, ``intensity``, ``gradient``: scalars.
 
     Reference:
-        Bai et al., ReFusion, IJCV 2025, eq. (4)-(6).
+        Bai et al., ReFusion, IJCV 2025, eq. (4)-(6); the weights are not in it.
     """
     difference = torch.stack([r - s for r, s in zip(rebuilt, sources, strict=True)])
     # The Sobel operator is linear: for the signed form one pass over the difference is enough.
@@ -151,9 +155,37 @@ def reconstruction_loss(
         slope = torch.stack(
             [image_gradient(r, form) - image_gradient(s, form) for r, s in zip(rebuilt, sources, strict=True)]
         )
-    intensity = _over_sources(difference.square(), combine).sum(1).mean()
+    errors = difference.square()
+    if weights is not None:
+        errors = torch.stack(tuple(weights)) * errors
+    intensity = _over_sources(errors, combine).sum(1).mean()
     gradient = _over_sources(slope.square(), combine).sum(1).mean()
     return {"total": intensity + alpha * gradient, "intensity": intensity, "gradient": gradient}
+
+
+def brightness_weights(source: Tensor, form: Brightness, floor: float) -> Tensor:
+    r"""Weights of intensity errors at each pixel of a source, by its brightness there.
+
+    .. math:: g_{absolute} = \frac{I + \epsilon}{1/2 + \epsilon}, \qquad
+              g_{relative} = \frac{I / (\bar I + 1/50) + \epsilon}{1 + \epsilon}
+
+    A plain squared error asks for half of each source: half of both is closer to the worse of the two than all of
+    one. What weighs more is kept at the expense of what weighs less. The absolute form is 1 at middle grey; the
+    relative one, with the source's mean in its crop, does not change when an exposure is made longer or shorter.
+
+    Args:
+        source: ``(B, 1, H, W)`` in [0, 1].
+        form: ``"off"`` is 1 everywhere.
+        floor: epsilon, above 0: what black counts.
+
+    Returns:
+        ``(B, 1, H, W)``, not negative.
+    """
+    if form == "off":
+        return torch.ones_like(source)
+    if form == "absolute":
+        return (source + floor) / (0.5 + floor)
+    return (source / (source.mean((1, 2, 3), keepdim=True) + 0.02) + floor) / (1 + floor)
 
 
 def _over_sources(errors: Tensor, combine: Combine) -> Tensor:

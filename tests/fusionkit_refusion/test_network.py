@@ -23,7 +23,8 @@ from fusionkit.io.images import read_image
 from fusionkit.models.weights import WeightsInfo, import_weights, load_fuser, save_fuser
 from fusionkit.testing import check_fuser, check_loss_proposer, check_reconstructor
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
-from fusionkit_refusion.proposer import EqualProposer, ProposerOptions, ReFusionProposer, shares
+from fusionkit_refusion.inputs import CHANNELS, network_inputs, shares
+from fusionkit_refusion.proposer import EqualProposer, ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
 from fusionkit_restormer.merge import CrossAttention
 from fusionkit_restormer.restormer import RestormerBlock
@@ -93,10 +94,43 @@ def test_each_source_keeps_its_values_and_is_asked_by_the_other() -> None:
         FuserOptions(dim=4, heads=2, blocks=1, gating=False),
         FuserOptions(dim=4, heads=2, blocks=1, cross_attention=False, gating=False),
         FuserOptions(dim=4, heads=2, blocks=1, output="decision"),
+        FuserOptions(dim=4, heads=2, blocks=1, inputs="image+gradient"),
+        FuserOptions(dim=4, heads=2, blocks=1, inputs="image+gradient+share"),
     ],
 )
 def test_f_and_its_ablations_keep_the_contract(options: FuserOptions) -> None:
     check_fuser(ReFusionFuser(options))
+
+
+def test_further_inputs_grow_the_first_convolution_alone() -> None:
+    seen = ReFusionFuser(FuserOptions(inputs="image+gradient+share"))
+    assert _parameters(seen) == 59_856 + 2 * 4 * 16 * 9
+    ours, published = seen.state_dict(), ReFusionFuser().state_dict()
+    grown = {name for name in ours if ours[name].shape != published[name].shape}
+    assert grown == {"encoders.0.0.weight", "encoders.1.0.weight"}
+
+
+def test_f_sees_the_image_its_sobel_gradients_and_its_shares() -> None:
+    a, b = (torch.rand(1, 1, 7, 6, dtype=torch.float64) for _ in range(2))
+    of_a, of_b = network_inputs("image+gradient+share", (a, b))
+    x = np.pad(a[0, 0].numpy(), 1)
+    across = x[:-2, 2:] - x[:-2, :-2] + 2 * (x[1:-1, 2:] - x[1:-1, :-2]) + x[2:, 2:] - x[2:, :-2]
+    assert torch.equal(of_a[:, :1], a)
+    np.testing.assert_allclose(of_a[0, 1].numpy(), across, atol=1e-12)
+    first, second = shares([of_a[:, 1:3], of_b[:, 1:3]])
+    assert torch.equal(of_a[:, 3:], first)
+    assert torch.equal(of_b[:, 3:], second)
+    assert [CHANNELS[kind] for kind in CHANNELS] == [network_inputs(kind, (a, b))[0].shape[1] for kind in CHANNELS]
+
+
+def test_weights_that_do_not_say_what_f_sees_are_of_the_published_form(tmp_path: Path) -> None:
+    config = as_dict(FuserOptions())
+    config.pop("inputs")
+    fuser = ReFusionFuser()
+    save_fuser(tmp_path / "m.safetensors", fuser, WeightsInfo("refusion", "ivif", config))
+    again, _ = load_fuser(tmp_path / "m.safetensors")
+    a, b = torch.rand(2, 1, 1, 9, 9)
+    assert torch.equal(fuser(a, b), again(a, b))
 
 
 def test_the_ablations_leave_out_what_they_say() -> None:

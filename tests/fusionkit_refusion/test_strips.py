@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fusionkit_refusion import fuser as module
 from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.inputs import CHANNELS, Inputs
 from fusionkit_refusion.strips import fuse_in_strips
 
 SMALL = {"dim": 4, "heads": 2, "blocks": 2}
@@ -22,12 +23,17 @@ def _shaken(options: FuserOptions) -> ReFusionFuser:
     return fuser
 
 
-@given(height=st.integers(1, 23), width=st.integers(1, 9), rows=st.integers(1, 25))
-def test_strips_of_any_height_give_the_whole_images_result(height: int, width: int, rows: int) -> None:
-    fuser = _shaken(FuserOptions(**SMALL))
+@given(
+    height=st.integers(1, 23),
+    width=st.integers(1, 9),
+    rows=st.integers(1, 25),
+    inputs=st.sampled_from(sorted(CHANNELS)),
+)
+def test_strips_of_any_height_give_the_whole_images_result(height: int, width: int, rows: int, inputs: Inputs) -> None:
+    fuser = _shaken(FuserOptions(**SMALL, inputs=inputs))
     sources = tuple(torch.rand(2, 2, 1, height, width, dtype=torch.float64))
     with torch.no_grad():
-        found = fuse_in_strips(fuser.encoders, fuser.merge, fuser.decoder, fuser.head, sources, rows)
+        found = fuse_in_strips(fuser.encoders, fuser.merge, fuser.decoder, fuser.head, sources, rows, inputs)
         torch.testing.assert_close(found, fuser(*sources), rtol=0, atol=1e-12)
 
 
@@ -41,14 +47,14 @@ def test_the_ablations_run_in_strips_too(left_out: dict[str, bool]) -> None:
 
 
 def test_a_large_image_goes_in_strips_and_a_training_image_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    fuser = _shaken(FuserOptions(**SMALL))
+    fuser = _shaken(FuserOptions(**SMALL, inputs="image+gradient+share"))
     a, b = torch.rand(2, 1, 1, 24, 16, dtype=torch.float64)
     with torch.no_grad():
         whole = fuser(a, b)
     calls = []
 
     def spy(*arguments: object) -> torch.Tensor:
-        calls.append(arguments[-1])
+        calls.append(arguments[-2])
         return fuse_in_strips(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "WHOLE_PIXELS", 200)

@@ -132,6 +132,9 @@ ABLATIONS = {
     "VI concatenation": ["fuser.cross_attention=false", "fuser.gating=false"],
     "VII no interaction": ["fuser.cross_attention=false"],
     "VIII no gating": ["fuser.gating=false"],
+    "further inputs": ["fuser.inputs=image+gradient+share"],
+    "brightness": ["reconstructor.brightness=absolute", "reconstructor.combine=sum"],
+    "relative brightness at the optimum": ["reconstructor.brightness=relative", "trainer.hypergradient=closed_form"],
     "alpha 1": ["proposer.alpha=5.0"],
     "alpha 2": ["reconstructor.alpha=0.2"],
     "magnitudes": ["proposer.gradient=magnitude", "reconstructor.gradient=magnitude"],
@@ -188,6 +191,7 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
         ("trainer.lr=0.0", r"trainer\.lr=0\.0 must be a positive number"),
         ("trainer.ema_decay=1.0", r"trainer\.ema_decay=1\.0"),
         ("trainer.weight_map_kl=-1.0", r"trainer\.weight_map_kl=-1\.0"),
+        ("reconstructor.brightness_floor=0.0", r"reconstructor\.brightness_floor=0\.0 must be a positive number"),
         (
             "trainer.outer_loss_noise.pixel=-0.1",
             r"trainer\.outer_loss_noise\.pixel=-0\.1 must be zero or a positive number",
@@ -292,3 +296,20 @@ def test_a_shorter_run_settles_for_the_same_part_of_it_and_learns_for_an_epoch(
     epochs: int, warmup: int, settled: int
 ) -> None:
     assert BilevelOptions(epochs=epochs, warmup=warmup, freeze_fraction=0.6).frozen_epochs == settled
+
+
+def test_a_run_with_further_inputs_and_a_brightness_weight_goes_on_where_it_was_stopped() -> None:
+    given = [
+        "trainer.hypergradient=closed_form", "trainer.freeze_fraction=0.4", "trainer.ema_decay=0.9",
+        "trainer.outer_loss_noise.pixel=2.0", "fuser.inputs=image+gradient+share",
+        "reconstructor.brightness=absolute", "reconstructor.combine=sum",
+    ]  # fmt: skip
+    whole, stopped, again = (_trainer(*given) for _ in range(3))
+    for index in range(whole.steps):
+        whole.step(index)
+    for index in range(5):
+        stopped.step(index)
+    again.load_state(stopped.state())
+    for index in range(5, whole.steps):
+        again.step(index)
+    torch.testing.assert_close(again.fuser().state_dict(), whole.fuser().state_dict(), rtol=0, atol=0)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fusionkit_restormer.losses import (
+    brightness_weights,
     image_gradient,
     reconstruction_loss,
     sobel,
@@ -85,6 +86,73 @@ def test_the_reconstruction_loss_is_equation_4_written_out(combine: str, form: s
         )
     gradient = sum(over(p, q) for p, q in zip(*slopes, strict=True)).mean()
     assert float(found["total"]) == pytest.approx(intensity + 2 * gradient, rel=1e-12)
+
+
+def _weighted_by_hand(source: np.ndarray, form: str, floor: float) -> np.ndarray:
+    if form == "absolute":
+        return np.array([[(x + floor) / (0.5 + floor) for x in row] for row in source])
+    mean = float(np.sum(source)) / source.size + 0.02
+    return np.array([[(x / mean + floor) / (1 + floor) for x in row] for row in source])
+
+
+@pytest.mark.parametrize("form", ["absolute", "relative"])
+@pytest.mark.parametrize("combine", ["max", "sum"])
+def test_errors_of_intensity_count_by_the_brightness_of_their_source(form: str, combine: str) -> None:
+    a, b, ra, rb = _images(2, 1, 6, 5, count=4)
+    weights = [brightness_weights(x, form, 0.1) for x in (a, b)]  # type: ignore[arg-type]
+    found = reconstruction_loss((ra, rb), (a, b), combine=combine, weights=weights)  # type: ignore[arg-type]
+    over = np.maximum if combine == "max" else np.add
+    intensity = 0.0
+    for n in range(2):
+        errors = [
+            _weighted_by_hand(x[n, 0].numpy(), form, 0.1) * (x[n, 0].numpy() - y[n, 0].numpy()) ** 2
+            for x, y in ((a, ra), (b, rb))
+        ]
+        intensity += over(*errors).mean() / 2
+    assert float(found["intensity"]) == pytest.approx(intensity, rel=1e-12)
+    plain = reconstruction_loss((ra, rb), (a, b), combine=combine)  # type: ignore[arg-type]
+    assert float(found["gradient"]) == float(plain["gradient"])
+
+
+def test_without_a_weight_the_reconstruction_loss_is_the_papers() -> None:
+    a, b, ra, rb = _images(1, 1, 6, 5, count=4)
+    ones = [brightness_weights(x, "off", 0.1) for x in (a, b)]
+    weighted, plain = reconstruction_loss((ra, rb), (a, b), weights=ones), reconstruction_loss((ra, rb), (a, b))
+    assert {k: float(v) for k, v in weighted.items()} == {k: float(v) for k, v in plain.items()}
+
+
+def test_the_relative_weight_does_not_see_how_long_an_exposure_was() -> None:
+    (image,) = _images(1, 1, 8, 8, count=1)
+    image = image + 1
+    longer, shorter = (brightness_weights(gain * image, "relative", 0.1) for gain in (50.0, 25.0))
+    torch.testing.assert_close(longer, shorter, rtol=1e-3, atol=0)
+    assert float(brightness_weights(torch.full((1, 1, 2, 2), 0.5), "absolute", 0.3).mean()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("form", "best"), [("off", 0.5), ("absolute", (0.9 + 0.05) / (0.9 + 0.2 + 0.1))])
+def test_the_best_blend_of_two_flat_sources_leans_by_their_weights(form: str, best: float) -> None:
+    a, b = (torch.full((1, 1, 8, 8), level, dtype=torch.float64) for level in (0.9, 0.2))
+    weights = [brightness_weights(x, form, 0.05) for x in (a, b)]  # type: ignore[arg-type]
+
+    def loss(w: float) -> float:
+        fused = w * a + (1 - w) * b
+        found = reconstruction_loss((fused, fused), (a, b), combine="sum", weights=weights, alpha=0)
+        return float(found["total"])
+
+    grid = np.linspace(0, 1, 2001)
+    assert grid[np.argmin([loss(w) for w in grid])] == pytest.approx(best, abs=1e-3)
+
+
+@pytest.mark.parametrize("form", ["absolute", "relative"])
+@pytest.mark.parametrize("combine", ["max", "sum"])
+def test_the_weighted_loss_has_the_gradient_that_it_says(form: str, combine: str) -> None:
+    a, b, ra, rb = _images(1, 1, 5, 4, count=4)
+
+    def loss(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        weights = [brightness_weights(x, form, 0.1) for x in (a, b)]  # type: ignore[arg-type]
+        return reconstruction_loss((first, second), (a, b), combine=combine, weights=weights)["total"]  # type: ignore[arg-type]
+
+    assert torch.autograd.gradcheck(loss, (ra.requires_grad_(), rb.requires_grad_()))
 
 
 def test_the_signed_gradient_tells_an_edge_from_its_mirror() -> None:
