@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +86,7 @@ class ReFusionFuser(Fuser):
     config: FuserOptions
     stretch = "full"
     reference = "Bai et al., ReFusion, IJCV 2025"
-    default_for = ("ivif", "mif", "mfif", "meif")
+    default_for: ClassVar[tuple[str, ...]] = ("ivif", "mif", "mfif", "meif")
 
     def __init__(self, config: FuserOptions | None = None) -> None:
         super().__init__(config)

@@ -72,7 +72,7 @@ def fuse_in_strips(
 def _stems(encoders: nn.ModuleList, sources: tuple[Tensor, ...], rows: int, inputs: Inputs) -> list[Tensor]:
     """The first convolution of each encoder, over inputs that are made a strip at a time."""
     border = REACH[inputs] + 1
-    stems = [encoder[0] for encoder in encoders]
+    stems = [stem for encoder in encoders if isinstance(stem := next(encoder.children()), nn.Conv2d)]
     batch, _, height, width = sources[0].shape
     shape = batch, stems[0].out_channels, height, width
     features = [x.new_empty(shape).contiguous(memory_format=torch.channels_last) for x in sources]
