@@ -72,7 +72,7 @@ def refused(result: Result, code: int, *words: str) -> None:
 
 
 def test_a_pair_of_files_is_fused_and_its_place_printed(pair: tuple[str, str]) -> None:
-    result = fuse("-m", "toy-mean", "-a", pair[0], "-b", pair[1], "-o", "out/x.png")
+    result = fuse("-m", "toy-mean", "-a", pair[0], "-b", pair[1], "-o", "out/x.png", "--gamut", "clip")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "out/x.png\n", "")
     a, b = (read_image(file).pixels.astype(np.float32) / 255 for file in pair)
     y = (a[..., 0] + cv2.cvtColor(b, cv2.COLOR_RGB2YCrCb)[..., 0]) / 2
