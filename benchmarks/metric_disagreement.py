@@ -21,7 +21,7 @@ import torch
 from scipy.stats import kendalltau
 
 import fusionkit
-from fusionkit.data.folders import match_by_stem
+from fusionkit.data.pairing import match_folders
 from fusionkit.metrics import PROFILES, MetricInputs, build, read_luminance
 from fusionkit.metrics.image_files import luminance
 from fusionkit.metrics.inputs import CachingMetric, check_inputs
@@ -115,7 +115,7 @@ def scenes(
     """Fuse every pair by every method; return the luminance of the saved 8 bits."""
     models = {name: fusionkit.load(name, device="cpu") for name in methods}
     for name, folders in sets.items():
-        pairs, _ = match_by_stem(folders)
+        pairs, _ = match_folders(folders)
         step = max(len(pairs) // count, 1)
         for pair in pairs[::step][:count]:
             sources = [read_luminance(file) for file in pair.files]

@@ -29,8 +29,8 @@ from fusionkit.bench.records import (
 )
 from fusionkit.bench.results_log import LogEntry, ResultsLog, logs_folder, merge, now, read_logs, signature
 from fusionkit.contracts import Metric
-from fusionkit.data.folders import image_files
 from fusionkit.data.pair_set import Pair
+from fusionkit.data.pairing import image_files
 from fusionkit.errors import DataError
 from fusionkit.io.digest import file_digest
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+if TYPE_CHECKING:
+    from fusionkit.fuse.batch import Plan
+
+_SHOWN = 3
 _PATH = click.Path(path_type=Path)
 
 
@@ -47,6 +51,12 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Format of results in a folder.",
 )
+@click.option(
+    "--match",
+    default="stem",
+    show_default=True,
+    help="Match files of folders by stem, number (IR_0001, VIS_0001), order, or pattern:{name}_suffix.",
+)
 @click.option("--force", is_flag=True, help="Replace existing results.")
 @click.option("--skip-bad", is_flag=True, help="Fuse the good pairs of folders and leave the others out.")
 def command(
@@ -61,10 +71,11 @@ def command(
     device: str,
     bits: str | None,
     form: str,
+    match: str,
     force: bool,
     skip_bad: bool,
 ) -> None:
-    """Fuse aligned images, or folders of images matched by file name.
+    """Fuse aligned images, or folders of images whose files are matched by name.
 
     Print the path of the result. For folders, read every source first: if any pair cannot be fused, name all such pairs
     and write nothing, unless --skip-bad is given. Keep existing results unless --force is given. Record the model and
@@ -84,7 +95,9 @@ def command(
     if model is None and task is None:
         raise UsageError("say what to fuse with: --task for the model that ships for it, or --model")
     depth = int(bits) if bits else None
-    plan = plan_jobs([first, second, *more], out, suffix=f".{form}", bits=depth, force=force)
+    plan = plan_jobs([first, second, *more], out, suffix=f".{form}", bits=depth, force=force, match=match)
+    if plan.folder is not None and match != "stem":
+        _print_matches(plan, match)
     loaded = load(model or default_fuser(task or ""), task, device=device, stretch=stretch, gamut=gamut)
     with _progress() as report:
         if plan.folder is not None:
@@ -97,6 +110,12 @@ def command(
             raise DataError(f"{len(plan.problems)} of {total} scenes cannot be fused: {remedy}")
         run_jobs(loaded, plan, bits=depth, report=report)
     click.echo(plan.jobs[0].target if plan.folder is None else plan.folder)
+
+
+def _print_matches(plan: Plan, match: str) -> None:
+    shown = [" + ".join(source.name for source in job.sources) for job in plan.jobs[:_SHOWN]]
+    more = f", and {len(plan.jobs) - _SHOWN} more" if len(plan.jobs) > _SHOWN else ""
+    click.echo(f"note: matched by {match}: {', '.join(shown)}{more}", err=True)
 
 
 @contextmanager

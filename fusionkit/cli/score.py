@@ -86,7 +86,7 @@ def command(
 
 def _scenes(places: dict[str, Path | None]) -> list[tuple[str, dict[str, Path]]]:
     """Return image names with one file per option, from single files or from matching files of folders."""
-    from fusionkit.data.folders import match_by_stem
+    from fusionkit.data.pairing import match_folders
 
     given = {option: path for option, path in places.items() if path is not None}
     for option, path in given.items():
@@ -97,7 +97,7 @@ def _scenes(places: dict[str, Path | None]) -> list[tuple[str, dict[str, Path]]]
             raise UsageError(f"{option} {path} is a {kind} and -f {given['-f']} a {other}: give files or folders alone")
     if not given["-f"].is_dir():
         return [(given["-f"].stem, given)]
-    pairs, problems = match_by_stem(list(given.values()))
+    pairs, problems = match_folders(list(given.values()))
     for problem in problems:
         click.echo(f"note: left out {problem}", err=True)
     if not pairs:

@@ -15,9 +15,9 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
 from fusionkit.data.dataset_layout import Layout, files_of
-from fusionkit.data.folders import children
 from fusionkit.data.manifest import FILENAME, read_manifest
 from fusionkit.data.pair_set import Pair, PairSet
+from fusionkit.data.pairing import children
 from fusionkit.errors import DataError, UsageError
 from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.plugins.declarations import Dataset, PublishedLabels

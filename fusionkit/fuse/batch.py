@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fusionkit.data.folders import match_by_stem
+from fusionkit.data.pairing import match_folders
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.adapter import check_size, plan_calls
 from fusionkit.fuse.model import Model
@@ -44,12 +44,14 @@ class Plan:
         problems: one line per scene that cannot be fused, with its name.
         origins: the files or folders as they were given.
         folder: the folder of results and record; None for single files, which have no record.
+        match: the rule that the files of folders were matched by.
     """
 
     jobs: tuple[Job, ...]
     problems: tuple[str, ...]
     origins: tuple[Path, ...]
     folder: Path | None
+    match: str = "stem"
 
 
 def plan_jobs(
@@ -59,10 +61,11 @@ def plan_jobs(
     suffix: str = ".png",
     bits: int | None = None,
     force: bool = False,
+    match: str = "stem",
 ) -> Plan:
     """Plan the result of every pair of sources.
 
-    Files of folders are matched by their names before the suffix, and every result is called ``out/NAME.png``. Single
+    Files of folders are matched by ``match``, and every result is called ``out/NAME.png``. Single
     files are fused into ``out``, or into ``out/NAME.png`` with the first source's name if ``out`` is a folder or ends
     in a slash.
 
@@ -72,6 +75,7 @@ def plan_jobs(
         suffix: format of results whose name is not given.
         bits: bits per sample of the results; None for those of the sources.
         force: replace existing results.
+        match: rule to match files of folders by, see :func:`fusionkit.data.pairing.match_folders`.
 
     Raises:
         fusionkit.errors.UsageError: fewer than two sources, files and folders mixed, an unknown suffix, more bits
@@ -93,9 +97,9 @@ def plan_jobs(
             raise UsageError(f"{place}: is a file, and folders are fused into a folder; name another")
         if place.resolve() in {source.resolve() for source in sources}:
             raise UsageError(f"{place}: is a folder of sources; name another for the results")
-        pairs, faults = match_by_stem(sources)
+        pairs, faults = match_folders(sources, by=match)
         jobs = tuple(Job(pair.files, place / f"{pair.name}{suffix}") for pair in pairs)
-        plan = Plan(jobs, tuple(str(fault) for fault in faults), tuple(sources), place)
+        plan = Plan(jobs, tuple(str(fault) for fault in faults), tuple(sources), place, match)
     else:
         inside = place.is_dir() or str(out).endswith("/")
         target = place / f"{sources[0].stem}{suffix}" if inside else place
@@ -203,6 +207,8 @@ def _write_record(model: Model, plan: Plan, bits: int | None, *, complete: bool)
         **model.describe(),
         "bits": bits or "as the sources",
         "sources": [str(origin) for origin in plan.origins],
+        "match": plan.match,
+        "files": {job.target.name: [source.name for source in job.sources] for job in plan.jobs},
         "results": [job.target.name for job in plan.jobs],
         "skipped": list(plan.problems),
         "complete": complete,

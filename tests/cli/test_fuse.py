@@ -91,6 +91,22 @@ def test_folders_are_fused_with_a_record(folders: tuple[str, str]) -> None:
     assert (record["complete"], record["bits"], record["model"]) == (True, 16, "toy-mean")
 
 
+def test_folders_are_matched_by_number_and_the_matches_said(folders: tuple[str, str]) -> None:
+    for k in range(4):
+        Path(f"ir/s{k}.png").rename(f"ir/IR_{k:04}.PNG")
+        Path(f"vi/s{k}.jpg").rename(f"vi/VIS_{k:02}.JPG")
+    args = ("-m", "toy-mean", "-a", *folders[:1], "-b", folders[1], "-o", "out", "--stretch", "none")
+    refused(fuse(*args), 4, "no file name in common", "by number they would match")
+    result = fuse(*args, "--match", "number")
+    assert (result.exit_code, result.stdout) == (0, "out\n")
+    first = ", ".join(f"IR_{k:04}.PNG + VIS_{k:02}.JPG" for k in range(3))
+    assert result.stderr == f"note: matched by number: {first}, and 1 more\n"
+    assert [int(read_image(f"out/IR_{k:04}.png").pixels[0, 0, 0]) for k in range(4)] == [10, 20, 30, 40]
+    record = json.loads(Path("out/fusion.json").read_text())
+    assert record["match"] == "number"
+    assert record["files"]["IR_0002.png"] == ["IR_0002.PNG", "VIS_02.JPG"]
+
+
 def test_further_sources_are_fused_in_order(pair: tuple[str, str], tmp_path: Path) -> None:
     for k, value in enumerate((10, 50, 200)):
         save(np.full((3, 3), value, np.uint8), tmp_path / f"{k}.png")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from fusionkit.data.folders import folder_pairs, image_files, match_listings, source_folders
+from fusionkit.data.folders import folder_pairs, source_folders
 from fusionkit.errors import DataError, UsageError
 from fusionkit.tasks import IVIF, MEIF, MFIF, MIF
 
@@ -106,35 +104,8 @@ def test_an_empty_source_folder_is_named(tmp_path: Path) -> None:
         folder_pairs(tmp_path, IVIF)
 
 
-def test_files_that_are_no_images_and_hidden_files_are_passed_over(tmp_path: Path) -> None:
-    _touch(tmp_path / "x.PNG", tmp_path / "x.txt", tmp_path / "._x.png", tmp_path / "Thumbs.db")
-    (tmp_path / "y.png").mkdir()
-    assert {stem: [file.name for file in files] for stem, files in image_files(tmp_path).items()} == {"x": ["x.PNG"]}
-
-
 def test_a_folder_without_source_folders_is_none_unless_one_is_needed(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     assert source_folders(tmp_path, IVIF, required=False) is None
     with pytest.raises(DataError, match="infrared"):
         source_folders(tmp_path, IVIF)
-
-
-_STEMS = st.text("abc-_.1", min_size=1, max_size=3)
-
-
-@given(st.lists(st.dictionaries(_STEMS, st.integers(1, 2), max_size=6), min_size=2, max_size=4))
-def test_every_name_is_either_a_whole_pair_or_a_problem(counts: list[dict[str, int]]) -> None:
-    listings = [
-        {stem: [Path(f"{n}/{stem}.{'png' if k else 'jpg'}") for k in range(count)] for stem, count in side.items()}
-        for n, side in enumerate(counts)
-    ]
-    pairs, problems = match_listings(listings, [str(n) for n in range(len(counts))])
-    whole = {stem for stem in counts[0] if all(side.get(stem) == 1 for side in counts)}
-    assert [pair.name for pair in pairs] == sorted(whole)
-    assert [problem.key for problem in problems] == sorted(set().union(*counts) - whole)
-    for pair in pairs:
-        assert [file.parent.name for file in pair.files] == [str(n) for n in range(len(counts))]
-        assert {file.stem for file in pair.files} == {pair.name}
-    for problem in problems:
-        lacking = [str(n) for n, side in enumerate(counts) if problem.key not in side]
-        assert all(place in problem.what for place in lacking) if lacking else "two files" in problem.what

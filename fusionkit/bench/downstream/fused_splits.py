@@ -13,8 +13,8 @@ from fusionkit.bench.jobs import LOCKS
 from fusionkit.bench.methods import BenchMethod, ResultsSpec
 from fusionkit.bench.pair_fuser import PairFuser
 from fusionkit.bench.records import file_name
-from fusionkit.data.folders import image_files
 from fusionkit.data.pair_set import Pair, PairSet
+from fusionkit.data.pairing import image_files
 from fusionkit.io.digest import file_digest
 from fusionkit.io.locks import file_lock
 from fusionkit.plugins.guard import PluginCallFailed
