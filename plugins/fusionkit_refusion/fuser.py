@@ -1,130 +1,30 @@
-"""F, the fusion network of ReFusion."""
+"""F of ReFusion, with its shipped weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
-
-from fusionkit.contracts import Fuser, ShippedModel
-from fusionkit.errors import UsageError
+from fusionkit.contracts import ShippedModel
 from fusionkit.models.shipped import models_in
-from fusionkit_refusion.inputs import CHANNELS, Inputs, network_inputs
-from fusionkit_refusion.published import rename_published
-from fusionkit_refusion.strips import fuse_in_strips
-from fusionkit_restormer.merge import AdaptiveFusion
-from fusionkit_restormer.restormer import RestormerBlock
+from fusionkit_restormer.fuser import RestormerFuser
 
-WHOLE_PIXELS = 2**17
-"""Larger images are fused in strips when no gradient is asked for: at full size each pixel takes 2.5 kB, and strips
-that stay in a processor's cache are faster besides. An accelerator takes sixteen times as much at once."""
-
-MODELS = Path(__file__).parent / "models"
+__all__ = ["ReFusionFuser"]
 
 
-@dataclass(frozen=True)
-class FuserOptions:
-    """Size and variants of F.
-
-    Attributes:
-        dim: width of a source's feature; twice that after merging.
-        heads: attention heads everywhere; must divide ``dim``.
-        blocks: Restormer blocks per stage.
-        expansion: factor of the feed-forward.
-        cross_attention: False is ablation VII of Table 5.
-        gating: False is ablation VIII; with ``cross_attention`` False too, ablation VI (AFM -> concatenation).
-        output: ``"direct"``, or ``"decision"`` for ablation V: the network puts out w_a and the fused image is
-            ``w_a I_a + (1 - w_a) I_b``.
-        inputs: what F sees of a source: ``"image"``, as published, ``"image+gradient"``, or
-            ``"image+gradient+share"``, which adds its :func:`~fusionkit_refusion.inputs.shares` of the gradients'
-            energy. The first convolution alone grows.
-    """
-
-    dim: int = 16
-    heads: int = 8
-    blocks: int = 2
-    expansion: int = 2
-    cross_attention: bool = True
-    gating: bool = True
-    output: Literal["direct", "decision"] = "direct"
-    inputs: Inputs = "image"
-
-
-def check_heads(dim: int, heads: int, option: str) -> None:
-    """Refuse a width that the heads do not divide.
-
-    Raises:
-        UsageError: always in that case, naming the option.
-    """
-    if heads < 1 or dim < 1 or dim % heads:
-        raise UsageError(f"{option}.heads={heads} does not divide {option}.dim={dim}: choose heads that divide dim")
-
-
-class Encoder(nn.Sequential):
-    """A 3x3 convolution from the image and the Restormer blocks behind it."""
-
-    def __init__(self, inputs: int, dim: int, heads: int, blocks: int, expansion: int) -> None:
-        stages = [RestormerBlock(dim, heads, expansion) for _ in range(blocks)]
-        super().__init__(nn.Conv2d(inputs, dim, 3, padding=1, bias=False), *stages)
-
-
-class ReFusionFuser(Fuser):
-    """F: two encoders, the AFM, a decoder; 59,856 parameters at the published size, 61,008 with every input.
-
-    Source a goes to the first encoder, source b to the second: the order matters.
+class ReFusionFuser(RestormerFuser):
+    """F of ReFusion.
 
     Reference:
         Bai et al., ReFusion: Learning Image Fusion from Reconstruction with Learnable Loss via Meta-Learning,
         IJCV 133 (2025), section 3.4.
     """
 
-    Config = FuserOptions
-    config: FuserOptions
-    stretch = "full"
     reference = "Bai et al., ReFusion, IJCV 2025"
     default_for: ClassVar[tuple[str, ...]] = ("ivif", "mif", "mfif", "meif")
-
-    def __init__(self, config: FuserOptions | None = None) -> None:
-        super().__init__(config)
-        c = self.config
-        check_heads(c.dim, c.heads, "fuser")
-        self.encoders = nn.ModuleList(
-            Encoder(CHANNELS[c.inputs], c.dim, c.heads, c.blocks, c.expansion) for _ in range(2)
-        )
-        self.merge = AdaptiveFusion(c.dim, c.heads, c.expansion, cross_attention=c.cross_attention, gating=c.gating)
-        self.decoder = nn.Sequential(*(RestormerBlock(2 * c.dim, c.heads, c.expansion) for _ in range(c.blocks)))
-        self.head = nn.Sequential(
-            nn.Conv2d(2 * c.dim, c.dim, 3, padding=1, bias=False),
-            nn.LeakyReLU(0.01),
-            nn.Conv2d(c.dim, 1, 3, padding=1, bias=False),
-            nn.Sigmoid(),
-        )
-
-    def forward(self, *sources: Tensor) -> Tensor:
-        """Fuse two luminance images ``(B, 1, H, W)`` in [0, 1] into one."""
-        a, b = sources
-        # Channels-last is the layout in which this network's 1x1 convolutions are plain matrix products.
-        laid_out = tuple(x.contiguous(memory_format=torch.channels_last) for x in (a, b))
-        whole = WHOLE_PIXELS * (1 if a.device.type == "cpu" else 16)
-        if a.shape[2] * a.shape[3] > whole and not torch.is_grad_enabled():
-            rows = max(whole // (4 * a.shape[3]), 1)
-            out = fuse_in_strips(self.encoders, self.merge, self.decoder, self.head, laid_out, rows, self.config.inputs)
-        else:
-            seen = network_inputs(self.config.inputs, laid_out)
-            features = [encode(x) for encode, x in zip(self.encoders, seen, strict=True)]
-            out = self.head(self.decoder(self.merge(*features)))
-        return out if self.config.output == "direct" else out * a + (1 - out) * b
 
     @classmethod
     def pretrained(cls) -> Sequence[ShippedModel]:
         """List the models that ship with the plugin."""
-        return models_in(MODELS)
-
-    @classmethod
-    def import_weights(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The authors' published weights under this class's names."""
-        return rename_published(tensors, cls().state_dict())
+        return models_in(Path(__file__).parent / "models")

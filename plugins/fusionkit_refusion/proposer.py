@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fusionkit.contracts import LossProposer, Options, Proposal, Terms
+from fusionkit.contracts import LossProposer, Proposal, Terms
 from fusionkit.train.bilevel import UniformWeights
-from fusionkit_refusion.fuser import Encoder, check_heads
-from fusionkit_refusion.inputs import CHANNELS, Inputs, network_inputs
+from fusionkit_restormer.inputs import CHANNELS, Inputs, network_inputs
 from fusionkit_restormer.losses import GradientForm, weighted_fusion_loss, weighted_fusion_minimiser
-from fusionkit_restormer.restormer import RestormerBlock
+from fusionkit_restormer.map_proposer import MapProposer
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class ProposerOptions:
         blocks: Restormer blocks per stage.
         expansion: factor of the feed-forward.
         inputs: what P sees of a source: ``"image"`` (TDFusion), ``"image+gradient"`` (ReFusion), or
-            ``"image+gradient+share"``, which adds its :func:`~fusionkit_refusion.inputs.shares` of the gradients'
+            ``"image+gradient+share"``, which adds its :func:`~fusionkit_restormer.inputs.shares` of the gradients'
             energy.
         logit_cap: soft bound ``cap * tanh(logit / cap)`` on the logits before the softmax; 0 leaves them free.
         alpha: weight of the gradient term of L_f (alpha_1 of Table 6).
@@ -41,40 +39,6 @@ class ProposerOptions:
     logit_cap: float = 0.0
     alpha: float = 1.0
     gradient: GradientForm = "signed"
-
-
-class MapProposer(LossProposer):
-    """The network of a loss proposer: one encoder per source, a common trunk, and two channels a map, one a source.
-
-    Args:
-        config: with ``dim``, ``heads``, ``blocks``, ``expansion`` and ``logit_cap`` of :class:`ProposerOptions`.
-        inputs: channels that an encoder sees.
-        maps: how many maps it proposes.
-
-    Raises:
-        fusionkit.errors.UsageError: the heads do not divide the width.
-    """
-
-    def __init__(self, config: Options, *, inputs: int, maps: int) -> None:
-        super().__init__(config)
-        c = self.config
-        check_heads(c.dim, c.heads, "proposer")
-        self.encoders = nn.ModuleList(Encoder(inputs, c.dim, c.heads, c.blocks, c.expansion) for _ in range(2))
-        self.trunk = nn.Sequential(*(RestormerBlock(2 * c.dim, c.heads, c.expansion) for _ in range(c.blocks)))
-        self.head = nn.Sequential(
-            nn.Conv2d(2 * c.dim, c.dim, 3, padding=1, bias=False),
-            nn.PReLU(),
-            nn.Conv2d(c.dim, 2 * maps, 3, padding=1, bias=False),
-        )
-
-    def maps(self, *seen: Tensor) -> tuple[Tensor, ...]:
-        """The maps, each ``(B, 2, H, W)`` and summing to 1, from what is seen of two sources, ``(B, inputs, H, W)``."""
-        laid_out = (x.contiguous(memory_format=torch.channels_last) for x in seen)
-        features = [encode(x) for encode, x in zip(self.encoders, laid_out, strict=True)]
-        logits = self.head(self.trunk(torch.cat(features, 1)))
-        if self.config.logit_cap > 0:
-            logits = self.config.logit_cap * torch.tanh(logits / self.config.logit_cap)
-        return tuple(pair.softmax(1) for pair in logits.split(2, 1))
 
 
 class _WeightedLoss(LossProposer):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Reconstructor, Terms
 from fusionkit.errors import UsageError
-from fusionkit_refusion.fuser import Encoder, check_heads
+from fusionkit_restormer.encoder import Encoder, check_heads
 from fusionkit_restormer.losses import Brightness, Combine, GradientForm, brightness_weights, reconstruction_loss
 
 

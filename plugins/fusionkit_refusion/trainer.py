@@ -8,9 +8,10 @@ from typing import Literal
 from fusionkit.contracts import LossProposer
 from fusionkit.data.pair_store import PairStore
 from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks
-from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.fuser import ReFusionFuser
 from fusionkit_refusion.proposer import EqualProposer, ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+from fusionkit_restormer.fuser import FuserOptions
 
 _CLOSED_FORM = {
     "crop": 64,

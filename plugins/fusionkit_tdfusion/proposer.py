@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusionkit.contracts import LossProposer, Proposal, Terms
 from fusionkit.train.bilevel import UniformWeights
-from fusionkit_refusion.proposer import MapProposer
+from fusionkit_restormer.map_proposer import MapProposer
 from fusionkit_tdfusion.losses import Weighting, task_fusion_loss
 
 __all__ = ["EvenProposer", "TDFusionProposer", "TDFusionProposerOptions"]

@@ -19,7 +19,7 @@ from fusionkit.errors import UsageError
 from fusionkit.label_types import LabelKind
 from fusionkit.plugins import catalogue
 from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks
-from fusionkit_refusion.fuser import FuserOptions
+from fusionkit_restormer.fuser import FuserOptions
 from fusionkit_tdfusion.fuser import TDFusionFuser
 from fusionkit_tdfusion.proposer import EvenProposer, TDFusionProposer, TDFusionProposerOptions
 

@@ -22,10 +22,11 @@ from fusionkit.io.color import luminance
 from fusionkit.io.images import read_image
 from fusionkit.models.weights import WeightsInfo, import_weights, load_fuser, save_fuser
 from fusionkit.testing import check_fuser, check_loss_proposer, check_reconstructor
-from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
-from fusionkit_refusion.inputs import CHANNELS, network_inputs, shares
+from fusionkit_refusion.fuser import ReFusionFuser
 from fusionkit_refusion.proposer import EqualProposer, ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+from fusionkit_restormer.fuser import FuserOptions
+from fusionkit_restormer.inputs import CHANNELS, network_inputs, shares
 from fusionkit_restormer.merge import CrossAttention
 from fusionkit_restormer.restormer import RestormerBlock
 

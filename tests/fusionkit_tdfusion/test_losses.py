@@ -8,7 +8,7 @@ import torch
 
 from fusionkit.errors import UsageError
 from fusionkit.testing import check_fuser, check_loss_proposer, example_sources
-from fusionkit_refusion.fuser import FuserOptions
+from fusionkit_restormer.fuser import FuserOptions
 from fusionkit_tdfusion.fuser import TDFusionFuser
 from fusionkit_tdfusion.losses import strongest, task_fusion_loss
 from fusionkit_tdfusion.proposer import EvenProposer, TDFusionProposer, TDFusionProposerOptions

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from fusionkit.errors import DataError, FusionkitError
 from fusionkit.models.weights import WeightsInfo, load_fuser, read_info, read_tensors, save_fuser
-from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.fuser import ReFusionFuser
+from fusionkit_restormer.fuser import FuserOptions
 from tests.support.refusals import refusal
 
 DESCRIBED = {"fuser": "refusion", "task": "ivif", "config": {"dim": 4, "heads": 2, "blocks": 1}, "training": {}}

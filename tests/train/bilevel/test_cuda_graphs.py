@@ -17,9 +17,10 @@ from fusionkit.tasks import MIF
 from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks
 from fusionkit.train.bilevel.cuda_graphs import WARMUP, CapturedStep
 from fusionkit.train.bilevel.noise import NoiseOptions
-from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.fuser import ReFusionFuser
 from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+from fusionkit_restormer.fuser import FuserOptions
 
 CPU = torch.device("cpu")
 WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "_unique2")

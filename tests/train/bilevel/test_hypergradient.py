@@ -17,9 +17,10 @@ from fusionkit.train.bilevel import (
 )
 from fusionkit.train.bilevel.hypergradient import derivative_along, evidence, fused_tangent, leaning
 from fusionkit.train.bilevel.noise import Noise
-from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.fuser import ReFusionFuser
 from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+from fusionkit_restormer.fuser import FuserOptions
 from fusionkit_restormer.losses import weighted_fusion_minimiser
 
 

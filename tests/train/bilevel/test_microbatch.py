@@ -16,9 +16,10 @@ from fusionkit.train.bilevel.fusion_step import fusion_gradients
 from fusionkit.train.bilevel.meta_steps import Networks, StepContext
 from fusionkit.train.bilevel.microbatch import split_batch
 from fusionkit.train.bilevel.noise import contrast
-from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.fuser import ReFusionFuser
 from fusionkit_refusion.proposer import ProposerOptions, ReFusionProposer
 from fusionkit_refusion.reconstructor import ReconstructorOptions, ReFusionReconstructor
+from fusionkit_restormer.fuser import FuserOptions
 
 
 def _networks() -> tuple[ReFusionFuser, ReFusionProposer, ReFusionReconstructor]:

@@ -11,7 +11,8 @@ from fusionkit.contracts import Batch, OuterLoss, Terms
 from fusionkit.testing import check_outer_loss, example_sources
 from fusionkit.train.bilevel import FunctionOuterLoss, image_space_meta_gradient, meta_gradient
 from fusionkit.train.bilevel.source_orders import in_both_orders
-from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
+from fusionkit_refusion.fuser import ReFusionFuser
+from fusionkit_restormer.fuser import FuserOptions
 from fusionkit_tdfusion.proposer import TDFusionProposer, TDFusionProposerOptions
 
 

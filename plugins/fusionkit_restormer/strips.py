@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from fusionkit_refusion.inputs import REACH, Inputs, network_inputs
+from fusionkit_restormer.inputs import REACH, Inputs, network_inputs
 from fusionkit_restormer.merge import AdaptiveFusion
 from fusionkit_restormer.restormer import RestormerBlock, apply_map, attention_map, gram
 

@@ -7,10 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionkit_refusion import fuser as module
-from fusionkit_refusion.fuser import FuserOptions, ReFusionFuser
-from fusionkit_refusion.inputs import CHANNELS, Inputs
-from fusionkit_refusion.strips import fuse_in_strips
+from fusionkit_refusion.fuser import ReFusionFuser
+from fusionkit_restormer import fuser as module
+from fusionkit_restormer.fuser import FuserOptions
+from fusionkit_restormer.inputs import CHANNELS, Inputs
+from fusionkit_restormer.strips import fuse_in_strips
 
 SMALL = {"dim": 4, "heads": 2, "blocks": 2}
 
