@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from fusionkit.errors import DataError
@@ -60,21 +61,45 @@ def _rename(name: str) -> str | None:
     return _LAYERS.get(name)
 
 
+def _without_twins(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the second of two names for one tensor.
+
+    The authors' files hold each convolution twice, as ``X.weight`` and ``X.conv.weight``, because their layer keeps its
+    ``torch.nn.Conv2d`` and that one's weight.
+
+    Raises:
+        DataError: two twins differ.
+    """
+    kept: dict[str, Tensor] = {}
+    differing = []
+    for name, tensor in tensors.items():
+        plain = re.sub(r"\.conv\.(weight|bias)$", r".\1", name)
+        if plain in kept and not torch.equal(kept[plain], tensor):
+            differing.append(plain)
+        kept.setdefault(plain, tensor)
+    if differing:
+        raise DataError(
+            f"two tensors are stored for {', '.join(differing[:3])}{'...' if len(differing) > 3 else ''}, and they "
+            "differ: get a whole copy of the file"
+        )
+    return kept
+
+
 def rename_published(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Map published names to the fuser's, checking that every tensor has its place.
 
-    A name that is already the fuser's own stays as it is.
+    A name that is already the fuser's own stays as it is; a convolution that is stored twice is taken once.
 
     Args:
         tensors: as published.
         expected: the ``state_dict`` to fill.
 
     Raises:
-        DataError: tensors are missing, left over or of another shape; the message names them.
+        DataError: tensors are missing, left over or of another shape, or twins differ; the message names them.
     """
     renamed: dict[str, Tensor] = {}
     unknown = []
-    for name, tensor in tensors.items():
+    for name, tensor in _without_twins(tensors).items():
         target = name if name in expected else _rename(name)
         if target is None or target not in expected:
             unknown.append(name)
