@@ -18,9 +18,9 @@ from fusionkit.metrics.image_files import read_inputs
 from fusionkit.metrics.inputs import unit_of
 from fusionkit.metrics.naming import build, resolve, settings_of
 from fusionkit.metrics.profiles import find_profile
-from fusionkit.metrics.scoring import evaluate
+from fusionkit.metrics.scoring import evaluate_each
 from fusionkit.plugins import catalogue
-from fusionkit.plugins.guard import PluginCallFailed, run_guarded
+from fusionkit.plugins.guard import run_guarded
 from fusionkit.tasks import Task
 
 __all__ = [
@@ -130,16 +130,10 @@ def score_image(
         fusionkit.plugins.guard.PluginCallFailed: a file cannot be read, or is of another size than the fused image.
     """
     inputs = run_guarded(lambda: read_inputs(fused, *sources, truth=truth, device=device))
-    scores: dict[str, float | None] = {}
-    reasons: dict[str, str] = {}
-    for name, metric in metrics.items():
-        try:
-            value = run_guarded(lambda n=name, m=metric: float(evaluate(inputs, {n: m}, profile=profile)[n]))  # type: ignore[misc]
-        except PluginCallFailed as error:
-            scores[name], reasons[name] = None, str(error)
-            continue
-        scores[name] = value if math.isfinite(value) else None
+    values, reasons = evaluate_each(inputs, metrics, profile=profile)
+    for name, value in values.items():
         if not math.isfinite(value):
             reasons[name] = UNDEFINED if math.isnan(value) else INFINITE
+    scores = {name: None if name in reasons else values[name] for name in metrics}
     height, width = inputs.fused.shape[2:]
     return ImageScores(height, width, scores, reasons)

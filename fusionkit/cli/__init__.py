@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -142,11 +143,21 @@ def report(error: Exception) -> tuple[str, int]:
     return f"internal error: {name}: {_line(error)} (please report; --debug shows the traceback)", 1
 
 
+_PLAIN = {"\u2191": "^", "\u2193": "v", "\u2020": "+", "\u00b1": "+-", "\u00b5": "u", "\u2013": "-", "\u2500": "-"}
+"""Substitutes for the output's own symbols on a console that lacks them: arrows, dagger, plus-minus, micro, lines."""
+
+
 def _print_anywhere() -> None:
-    """Print ``?`` for characters that the console cannot show, so that results do not depend on the console."""
+    """Print plain characters for those that the console cannot show, so that results do not depend on the console."""
+    codecs.register_error("fusionkit-plain", _plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="fusionkit-plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(_PLAIN.get(c, "?") for c in error.object[error.start : error.end]), error.end
 
 
 def _take_debug(args: list[str]) -> tuple[list[str], bool]:

@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from fusionkit.cli.bench_options import bench_progress, method_options, run_options
+from fusionkit.cli.notes import say
 from fusionkit.errors import UsageError
 
 _MOVED = "--downstream"
@@ -90,10 +91,11 @@ def command(
         scorer=QualityScorer(metrics=names or None, profile=profile, maps=maps),
     )
     with bench_progress(quiet) as progress:
-        outcome = run_bench(request, out, progress=progress, say=lambda line: click.echo(line, err=True))
+        outcome = run_bench(request, out, progress=progress, say=say)
     if not outcome.leads:
         return
+    board = write_board(out)  # before anything is printed: the files do not depend on the terminal
     print_tables(quality_tables(record for records in outcome.records for record in records))
-    click.echo(f"board: {write_board(out).page}", err=True)
+    say(f"board: {board.page}")
     if outcome.failures:
         raise DataError(f"{outcome.failures} results or values are missing (named above); the rest is in {out}")

@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from fusionkit.cli.bench_options import bench_progress, method_options, run_options
+from fusionkit.cli.notes import say
 
 
 @click.command("bench-downstream")
@@ -77,12 +78,13 @@ def command(
         scorer=DownstreamScorer(network=network, seeds=seeds, preset=preset, size=size, settings=settings),
     )
     with bench_progress(quiet, lines=False) as progress:
-        outcome = run_bench(request, out, progress=progress, say=lambda line: click.echo(line, err=True))
+        outcome = run_bench(request, out, progress=progress, say=say)
     if not outcome.leads:
         return
     tables = [table for table in downstream_tables(out) if table.folder in outcome.folders]
+    board = write_board(out) if tables else None  # before anything is printed, as in 'fusionkit bench'
     print_tables(tables)
-    if tables:
-        click.echo(f"board: {write_board(out).page}", err=True)
+    if board:
+        say(f"board: {board.page}")
     if outcome.failures:
         raise DataError(f"{outcome.failures} trainings are missing (named above); the rest is in {out}")

@@ -9,6 +9,9 @@ from typing import Any
 
 import click
 
+from fusionkit.cli.notes import say
+from fusionkit.io.text import printable
+
 __all__ = ["bench_progress", "method_options", "run_options"]
 
 _RESULTS = "Images that another program fused, by name."
@@ -74,11 +77,16 @@ def bench_progress(quiet: bool, *, lines: bool = True) -> Iterator[Callable[[str
 
         def echo(what: str, done: int, total: int) -> None:
             if done == total:
-                click.echo(f"done: {what}, {total} pairs", err=True)
+                say(f"done: {what}, {total} pairs")
 
         yield echo
     else:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=console, transient=True) as progress:
             bars: dict[str, TaskID] = {}
 
@@ -86,7 +94,7 @@ def bench_progress(quiet: bool, *, lines: bool = True) -> Iterator[Callable[[str
                 if what not in bars:
                     for bar in bars.values():
                         progress.update(bar, visible=False)
-                    bars[what] = progress.add_task(what, total=total)
+                    bars[what] = progress.add_task(printable(what), total=total)
                 progress.update(bars[what], completed=done)
 
             yield update

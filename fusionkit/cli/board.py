@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from fusionkit.cli.notes import say
+
 
 @click.command("board")
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("bench"))
@@ -25,6 +27,8 @@ def command(folder: Path, task: str | None, quiet: bool) -> None:
     from fusionkit.bench.report.terminal import print_tables
 
     tables = load_results(folder)
+    shown = load_results(folder, task=task) if task else tables
+    board = write_board(folder, tables)
     if not quiet:
-        print_tables(load_results(folder, task=task) if task else tables)
-    click.echo(f"board: {write_board(folder, tables).page}", err=True)
+        print_tables(shown)
+    say(f"board: {board.page}")

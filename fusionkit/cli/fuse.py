@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from fusionkit.cli.notes import answer, say
+
 if TYPE_CHECKING:
     from fusionkit.fuse.batch import Plan
 
@@ -103,19 +105,19 @@ def command(
         if plan.folder is not None:
             plan = check_jobs(plan, model=loaded, report=report)
         for problem in plan.problems:
-            click.echo(f"{'skipped' if skip_bad else 'problem'}: {problem}", err=True)
+            say(f"{'skipped' if skip_bad else 'problem'}: {problem}")
         if plan.problems and not (skip_bad and plan.jobs):
             remedy = "none is left" if skip_bad else "correct them, or leave them out with --skip-bad"
             total = len(plan.problems) + len(plan.jobs)
             raise DataError(f"{len(plan.problems)} of {total} scenes cannot be fused: {remedy}")
         run_jobs(loaded, plan, bits=depth, report=report)
-    click.echo(plan.jobs[0].target if plan.folder is None else plan.folder)
+    answer(plan.jobs[0].target if plan.folder is None else plan.folder)
 
 
 def _print_matches(plan: Plan, match: str) -> None:
     shown = [" + ".join(source.name for source in job.sources) for job in plan.jobs[:_SHOWN]]
     more = f", and {len(plan.jobs) - _SHOWN} more" if len(plan.jobs) > _SHOWN else ""
-    click.echo(f"note: matched by {match}: {', '.join(shown)}{more}", err=True)
+    say(f"note: matched by {match}: {', '.join(shown)}{more}")
 
 
 @contextmanager
@@ -129,7 +131,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bars: dict[str, TaskID] = {}
 

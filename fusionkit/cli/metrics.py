@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from fusionkit.cli.notes import answer
+
 
 @click.command("metrics")
 @click.argument("name", required=False)
@@ -25,8 +27,8 @@ def command(name: str | None, profile: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([facts(row[0]) for row in rows if row[2]], indent=2))
         return
-    click.echo(aligned(head, rows))
+    answer(aligned(head, rows))
     if profile is None:
         click.echo("\nprofiles")
         for p in PROFILES.values():
-            click.echo(f"  {p.name:9}  {p.title}")
+            answer(f"  {p.name:9}  {p.title}")

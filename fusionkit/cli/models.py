@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from fusionkit.cli.notes import answer, say
+
 
 class _Models(click.Group):
     """A group that reads arguments without a sub-command as those of ``list``, and still answers to ``export``."""
@@ -17,7 +19,7 @@ class _Models(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "export" and not ctx.resilient_parsing:
-            click.echo("note: 'models export' is now called 'models package'", err=True)
+            say("note: 'models export' is now called 'models package'")
             cmd_name = "package"
         return super().get_command(ctx, cmd_name)
 
@@ -50,8 +52,10 @@ def listing(patterns: tuple[str, ...], as_json: bool) -> None:
 
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from fusionkit.errors import PluginError
+    from fusionkit.io.text import printable
     from fusionkit.models.listing import list_models, select_models
 
     models, problems = list_models()
@@ -75,7 +79,7 @@ def listing(patterns: tuple[str, ...], as_json: bool) -> None:
             state = f"superseded by {model.superseded_by}" if model.superseded_by else "current" * model.current
             tag = f"{model.tag} ({state})" if model.tag and state else model.tag
             cells = {key: str(getattr(model, key)) for key in columns} | {"tag": tag}
-            table.add_row(*cells.values())
+            table.add_row(*(Text(printable(cell)) for cell in cells.values()))
         Console(width=None if Console().is_terminal else 160).print(table)
     if problems:
         raise PluginError("; ".join(problems))
@@ -96,9 +100,9 @@ def show(name: str, as_json: bool) -> None:
 
     model = find_model(name)
     if name == model.old_name:
-        click.echo(f"note: {name} is now called {model.fuser}:{model.task}", err=True)
+        say(f"note: {name} is now called {model.fuser}:{model.task}")
     if model.superseded_by:
-        click.echo(f"note: {model.name} is superseded by {model.fuser}:{model.task}@{model.superseded_by}", err=True)
+        say(f"note: {model.name} is superseded by {model.fuser}:{model.task}@{model.superseded_by}")
     if model.card is None:
         why = "its plugin ships no card" if model.file else model.trained
         raise UsageError(f"{name}: has no model card: {why}")
@@ -145,4 +149,4 @@ def package(
     weights, _ = package_model(
         run, to, tag=tag, supersedes=supersedes, bench=bench, beside=beside, data=data, force=force
     )
-    click.echo(f"{weights}\n{card_path(weights)}")
+    answer(f"{weights}\n{card_path(weights)}")

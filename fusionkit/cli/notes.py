@@ -1,7 +1,8 @@
-"""Prints the library's notes, such as a loss of bits or a superseded model, as lines of their own."""
+"""Output of a command: results on stdout, notes and problems on stderr, with nothing that moves a cursor."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +10,23 @@ from contextlib import contextmanager
 import click
 
 from fusionkit.errors import FusionNote, RenamedOption
+from fusionkit.io.text import printable
 
-__all__ = ["notes_printed"]
+__all__ = ["answer", "notes_printed", "say"]
 
 NOTES = (FusionNote, RenamedOption)
 """The kinds of warnings that are meant for the user of a command."""
+
+
+def say(line: str) -> None:
+    """Print a note, a problem or what was done on stderr. Names in it can hold anything."""
+    click.echo(printable(line), err=True)
+
+
+def answer(text: object) -> None:
+    """Print a result on stdout: as it is for another program, and without control characters on a terminal."""
+    lines = str(text).split("\n")
+    click.echo("\n".join(map(printable, lines) if sys.stdout.isatty() else lines), color=True)
 
 
 @contextmanager
@@ -31,7 +44,7 @@ def notes_printed() -> Iterator[None]:
                 usual(message, category, *rest)  # type: ignore[arg-type]
             elif line not in printed:
                 printed.add(line)
-                click.echo(f"note: {line}", err=True)
+                say(f"note: {line}")
 
         warnings.showwarning = show  # type: ignore[assignment]
         yield

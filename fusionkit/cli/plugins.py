@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from fusionkit.cli.notes import answer, say
 from fusionkit.errors import PluginError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def list_command(as_json: bool) -> None:
         return
     _print_table(found)
     for fault in found.faults:
-        click.echo(f"note: {fault.distribution} {fault.version}: {fault.cause}", err=True)
+        say(f"note: {fault.distribution} {fault.version}: {fault.cause}")
 
 
 @command.command("check")
@@ -49,9 +50,9 @@ def check_command(name: str | None) -> None:
     for finding in checked.findings:
         entry, problem = finding.entry, finding.problem
         verdict = f"FAILED at {problem}" if problem else "ok"
-        click.echo(f"{finding.kind} {entry.name} ({entry.origin}): {verdict}")
+        answer(f"{finding.kind} {entry.name} ({entry.origin}): {verdict}")
     for fault in checked.faults:
-        click.echo(f"{'FAILED' if fault.ours else 'note'}: {fault.distribution} {fault.version}: {fault.cause}")
+        answer(f"{'FAILED' if fault.ours else 'note'}: {fault.distribution} {fault.version}: {fault.cause}")
     failed = [f.entry.name for f in checked.findings if f.problem] + [f.distribution for f in checked.faults if f.ours]
     if failed:
         total = len(checked.findings) + sum(fault.ours for fault in checked.faults)
@@ -79,11 +80,11 @@ def new_command(name: str, folder: Path, kinds: tuple[str, ...]) -> None:
     from fusionkit.plugins.scaffold import create
 
     if "critic" in kinds:
-        click.echo("note: --only critic is called --only outer-loss now", err=True)
+        say("note: --only critic is called --only outer-loss now")
         kinds = tuple("outer-loss" if kind == "critic" else kind for kind in kinds)
     root = create(name, folder, only=kinds)
-    click.echo(str(root))
-    click.echo(f"next: pip install -e {root} && pytest {root} && fusionkit plugins list", err=True)
+    answer(str(root))
+    say(f"next: pip install -e {root} && pytest {root} && fusionkit plugins list")
 
 
 def _print_table(found: Findings) -> None:
@@ -106,4 +107,4 @@ def _print_table(found: Findings) -> None:
         Console().print(table)
         return
     for row in (head, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        answer("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -24,7 +24,7 @@ def training_progress(quiet: bool) -> Iterator[Report | None]:
         columns = (
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -55,7 +55,9 @@ class _Lines:
         self._said = now
         began, first = self._began
         left = "" if done == first else f", {(now - began) / (done - first) * (steps - done):.0f} s left"
-        self._console.print(f"step {done} of {steps}{left}: {_losses(losses)}", highlight=False, soft_wrap=True)
+        self._console.print(
+            f"step {done} of {steps}{left}: {_losses(losses)}", highlight=False, markup=False, soft_wrap=True
+        )
 
 
 def _losses(losses: Mapping[str, float]) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from fusionkit.cli.notes import answer
+
 
 @click.command("sample")
 @click.argument("task")
@@ -34,4 +36,4 @@ def command(task: str, output: Path | None, labelled: bool, seed: int) -> None:
         else:
             pairs = sample_pairs(tasks.get(name), folder, seed=seed)
         counts = ", ".join(f"{count} {split}" for split, count in pairs.splits.items())
-        click.echo(f"{pairs[0].files[0].parent.parent}: {name}, {len(pairs)} pairs ({counts})")
+        answer(f"{pairs[0].files[0].parent.parent}: {name}, {len(pairs)} pairs ({counts})")

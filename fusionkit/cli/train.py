@@ -9,6 +9,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from fusionkit.cli.notes import answer
+
 _ALONGSIDE = {"resume", "data", "device", "threads", "checkpoint_every", "quiet"}
 """Options that --resume takes; the others are fixed by the run."""
 
@@ -87,7 +89,7 @@ def command(method: str | None, **given: Any) -> None:
             )
             folder = start(request, given["out"], **settings)
     if first:
-        click.echo(folder.path)
+        answer(folder.path)
 
 
 def _flags(context: click.Context) -> list[tuple[str, str]]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from fusionkit.cli.notes import answer
+
 
 @click.group("weights")
 def command() -> None:
@@ -44,4 +46,4 @@ def import_(fuser: str, file: Path, out: Path, task: str) -> None:
         catalogue.tasks.get(task)
     network, info = import_weights(fuser, file, task=task)
     save_fuser(out, network, info)
-    click.echo(f"{out}: {sum(p.numel() for p in network.parameters()):,} parameters of {fuser}")
+    answer(f"{out}: {sum(p.numel() for p in network.parameters()):,} parameters of {fuser}")

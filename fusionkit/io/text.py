@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["printable", "shortened"]
+__all__ = ["as_csv_cell", "printable", "shortened"]
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories of control and format characters, surrogates, line and paragraph separators."""
@@ -25,6 +25,16 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join("\ufffd" if unicodedata.category(c) in _UNPRINTABLE else c for c in text)
+
+
+def as_csv_cell(text: str) -> str:
+    """Make a name printable, and put ``'`` before one that a spreadsheet would run as a formula.
+
+    >>> as_csv_cell("=1+1")
+    "'=1+1"
+    """
+    shown = printable(text)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:

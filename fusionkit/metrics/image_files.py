@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,10 @@ from fusionkit.io.images import Image, read_image
 from fusionkit.metrics.inputs import MetricInputs
 from fusionkit.metrics.scoring import Scores, score
 
-__all__ = ["luminance", "read_inputs", "read_luminance", "score_files"]
+Crop = Literal["center", "topleft"]
+"""Part of a larger image that is kept."""
+
+__all__ = ["Crop", "luminance", "read_inputs", "read_luminance", "score_files"]
 
 
 def luminance(image: Image, *, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -57,8 +61,18 @@ def read_inputs(
     truth: str | Path | None = None,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
+    crop: Crop | None = None,
 ) -> MetricInputs:
     """Read the grey levels of one fused image, its sources and the truth.
+
+    Args:
+        fused: file of the fused image.
+        sources: files of the sources.
+        truth: file of the known result.
+        dtype: float32 or float64.
+        device: the device of the result.
+        crop: cut larger sources and truth to the fused image's size, which a method cropped: around their centre
+            (the odd pixel is cut at the bottom or right), or at the bottom and right.
 
     Raises:
         DataError: a file cannot be read, or is not of the fused image's size.
@@ -67,10 +81,20 @@ def read_inputs(
     images = {Path(path): read_luminance(path, dtype=dtype).to(device) for path in paths}
     own = images[Path(fused)]
     for path, image in images.items():
+        if crop is not None and path != Path(fused):
+            images[path] = image = _cropped(image, own.shape[2], own.shape[3], crop)
         if image.shape != own.shape:
             size, wanted = (f"{x.shape[3]}x{x.shape[2]}" for x in (image, own))
             raise DataError(f"{path}: {size} pixels, but {fused} has {wanted}: give aligned images of one size")
     return MetricInputs(own, *(images[Path(s)] for s in sources), truth=images[Path(truth)] if truth else None)
+
+
+def _cropped(image: Tensor, height: int, width: int, crop: Crop) -> Tensor:
+    spare = (image.shape[2] - height, image.shape[3] - width)
+    if min(spare) < 0:
+        return image
+    top, left = (spare[0] // 2, spare[1] // 2) if crop == "center" else (0, 0)
+    return image[:, :, top : top + height, left : left + width]
 
 
 def score_files(

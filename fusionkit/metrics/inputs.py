@@ -17,7 +17,7 @@ from fusionkit.contracts import Metric
 from fusionkit.errors import DataError, UsageError
 from fusionkit.metrics.tiles import keep_freed_memory
 
-__all__ = ["Cache", "CachingMetric", "MetricInputs", "check_inputs", "no_cache", "unit_of"]
+__all__ = ["Cache", "CachingMetric", "MetricInputs", "check_inputs", "lacking", "no_cache", "unit_of"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -111,16 +111,31 @@ def check_inputs(metric: Metric, inputs: MetricInputs) -> None:
         DataError: the images are too small.
     """
     info = metric.info
-    if info.needs == "truth" and inputs.truth is None:
-        raise UsageError(f"{info.name} compares with the true result: give the truth image")
-    if info.needs == "sources" and not inputs.sources:
-        raise UsageError(f"{info.name} compares with the sources: give at least one source image")
-    if info.needs == "sources" and info.sources == "two" and len(inputs.sources) != 2:
-        raise UsageError(f"{info.name} is defined for two sources, got {len(inputs.sources)}")
+    problem = lacking(metric, sources=len(inputs.sources), truth=inputs.truth is not None)
+    if problem:
+        raise UsageError(problem)
     height, width = inputs.fused.shape[-2:]
     least = metric.min_size if isinstance(metric, CachingMetric) else info.min_size
     if min(height, width) < least:
         raise DataError(f"{info.name} needs images of at least {least}x{least} pixels, these are {height}x{width}")
+
+
+def lacking(metric: Metric, *, sources: int, truth: bool) -> str:
+    """Say what a metric needs beside the fused image and does not have; "" where nothing is lacking.
+
+    Args:
+        metric: the metric.
+        sources: number of sources.
+        truth: whether the true result is known.
+    """
+    info = metric.info
+    if info.needs == "truth" and not truth:
+        return f"{info.name} compares with the true result: give the truth image"
+    if info.needs == "sources" and not sources:
+        return f"{info.name} compares with the sources: give at least one source image"
+    if info.needs == "sources" and info.sources == "two" and sources != 2:
+        return f"{info.name} is defined for two sources, got {sources}"
+    return ""
 
 
 def _key(value: object) -> Hashable:

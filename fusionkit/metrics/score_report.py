@@ -8,11 +8,12 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 from fusionkit.contracts import Metric, MetricInfo
 from fusionkit.errors import PluginError
+from fusionkit.io.text import as_csv_cell
 from fusionkit.metrics.inputs import unit_of
 from fusionkit.metrics.naming import build, conventions, resolve
 from fusionkit.metrics.profiles import PROFILES
@@ -23,34 +24,56 @@ __all__ = [
     "describe",
     "explain",
     "facts",
+    "missing_notes",
     "overview",
     "scores_csv",
     "scores_json",
     "summary",
-    "undefined_notes",
 ]
 
 Rows = Mapping[str, Mapping[str, float]]
-"""Image -> metric -> value."""
+"""Image -> metric -> value; NaN if it has none."""
+
+Reasons = Mapping[str, Mapping[str, str]]
+"""Image -> metric -> why it has no value."""
+
+_NAMED = 3
 
 
 def summary(rows: Rows, profile: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Make head and rows of a table with one line per metric: mean, and for several images their spread."""
+    """Make head and rows of a table with one line per metric.
+
+    For several images: mean, standard deviation (of the population, divided by n), least and greatest value, and the
+    number n of images that have a finite value, over which they are taken.
+    """
     several = len(rows) > 1
-    head = (
-        ("metric", "mean", "std", "min", "max", "unit", "better") if several else ("metric", "value", "unit", "better")
-    )
+    head = ("metric", "mean", "std", "min", "max", "n") if several else ("metric", "value")
     table = []
     for name in _metrics(rows):
-        values = [row[name] for row in rows.values()]
-        numbers = [_number(statistics.fmean(values))]
+        found = _statistics(rows, name)
         if several:
-            spread = statistics.pstdev(values) if all(map(math.isfinite, values)) else math.nan
-            low, high = (min(values), max(values)) if not any(map(math.isnan, values)) else (math.nan, math.nan)
-            numbers += [_number(spread), _number(low), _number(high)]
+            numbers = [_number(value) for value in (found.mean, found.std, found.low, found.high)] + [str(found.count)]
+        else:
+            numbers = [_number(row[name]) for row in rows.values()]
         metric = _metric(name, profile)
         table.append((name, *numbers, *((unit_of(metric), _better(metric.info)) if metric else ("", ""))))
-    return head, table
+    return (*head, "unit", "better"), table
+
+
+@dataclass(frozen=True)
+class _Statistics:
+    count: int
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+def _statistics(rows: Rows, name: str) -> _Statistics:
+    values = [row[name] for row in rows.values() if math.isfinite(row[name])]
+    if not values:
+        return _Statistics(0, *[math.nan] * 4)
+    return _Statistics(len(values), statistics.fmean(values), statistics.pstdev(values), min(values), max(values))
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -69,42 +92,77 @@ def scores_csv(rows: Rows, profile: str) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image", "profile", *names))
     for image, row in rows.items():
-        writer.writerow((image, profile, *(repr(row[name]) for name in names)))
+        writer.writerow((as_csv_cell(image), profile, *(repr(row[name]) for name in names)))
     return text.getvalue()
 
 
-def scores_json(rows: Rows, profile: str, skipped: Mapping[str, str]) -> str:
-    """Format scores as JSON, with null for NaN and the strings ``"inf"`` and ``"-inf"``."""
+def scores_json(
+    rows: Rows,
+    profile: str,
+    reasons: Reasons,
+    *,
+    failed: Mapping[str, str] | None = None,
+    unusable: Mapping[str, str] | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> str:
+    """Format scores as JSON, with null for NaN and the strings ``"inf"`` and ``"-inf"``.
+
+    Mean and standard deviation (of the population) are over the ``count`` images that have a finite value.
+
+    Args:
+        rows: the values.
+        profile: their convention.
+        reasons: why values are missing.
+        failed: image -> why it has no values at all.
+        unusable: metric -> why it could not be computed for any image.
+        facts: how files were matched and cut, to be kept with the scores.
+    """
     names = _metrics(rows)
     built = {name: metric for name in names if (metric := _metric(name, profile))}
+    found = {name: _statistics(rows, name) for name in names}
     return json.dumps(
         {
             "profile": profile,
+            **(facts or {}),
             "metrics": {
                 name: {"higher_is_better": metric.info.higher_is_better, "unit": unit_of(metric)}
                 for name, metric in built.items()
             },
             "images": [
-                {"image": image, "values": {name: _json_number(row[name]) for name in names}}
+                {
+                    "image": image,
+                    "values": {name: _json_number(row[name]) for name in names},
+                    **({"reasons": dict(reasons[image])} if reasons.get(image) else {}),
+                }
                 for image, row in rows.items()
             ],
-            "mean": {name: _json_number(statistics.fmean(row[name] for row in rows.values())) for name in names},
-            "skipped": dict(skipped),
+            "mean": {name: _json_number(found[name].mean) for name in names},
+            "std": {name: _json_number(found[name].std) for name in names},
+            "count": {name: found[name].count for name in names},
+            "failed": dict(failed or {}),
+            "skipped": dict(unusable or {}),
         },
         indent=2,
     )
 
 
-def undefined_notes(rows: Rows, profile: str, skipped: Mapping[str, str]) -> list[str]:
-    """Make one line for every metric that is undefined on some image, so that no mean hides it."""
-    notes = list(skipped.values())
-    for name in _metrics(rows):
-        missing = [image for image, row in rows.items() if math.isnan(row[name])]
-        if name in skipped or not missing:
-            continue
-        example = f"{missing[0]}" + (", ..." if len(missing) > 1 else "")
-        notes.append(f"{name}: not defined on {len(missing)} of {len(rows)} images ({example}) by profile {profile}")
-    return notes
+def missing_notes(rows: Rows, profile: str, reasons: Reasons) -> list[str]:
+    """Make one line per metric and cause of missing values, which names images: so no mean hides them."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for image, row in rows.items():
+        for name, value in row.items():
+            if math.isnan(value):
+                cause = reasons.get(image, {}).get(name, f"not defined by profile {profile}")
+            elif math.isinf(value):
+                cause = "infinite"
+            else:
+                continue
+            causes.setdefault((name, cause), []).append(image)
+    return [
+        f"{name}: {cause.removeprefix(f'{name} ')} "
+        f"({len(images)} of {len(rows)} images: {', '.join(images[:_NAMED])}{', ...' if len(images) > _NAMED else ''})"
+        for (name, cause), images in causes.items()
+    ]
 
 
 def overview(profile: str | None = None) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

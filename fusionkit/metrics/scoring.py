@@ -10,11 +10,12 @@ from torch import Tensor
 
 from fusionkit.contracts import Metric
 from fusionkit.errors import DataError, PluginError
-from fusionkit.metrics.inputs import CachingMetric, MetricInputs, check_inputs
+from fusionkit.metrics.inputs import CachingMetric, MetricInputs, check_inputs, lacking
 from fusionkit.metrics.naming import build, profile_metrics, resolve
 from fusionkit.metrics.profiles import find_profile
+from fusionkit.plugins.guard import PluginCallFailed, plugin_call, run_guarded
 
-__all__ = ["Scores", "evaluate", "score"]
+__all__ = ["Scores", "applicable_metrics", "evaluate", "evaluate_each", "score"]
 
 
 @dataclass(frozen=True)
@@ -89,17 +90,58 @@ def score(
     _check_scale(inputs)
     if metrics is not None:
         return evaluate(inputs, {name: build(name, profile) for name in resolve(metrics)}, profile=profile)
+    chosen, skipped = applicable_metrics(profile, sources=len(sources), truth=truth is not None)
+    return evaluate(inputs, chosen, profile=profile, skip=True, skipped=skipped)
+
+
+def applicable_metrics(profile: str, *, sources: int, truth: bool) -> tuple[dict[str, Metric], dict[str, str]]:
+    """Build every metric of a profile that can be computed from so many images.
+
+    Args:
+        profile: the convention.
+        sources: number of sources.
+        truth: whether the true result is known.
+
+    Returns:
+        Name -> metric, and name -> reason for those whose plugin cannot be used.
+
+    Raises:
+        UsageError: an unknown profile.
+    """
     chosen: dict[str, Metric] = {}
-    skipped: dict[str, str] = {}
+    unusable: dict[str, str] = {}
     for name in profile_metrics(find_profile(profile)):
         try:
             metric = build(name, profile)
         except PluginError as error:
-            skipped[name] = str(error)
+            unusable[name] = str(error)
             continue
-        if _has_what_it_needs(metric, inputs):
+        if not lacking(metric, sources=sources, truth=truth):
             chosen[name] = metric
-    return evaluate(inputs, chosen, profile=profile, skip=True, skipped=skipped)
+    return chosen, unusable
+
+
+def evaluate_each(
+    inputs: MetricInputs, metrics: Mapping[str, Metric], *, profile: str
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Compute metrics of one image, one by one: what fails costs its own value only.
+
+    Args:
+        inputs: one image with its sources.
+        metrics: label -> metric.
+        profile: the label of the result.
+
+    Returns:
+        Label -> value, NaN and infinite where the definition says so; label -> reason for those that failed.
+    """
+    values: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for name, metric in metrics.items():
+        try:
+            values[name] = run_guarded(lambda n=name, m=metric: float(evaluate(inputs, {n: m}, profile=profile)[n]))  # type: ignore[misc]
+        except PluginCallFailed as error:
+            reasons[name] = str(error)
+    return values, reasons
 
 
 def evaluate(
@@ -121,7 +163,7 @@ def evaluate(
 
     Raises:
         DataError: the images are too small for a metric, unless ``skip``.
-        PluginError: a third-party metric returns another shape than ``(B,)``.
+        PluginError: a metric raises, or returns anything but a tensor ``(B,)``.
     """
     values: dict[str, Tensor] = {}
     reasons = dict(skipped or {})
@@ -135,24 +177,20 @@ def evaluate(
             reasons[name] = str(error)
             values[name] = inputs.fused.new_full((count,), torch.nan)
             continue
-        if isinstance(metric, CachingMetric):
-            values[name] = metric.measure(inputs)
-        else:
-            values[name] = metric(inputs.fused, *inputs.sources, truth=inputs.truth)
+        with plugin_call(type(metric), "score these images"):
+            if isinstance(metric, CachingMetric):
+                values[name] = metric.measure(inputs)
+            else:
+                values[name] = metric(inputs.fused, *inputs.sources, truth=inputs.truth)
+        if not isinstance(values[name], Tensor):
+            kind = type(values[name]).__name__
+            raise PluginError(f"metric {name!r} gave a {kind}: it must give a tensor ({count},)")
         shape = tuple(values[name].shape)
         if shape != (count,):
             raise PluginError(f"metric {name!r} gave shape {shape} for {count} images: it must give ({count},)")
     for name in reasons:
         values.setdefault(name, inputs.fused.new_full((count,), torch.nan))
     return Scores(profile, values, reasons)
-
-
-def _has_what_it_needs(metric: Metric, inputs: MetricInputs) -> bool:
-    if metric.info.needs == "truth":
-        return inputs.truth is not None
-    if metric.info.needs == "sources":
-        return len(inputs.sources) == 2 or (len(inputs.sources) > 0 and metric.info.sources == "any")
-    return True
 
 
 def _check_scale(inputs: MetricInputs) -> None:

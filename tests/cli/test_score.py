@@ -69,15 +69,94 @@ def test_a_truth_brings_its_metrics(folders: dict[str, Path]) -> None:
     assert values["PSNR-truth"] > 0
     assert values["SSIM"] is not None
     assert values["MS-SSIM"] is None
-    assert "MS-SSIM needs images of at least 161x161 pixels" in result.stderr
+    assert "MS-SSIM: needs images of at least 161x161 pixels" in result.stderr
+    assert "(3 of 3 images: 01, 02, 03)" in result.stderr
+
+
+def test_one_small_image_and_one_of_another_size_cost_themselves_and_not_the_mean(folders: dict[str, Path]) -> None:
+    for role in "fab":
+        file = next(folders[role].glob("02.*"))
+        cv2.imwrite(str(file), cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)[:6, :6])
+    cv2.imwrite(str(folders["a"] / "03.png"), np.zeros((44, 50), np.uint8))
+    args = ("score", "-f", folders["f"], "-a", folders["a"], "-b", folders["b"], "-m", "EN,SSIM", "--json")
+    result = run(*args)
+    assert result.exit_code == 4
+    assert "left out 03:" in result.stderr
+    assert "note: SSIM: needs images of at least 11x11 pixels" in result.stderr
+    assert "(1 of 2 images: 02)" in result.stderr
+    data = json.loads(result.stdout)
+    assert data["count"] == {"EN": 2, "SSIM": 1}
+    assert data["mean"]["SSIM"] == data["images"][0]["values"]["SSIM"]
+    assert list(data["failed"]) == ["03"]
+    assert "SSIM" in data["images"][1]["reasons"]
+    assert data["std"]["EN"] == pytest.approx(np.std([image["values"]["EN"] for image in data["images"]]))
+
+
+def test_a_third_source_counts(folders: dict[str, Path]) -> None:
+    files = [folders["f"] / "01.png", folders["a"] / "01.png", folders["b"] / "01.bmp", folders["a"] / "02.png"]
+    args = ("score", "-f", files[0], "-a", files[1], "-b", files[2], "-s", files[3], "--json")
+    values = json.loads(run(*args, "-m", "SSIM").stdout)["images"][0]["values"]
+    assert values["SSIM"] == pytest.approx(score_files(*files, metrics=["SSIM"])["SSIM"].item())
+    refused = run(*args, "-m", "QW")
+    assert refused.exit_code == 2
+    assert "defined for two sources, got 3" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"), [("pattern:x_{name}_fused", "x_{}_fused"), ("number", "our-1_{}"), ("order", "a{}z")]
+)
+def test_files_that_are_called_otherwise_find_their_sources(folders: dict[str, Path], rule: str, name: str) -> None:
+    args = ("score", "-f", folders["f"], "-a", folders["a"], "-b", folders["b"], "-m", "SCD", "--json")
+    expected = json.loads(run(*args).stdout)
+    for file in list(folders["f"].iterdir()):
+        file.rename(file.with_stem(name.format(file.stem)))
+    result = run(*args, "--match", rule)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["mean"] == expected["mean"]
+    assert len(found["images"]) == 3
+    assert found["match"] == rule
+
+
+@pytest.mark.parametrize("rule", ["stems", "pattern:{name}{name}"])
+def test_an_unknown_rule_is_refused(folders: dict[str, Path], rule: str) -> None:
+    result = run("score", "-f", folders["f"], "-a", folders["a"], "--match", rule)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert rule in result.stderr
+
+
+def test_order_is_refused_where_the_folders_hold_unequal_numbers(folders: dict[str, Path]) -> None:
+    (folders["f"] / "03.png").unlink()
+    result = run("score", "-f", folders["f"], "-a", folders["a"], "--match", "order")
+    assert result.exit_code == 4
+    assert "as many images in each folder" in result.stderr
+
+
+@pytest.mark.parametrize(("crop", "corner"), [("center", (2, 4)), ("topleft", (0, 0))])
+def test_sources_of_a_method_that_crops_are_cut_as_it_does(
+    folders: dict[str, Path], crop: str, corner: tuple[int, int]
+) -> None:
+    top, left = corner
+    fused, source = cv2.imread(str(folders["f"] / "01.png"), 0)[:40, :40], cv2.imread(str(folders["a"] / "01.png"), 0)
+    cv2.imwrite(str(folders["f"] / "cut.png"), fused)
+    cv2.imwrite(str(folders["a"] / "cut.png"), source[top : top + 40, left : left + 40])
+    cut, whole = folders["a"] / "cut.png", folders["a"] / "01.png"
+    args = ("score", "-f", folders["f"] / "cut.png", "-m", "SSIM,CC,VIFp")
+    known = json.loads(run(*args, "-a", cut, "--json").stdout)
+    found = json.loads(run(*args, "-a", whole, "--crop-to-fused", crop, "--json").stdout)
+    assert found["mean"] == known["mean"]
+    assert (found["crop_to_fused"], known["crop_to_fused"]) == (crop, None)
+    assert f"cut to the fused image ({crop})" in run(*args, "-a", whole, "--crop-to-fused", crop).stdout
 
 
 def test_an_undefined_value_is_told_on_stderr(folders: dict[str, Path]) -> None:
     cv2.imwrite(str(folders["a"] / "02.png"), np.full((44, 48), 9, np.uint8))
     result = run("score", "-f", folders["f"], "-a", folders["a"], "-m", "CC", "-p", "tang")
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[2].split()[:2] == ["CC", "nan"]
-    assert "note: CC: not defined on 1 of 3 images (02) by profile tang" in result.stderr
+    head, row = (line.split() for line in result.stdout.splitlines()[1:3])
+    assert dict(zip(head, row, strict=True))["n"] == "2"
+    assert "note: CC: not defined by profile tang (1 of 3 images: 02)" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,16 @@ import csv
 import json
 import math
 
-from fusionkit.metrics.score_report import aligned, explain, facts, overview, scores_csv, scores_json, summary
+from fusionkit.metrics.score_report import (
+    aligned,
+    explain,
+    facts,
+    missing_notes,
+    overview,
+    scores_csv,
+    scores_json,
+    summary,
+)
 
 ROWS = {"x": {"EN": 1.0, "CC": 0.5}, "y": {"EN": 3.0, "CC": math.nan}}
 
@@ -20,25 +29,43 @@ def test_json_is_valid_and_means_hide_nothing() -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    data = json.loads(scores_json(ROWS, "standard", {}), parse_constant=refuse)
+    data = json.loads(scores_json(ROWS, "standard", {"y": {"CC": "why"}}), parse_constant=refuse)
     assert data["profile"] == "standard"
-    assert data["mean"] == {"EN": 2.0, "CC": None}
-    assert data["images"][1] == {"image": "y", "values": {"EN": 3.0, "CC": None}}
+    assert data["mean"] == {"EN": 2.0, "CC": 0.5}
+    assert data["count"] == {"EN": 2, "CC": 1}
+    assert data["std"] == {"EN": 1.0, "CC": 0.0}
+    assert data["images"][1] == {"image": "y", "values": {"EN": 3.0, "CC": None}, "reasons": {"CC": "why"}}
     assert data["metrics"]["EN"] == {"higher_is_better": True, "unit": "bit"}
     units = json.loads(scores_json({"x": {"MI": 1.0, "MSE": 0.1}}, "tang", {}))["metrics"]
     assert (units["MI"]["unit"], units["MSE"]["unit"]) == ("bit", "squared, of images in 0..1")
     assert json.loads(scores_json({"x": {"MI": 1.0}}, "cddfuse", {}))["metrics"]["MI"]["unit"] == "nat"
     infinite = json.loads(scores_json({"x": {"PSNR": math.inf}}, "standard", {}), parse_constant=refuse)
-    assert infinite["mean"]["PSNR"] == "inf"
+    assert infinite["images"][0]["values"]["PSNR"] == "inf"
+    assert infinite["mean"]["PSNR"] is None
 
 
 def test_a_summary_has_a_line_a_metric() -> None:
     head, table = summary(ROWS, "standard")
-    assert head == ("metric", "mean", "std", "min", "max", "unit", "better")
-    assert table[0] == ("EN", "2", "1", "1", "3", "bit", "higher")
-    assert table[1][:5] == ("CC", "nan", "nan", "nan", "nan")
+    assert head == ("metric", "mean", "std", "min", "max", "n", "unit", "better")
+    assert table[0] == ("EN", "2", "1", "1", "3", "2", "bit", "higher")
+    assert table[1][:6] == ("CC", "0.5", "0", "0.5", "0.5", "1")
     assert summary({"x": {"MSE": 4.0}}, "standard")[1] == [("MSE", "4", "squared grey levels", "lower")]
     assert aligned(("a", "bb"), [("1", "2"), ("333", "4")]) == "a    bb\n1    2\n333  4"
+
+
+def test_missing_values_are_named_by_cause() -> None:
+    rows = {name: {"EN": 1.0, "CC": math.nan} for name in "vwxyz"} | {"u": {"EN": math.inf, "CC": math.nan}}
+    assert missing_notes(rows, "tang", {name: {"CC": "CC needs more"} for name in "vwxy"}) == [
+        "CC: needs more (4 of 6 images: v, w, x, ...)",
+        "CC: not defined by profile tang (2 of 6 images: z, u)",
+        "EN: infinite (1 of 6 images: u)",
+    ]
+
+
+def test_a_name_that_a_spreadsheet_would_run_is_quoted() -> None:
+    names = ("=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "a\rb")
+    lines = list(csv.DictReader(scores_csv({name: {"EN": 1.0} for name in names}, "tang").splitlines()))
+    assert [line["image"] for line in lines] == ["'=HYPERLINK(1)", "'+1", "'-1", "'@SUM(A1)", "a\ufffdb"]
 
 
 def test_a_metric_is_explained_under_every_profile() -> None:

@@ -7,14 +7,14 @@ import html
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fusionkit.bench.published_tables import PublishedTable
 from fusionkit.bench.report.downstream_tables import DownstreamTable, seed_cell
 from fusionkit.bench.report.quality_tables import QualityTable
 from fusionkit.bench.report.tables import Cell, Detail, Row, Table
-from fusionkit.io.text import printable
+from fusionkit.io.text import as_csv_cell, printable
 
 __all__ = [
     "MARK",
@@ -54,7 +54,7 @@ def as_markdown(tables: Sequence[Table], title: str) -> str:
         for published in table.published if isinstance(table, QualityTable) else ():
             lines += [f"Published, not measured: {_markdown(_where(published))}", ""]
             lines += _grid(
-                ["method", *published.printed],
+                ["method", *map(_markdown, published.printed)],
                 [[_markdown(line.method), *(printed(value) for value in line.values)] for line in published.rows],
             )
             lines.append("")
@@ -65,7 +65,7 @@ def as_csv(tables: Sequence[QualityTable]) -> str:
     """Every mean, one line per method and metric; published values have no interval and no rank."""
     details = _detail_keys(tables)
     head = "kind task dataset split profile method metric mean low high images missing"
-    text, writer = _csv((*head.split(), *details, "stretch", "marks"))
+    lines: list[Sequence[object]] = [(*head.split(), *details, "stretch", "marks")]
     for table in tables:
         place = (table.task, table.dataset, table.split, table.profile)
         for row in table.rows:
@@ -73,21 +73,21 @@ def as_csv(tables: Sequence[QualityTable]) -> str:
             for column in table.scores:
                 if (cell := row.cells.get(column.key)) is not None:
                     value = (cell.mean, cell.low, cell.high, cell.count, cell.missing)
-                    writer.writerow(("measured", *place, row.method, column.key, *value, *costs))
+                    lines.append(("measured", *place, row.method, column.key, *value, *costs))
         for published in table.published:
             for line in published.rows:
                 for metric, mean in zip(published.metrics, line.values, strict=True):
                     known = (mean, None, None, published.pairs, None)
                     blanks = [None] * (len(details) + 1)
-                    writer.writerow(("published", *place, line.method, metric, *known, *blanks, published.label))
-    return text.getvalue()
+                    lines.append(("published", *place, line.method, metric, *known, *blanks, published.label))
+    return _csv(lines)
 
 
 def as_downstream_csv(tables: Sequence[DownstreamTable]) -> str:
     """Every value of every seed, one line per method, seed, class ("" for all) and score, from 0 to 1."""
     details = _detail_keys(tables)
     head = "task dataset split network protocol method seed class score value"
-    text, writer = _csv((*head.split(), *details, "device"))
+    lines: list[Sequence[object]] = [(*head.split(), *details, "device")]
     for table in tables:
         measures = {column.key: column for column in table.columns if isinstance(column, Detail)}
         for row in table.rows:
@@ -96,8 +96,8 @@ def as_downstream_csv(tables: Sequence[DownstreamTable]) -> str:
                 costs = (*(measures[key].measure((record,)) for key in details), record.cost.device)
                 for label, scores in [("", record.scores), *record.per_class.items()]:
                     for score, value in scores.items():
-                        writer.writerow((*place, row.method, record.seed, label, score, value, *costs))
-    return text.getvalue()
+                        lines.append((*place, row.method, record.seed, label, score, value, *costs))
+    return _csv(lines)
 
 
 def as_json(tables: Sequence[Table]) -> str:
@@ -225,11 +225,12 @@ def _detail_keys(tables: Sequence[Table]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(column.key for table in tables for column in table.details))
 
 
-def _csv(head: Sequence[str]) -> tuple[io.StringIO, Any]:
+def _csv(lines: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(head)
-    return text, writer
+    for line in lines:
+        writer.writerow([as_csv_cell(cell) if isinstance(cell, str) else cell for cell in line])
+    return text.getvalue()
 
 
 def _where(table: PublishedTable) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
@@ -45,14 +46,19 @@ def print_tables(tables: Sequence[Table], stream: TextIO | None = None) -> None:
         tables: what to print.
         stream: where to; standard output if None.
     """
+    stream = stream or sys.stdout
     console = Console(file=stream, highlight=False)
     width = console.width if console.is_terminal else None
     if width is None:
         console = Console(file=stream, highlight=False, width=_PIPED)
-    for number, table in enumerate(tables):
-        if number:
-            console.print()
-        console.print(as_terminal(table, width=width))
+    # Written by us and not by rich, which ends the program where the reader has closed the pipe.
+    with console.capture() as shown:
+        for number, table in enumerate(tables):
+            if number:
+                console.print()
+            console.print(as_terminal(table, width=width))
+    stream.write(shown.get())
+    stream.flush()
 
 
 def as_terminal(table: Table, *, width: int | None = None) -> RenderableType:
@@ -64,7 +70,7 @@ def as_terminal(table: Table, *, width: int | None = None) -> RenderableType:
     """
     methods = _Strip("method", tuple(Text(printable(r.method) + (f" {MARK}" if r.marks else "")) for r in table.rows))
     strips = [_strip(table, column) for column in table.columns]
-    parts: list[RenderableType] = [Text(table.heading, style="bold")]
+    parts: list[RenderableType] = [Text(printable(table.heading), style="bold")]
     parts += [_grid([methods, *block]) for block in _blocks(strips, None if width is None else width - methods.width)]
     parts += [
         Text(f"{MARK} {printable(row.method)}: {printable('; '.join(row.marks))}", style="yellow")
@@ -106,7 +112,7 @@ def _grid(strips: Sequence[_Strip]) -> rich.table.Table:
     table = rich.table.Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     for place, strip in enumerate(strips):
         table.add_column(
-            strip.title,
+            Text(strip.title),
             justify="right" if place else "left",
             no_wrap=place > 0,
             overflow="fold",
@@ -120,7 +126,7 @@ def _grid(strips: Sequence[_Strip]) -> rich.table.Table:
 def _published(table: PublishedTable) -> Iterator[RenderableType]:
     yield Text(f"\npublished, not measured: {printable(table.label)}", style="bold")
     columns = [
-        _Strip(title, tuple(Text(printed(row.values[place])) for row in table.rows))
+        _Strip(printable(title), tuple(Text(printed(row.values[place])) for row in table.rows))
         for place, title in enumerate(table.printed)
     ]
     yield _grid([_Strip("method", tuple(Text(printable(row.method)) for row in table.rows)), *columns])

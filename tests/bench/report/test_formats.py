@@ -11,6 +11,7 @@ import pytest
 from fusionkit.bench.report.formats import as_csv, as_json, as_markdown
 from fusionkit.bench.report.quality_tables import QualityTable, quality_tables
 from fusionkit.bench.report.tables import Column, Format, format_value
+from fusionkit.io.text import as_csv_cell
 from tests.support.boardrecords import EVIL, IVIF_METRICS, record
 
 NASTY = "a|b_*c*`\x1b[31m\n<b>"
@@ -43,7 +44,7 @@ def test_csv_has_a_line_for_every_mean_and_tells_published_ones(boards: tuple[Qu
     published = [row for row in rows if row["kind"] == "published"]
     assert len(measured) == 3 * len(IVIF_METRICS)
     assert len(published) == 10 * len(IVIF_METRICS)
-    cell = next(row for row in measured if row["method"] == NASTY and row["metric"] == "SCD")
+    cell = next(row for row in measured if row["method"] == as_csv_cell(NASTY) and row["metric"] == "SCD")
     assert (float(cell["mean"]), cell["images"], cell["missing"], cell["parameters"]) == (3.0, "2", "1", "59856")
     assert {row["mean_rank"] + row["win_rate"] + row["low"] for row in published} == {""}
     assert {row["marks"] for row in published} == {"refusion, Table 1 (MSRS)"}
