@@ -63,17 +63,25 @@ class Row:
 
 _NOISE_1 = {"trainer": {"outer_loss_noise": {"pixel": 1.0, "patch": 1.0}}}
 _NOISE_3 = {"trainer": {"outer_loss_noise": {"pixel": 3.0, "patch": 3.0}}}
+_WIDE_1 = {"trainer": {"outer_loss_noise": {"patch": 1.0}}}
+_LINEAR = {"reconstructor": {"brightness_power": 1.0}}
 _UNWEIGHTED = {"reconstructor": {"brightness": "off"}}
 _PAPER_FORM = {"reconstructor": {"brightness": "off", "combine": "max", "alpha": 1.0}}
 
 LEARNED = (
-    Row("bright", "brightness, sum, noise 2 (the preset)"),
+    Row("bright", "brightness squared, sum, noise 2 (the preset)"),
+    Row("linear", "brightness, sum, noise 2", _LINEAR),
     Row("before", "no weight, maximum, noise 1 (the preset `optimum`)", merged(_PAPER_FORM, _NOISE_1)),
     Row("noise", "no weight, maximum, noise 2", _PAPER_FORM),
     Row("sum", "no weight, sum, noise 2", _UNWEIGHTED),
-    Row("weight", "brightness, sum, noise 1", _NOISE_1),
-    Row("strong", "brightness, sum, noise 3", _NOISE_3),
-    Row("relative", "brightness over the mean, sum, noise 2", {"reconstructor": {"brightness": "relative"}}),
+    Row("weight", "brightness squared, sum, noise 1", _NOISE_1),
+    Row("wide", "brightness squared, sum, noise 2 of pixels, 1 of patches", _WIDE_1),
+    Row("strong", "brightness squared, sum, noise 3", _NOISE_3),
+    Row(
+        "relative",
+        "brightness over the mean, sum, noise 2",
+        merged(_LINEAR, {"reconstructor": {"brightness": "relative"}}),
+    ),
 )
 FIXED: Mapping[str, tuple[str, Fuse]] = {
     "half": ("w = v = 1/2", lambda a, b: _by_rule("half", "half", a, b)),

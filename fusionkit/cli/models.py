@@ -96,6 +96,7 @@ def show(name: str, as_json: bool) -> None:
     from fusionkit.errors import UsageError
     from fusionkit.models.card import as_markdown
     from fusionkit.models.listing import find_model
+    from fusionkit.models.weights import load_fuser
     from fusionkit.plugins import catalogue
 
     model = find_model(name)
@@ -107,7 +108,11 @@ def show(name: str, as_json: bool) -> None:
         why = "its plugin ships no card" if model.file else model.trained
         raise UsageError(f"{name}: has no model card: {why}")
     title = catalogue.tasks.get(model.task).title
-    click.echo(model.card.model_dump_json(indent=2) if as_json else as_markdown(model.card, title=title), nl=as_json)
+    if as_json:
+        click.echo(model.card.model_dump_json(indent=2))
+        return
+    stretch = load_fuser(model.file)[0].stretch if model.file else ""
+    click.echo(as_markdown(model.card, title=title, stretch=stretch), nl=False)
 
 
 @command.command("package")

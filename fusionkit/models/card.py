@@ -203,12 +203,13 @@ def read_card(weights: Path) -> ModelCard | None:
     return card
 
 
-def as_markdown(card: ModelCard, *, title: str = "") -> str:
+def as_markdown(card: ModelCard, *, title: str = "", stretch: str = "") -> str:
     """Format a card as a page of Markdown.
 
     Args:
         card: the card.
         title: the task in words.
+        stretch: the range stretch that the model fuses with by default, where it is known.
     """
     t = card.training
     given = ", ".join(f"`{name}={value}`" for name, value in _flat(t.given)) or "none"
@@ -220,6 +221,7 @@ def as_markdown(card: ModelCard, *, title: str = "") -> str:
         f"- Fuser `{card.fuser}`, task `{card.task}`, tag `{card.tag}`{replaced}, {card.parameters:,} parameters.",
         f"- Trained by `{t.trainer}` with preset `{t.preset}`, other options: {given}; {_several(t.steps, 'step')}, "
         f"seed {t.seed}, {t.precision}.",
+        *([f"- Fuses with range stretch `{stretch}` unless told otherwise (`--stretch`)."] if stretch else []),
         f"- On {t.device} ({t.machine}), {_several(t.threads, 'thread')}{_time(t.seconds)}; "
         f"{versions or 'versions unknown'}{f'; commit `{t.commit[:12]}`' if t.commit else ''}.",
         f"- SHA-256 of the weights `{card.weights_sha256}`, of the training pairs `{t.fingerprint}`.",

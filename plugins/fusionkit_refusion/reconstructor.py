@@ -27,8 +27,9 @@ class ReconstructorOptions:
         gradient: Sobel responses compared ``"signed"`` or by ``"magnitude"``.
         brightness: whether an error of intensity counts the more the brighter its source is there: ``"off"``, the
             paper's; ``"absolute"``, by the source's brightness; ``"relative"``, by its brightness over its mean in the
-            crop. See :func:`fusionkit.losses.brightness_weights`.
+            crop. See :func:`fusionkit_restormer.losses.brightness_weights`.
         brightness_floor: what black counts there.
+        brightness_power: power of the brightness there; 2 makes what is bright count more decidedly than 1.
     """
 
     dim: int = 16
@@ -40,6 +41,7 @@ class ReconstructorOptions:
     gradient: GradientForm = "signed"
     brightness: Brightness = "off"
     brightness_floor: float = 0.05
+    brightness_power: float = 1.0
 
 
 class Branch(nn.Module):
@@ -76,6 +78,8 @@ class ReFusionReconstructor(Reconstructor):
         check_heads(c.dim, c.heads, "reconstructor")
         if not 0 < c.brightness_floor < float("inf"):
             raise UsageError(f"reconstructor.brightness_floor={c.brightness_floor} must be a positive number")
+        if not 0 < c.brightness_power < float("inf"):
+            raise UsageError(f"reconstructor.brightness_power={c.brightness_power} must be a positive number")
         self.branches = nn.ModuleList(Branch(c.dim, c.heads, c.blocks, c.expansion) for _ in range(2))
 
     def forward(self, fused: Tensor) -> tuple[Tensor, ...]:
@@ -87,7 +91,10 @@ class ReFusionReconstructor(Reconstructor):
         c = self.config
         weights = None
         if c.brightness != "off":
-            weights = [brightness_weights(source, c.brightness, c.brightness_floor) for source in batch.sources]
+            weights = [
+                brightness_weights(source, c.brightness, c.brightness_floor, c.brightness_power)
+                for source in batch.sources
+            ]
         return reconstruction_loss(
             self(fused), batch.sources, alpha=c.alpha, combine=c.combine, form=c.gradient, weights=weights
         )

@@ -163,11 +163,11 @@ def reconstruction_loss(
     return {"total": intensity + alpha * gradient, "intensity": intensity, "gradient": gradient}
 
 
-def brightness_weights(source: Tensor, form: Brightness, floor: float) -> Tensor:
+def brightness_weights(source: Tensor, form: Brightness, floor: float, power: float = 1.0) -> Tensor:
     r"""Weights of intensity errors at each pixel of a source, by its brightness there.
 
-    .. math:: g_{absolute} = \frac{I + \epsilon}{1/2 + \epsilon}, \qquad
-              g_{relative} = \frac{I / (\bar I + 1/50) + \epsilon}{1 + \epsilon}
+    .. math:: g_{absolute} = \Big(\frac{I + \epsilon}{1/2 + \epsilon}\Big)^p, \qquad
+              g_{relative} = \Big(\frac{I / (\bar I + 1/50) + \epsilon}{1 + \epsilon}\Big)^p
 
     A plain squared error asks for half of each source: half of both is closer to the worse of the two than all of
     one. What weighs more is kept at the expense of what weighs less. The absolute form is 1 at middle grey; the
@@ -177,6 +177,7 @@ def brightness_weights(source: Tensor, form: Brightness, floor: float) -> Tensor
         source: ``(B, 1, H, W)`` in [0, 1].
         form: ``"off"`` is 1 everywhere.
         floor: epsilon, above 0: what black counts.
+        power: p, above 0: by how much more bright errors count.
 
     Returns:
         ``(B, 1, H, W)``, not negative.
@@ -184,8 +185,10 @@ def brightness_weights(source: Tensor, form: Brightness, floor: float) -> Tensor
     if form == "off":
         return torch.ones_like(source)
     if form == "absolute":
-        return (source + floor) / (0.5 + floor)
-    return (source / (source.mean((1, 2, 3), keepdim=True) + 0.02) + floor) / (1 + floor)
+        weight = (source + floor) / (0.5 + floor)
+    else:
+        weight = (source / (source.mean((1, 2, 3), keepdim=True) + 0.02) + floor) / (1 + floor)
+    return weight if power == 1 else weight**power
 
 
 def _over_sources(errors: Tensor, combine: Combine) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,9 @@ def test_each_row_changes_its_part_alone() -> None:
     assert found["before"].trainer.outer_loss_noise.pixel == 1
     assert found["noise"].reconstructor == before
     assert found["sum"].trainer == bright.trainer
-    assert found["weight"].reconstructor == found["strong"].reconstructor == bright.reconstructor
+    same = (found[key].reconstructor for key in ("weight", "wide", "strong"))
+    assert all(reconstructor == bright.reconstructor for reconstructor in same)
+    assert replace(found["linear"].reconstructor, brightness_power=2) == bright.reconstructor
 
 
 def test_a_run_is_scored_by_what_its_p_asks_for_and_by_its_f(tmp_path: Path) -> None:

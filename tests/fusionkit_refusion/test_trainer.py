@@ -192,6 +192,7 @@ def test_the_learned_loss_follows_what_the_reconstruction_lacks() -> None:
         ("trainer.ema_decay=1.0", r"trainer\.ema_decay=1\.0"),
         ("trainer.weight_map_kl=-1.0", r"trainer\.weight_map_kl=-1\.0"),
         ("reconstructor.brightness_floor=0.0", r"reconstructor\.brightness_floor=0\.0 must be a positive number"),
+        ("reconstructor.brightness_power=0.0", r"reconstructor\.brightness_power=0\.0 must be a positive number"),
         (
             "trainer.outer_loss_noise.pixel=-0.1",
             r"trainer\.outer_loss_noise\.pixel=-0\.1 must be zero or a positive number",

@@ -129,10 +129,13 @@ def test_the_relative_weight_does_not_see_how_long_an_exposure_was() -> None:
     assert float(brightness_weights(torch.full((1, 1, 2, 2), 0.5), "absolute", 0.3).mean()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("form", "best"), [("off", 0.5), ("absolute", (0.9 + 0.05) / (0.9 + 0.2 + 0.1))])
-def test_the_best_blend_of_two_flat_sources_leans_by_their_weights(form: str, best: float) -> None:
+@pytest.mark.parametrize(
+    ("form", "power", "best"),
+    [("off", 2, 0.5), ("absolute", 1, 0.95 / (0.95 + 0.25)), ("absolute", 2, 0.95**2 / (0.95**2 + 0.25**2))],
+)
+def test_the_best_blend_of_two_flat_sources_leans_by_their_weights(form: str, power: float, best: float) -> None:
     a, b = (torch.full((1, 1, 8, 8), level, dtype=torch.float64) for level in (0.9, 0.2))
-    weights = [brightness_weights(x, form, 0.05) for x in (a, b)]  # type: ignore[arg-type]
+    weights = [brightness_weights(x, form, 0.05, power) for x in (a, b)]  # type: ignore[arg-type]
 
     def loss(w: float) -> float:
         fused = w * a + (1 - w) * b

@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 
+import fusionkit
 from fusionkit.bench.benchmark import BenchRequest, run_bench
 from fusionkit.bench.model_package import NO_RECORD, package_model
 from fusionkit.bench.quality_scorer import QualityScorer
@@ -293,6 +294,7 @@ def test_a_model_is_shown_by_its_card(installed: Path) -> None:
     for words in ("medical image fusion", "seed 3", "Licence:", "**mine** (this model)", "| average |", "`refusion`"):
         assert words in shown.stdout, words
     assert file_digest(installed / "mif.safetensors") in shown.stdout
+    assert f"Fuses with range stretch `{fusionkit.load('refusion:mif').stretch}`" in shown.stdout
     assert json.loads(invoke("models", "show", "refusion:mif@v1", "--json").stdout)["training"]["seed"] == 3
     unknown = invoke("models", "show", "refusion:miff")
     assert (unknown.exit_code, "did you mean 'refusion:mif'" in unknown.stderr) == (2, True)
