@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 
 from fusionkit.bench.records import Method, file_name
-from fusionkit.config import as_dict
+from fusionkit.config import as_dict, parse_assignments
 from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.adapter import check_device
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 
+_ASSIGNED = re.compile(r"[A-Za-z_][\w.]*=")
+_NEXT = re.compile(r",(?=[A-Za-z_][\w.]*=)")
+
 NO_FUSER = "none"
 """The word that stands for no fuser at all."""
 
@@ -47,11 +51,13 @@ class FuserSpec:
         name: what to call it.
         model: name of a fuser, run folder or weights file.
         fuser: the fuser that the file must be for, or "": then the file says it.
+        options: options of a fuser without weights, as ``NAME=VALUE``.
     """
 
     name: str
     model: str
     fuser: str = ""
+    options: tuple[str, ...] = ()
 
     @property
     def file(self) -> Path | None:
@@ -110,7 +116,8 @@ class FuserSpec:
                 fuser, name=self.name, task=task, device=device, stretch=stretch, gamut=gamut, digest=digest
             )
             return imported, info
-        model = load(self.model, task, device=device, stretch=stretch, gamut=gamut)
+        options = parse_assignments(self.options)
+        model = load(self.model, task, device=device, stretch=stretch, gamut=gamut, options=options)
         named = split_name(self.model) if file is None else None
         if named is not None:
             shipped = choose_model(catalogue.fusers.get(named[0]), *named, task=task)
@@ -165,6 +172,8 @@ class BenchMethod:
 def parse_fuser(text: str) -> FuserSpec:
     """``[LABEL=]MODEL``: a fuser, a shipped model ``FUSER:TASK[@TAG]``, a run folder, a weights file or ``FUSER:FILE``.
 
+    ``FUSER:NAME=VALUE,NAME=VALUE`` is a fuser without weights under other options.
+
     ``FUSER:FILE`` also takes weights as a method's authors published them. Without one label per name is called so, a
     run after its folder and a file after its stem.
 
@@ -172,11 +181,15 @@ def parse_fuser(text: str) -> FuserSpec:
         fusionkit.errors.UsageError: nothing stands before or after the equals sign.
     """
     label, equals, model = text.partition("=")
-    if not equals or Path(text).expanduser().exists():
+    if not equals or _begins_with_fuser(label) or Path(text).expanduser().exists():
         label, model = "", text
     elif not label.strip() or not model.strip():
         raise UsageError(f"--fuser {text!r}: write LABEL=MODEL, as in ours=runs/my-run")
     fuser, colon, file = model.partition(":")
+    if _begins_with_fuser(model) and _ASSIGNED.match(file) and not Path(file).expanduser().exists():
+        options = tuple(_NEXT.split(file))
+        parse_assignments(options)
+        return FuserSpec(label.strip() or model, fuser, options=options)
     shipped = file.partition("@")[0] in catalogue.tasks.names()  # a file of that name is written FUSER:./NAME
     named = bool(colon) and fuser in catalogue.fusers.names() and Path(file).expanduser().exists() and not shipped
     spec = FuserSpec(label.strip(), file, fuser) if named else FuserSpec(label.strip(), model.strip())
@@ -193,6 +206,11 @@ def parse_fuser(text: str) -> FuserSpec:
             else path.resolve().parent.name
         )
     return FuserSpec(default, spec.model, spec.fuser)
+
+
+def _begins_with_fuser(text: str) -> bool:
+    fuser, colon, _ = text.partition(":")
+    return bool(colon) and fuser in catalogue.fusers.names()
 
 
 def parse_results(text: str) -> ResultsSpec:

@@ -38,6 +38,7 @@ COMMANDS = {
 """Name and short help of each command: the object ``command`` in the module of that name, with ``_`` for ``-``."""
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_UNNAMEABLE = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
 _FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _CLOSED_PIPE = 128 + 13  # what a shell reports for a process that SIGPIPE ended
 _INTERRUPTED = 130
@@ -139,6 +140,8 @@ def report(error: Exception) -> tuple[str, int]:
         file = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "a file"
         remedy = "free some space" if error.errno in _FULL else "check its permissions"
         return f"error: {file}: {os.strerror(error.errno)}: {remedy} or choose another place", DataError.exit_code
+    if isinstance(error, OSError) and error.errno in _UNNAMEABLE:
+        return f"error: {_line(shortened(str(error.filename)))}: {os.strerror(error.errno)}: use another name", 4
     name = type(error).__name__
     return f"internal error: {name}: {_line(error)} (please report; --debug shows the traceback)", 1
 

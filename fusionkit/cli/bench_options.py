@@ -29,7 +29,8 @@ def method_options(*, task: str, fuser: str) -> Callable[[Callable[..., None]], 
         fuser: the default of ``--fuser`` in words.
     """
     fuser = (
-        "Name of a fuser, run folder, weights file, or FUSER:FILE for weights as a method's authors published them.  "
+        "Name of a fuser, FUSER:NAME=VALUE,... for other options, run folder, weights file, or FUSER:FILE for weights "
+        "as a method's authors published them.  "
         f"[default: {fuser}]"
     )
     return _added(

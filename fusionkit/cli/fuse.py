@@ -59,6 +59,13 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Match files of folders by stem, number (IR_0001, VIS_0001), order, or pattern:{name}_suffix.",
 )
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of a method without weights, as in --set r=8; may be repeated.",
+)
 @click.option("--force", is_flag=True, help="Replace existing results.")
 @click.option("--skip-bad", is_flag=True, help="Fuse the good pairs of folders and leave the others out.")
 def command(
@@ -74,6 +81,7 @@ def command(
     bits: str | None,
     form: str,
     match: str,
+    assignments: tuple[str, ...],
     force: bool,
     skip_bad: bool,
 ) -> None:
@@ -88,7 +96,9 @@ def command(
     fusionkit fuse -m refusion:ivif@v1 -a infrared.png -b visible.png -o fused.png
     fusionkit fuse -m runs/refusion-mif-quick -a pet.png -b mri.png -o fused.png
     fusionkit fuse -m laplacian -a near/ -b far/ -o fused/
+    fusionkit fuse -m gff --set r=8 -a near.png -b far.png -o fused.png
     """
+    from fusionkit.config import parse_assignments
     from fusionkit.errors import DataError, UsageError
     from fusionkit.fuse.batch import check_jobs, plan_jobs, run_jobs
     from fusionkit.fuse.model import load
@@ -97,10 +107,13 @@ def command(
     if model is None and task is None:
         raise UsageError("say what to fuse with: --task for the model that ships for it, or --model")
     depth = int(bits) if bits else None
+    options = parse_assignments(assignments)
     plan = plan_jobs([first, second, *more], out, suffix=f".{form}", bits=depth, force=force, match=match)
     if plan.folder is not None and match != "stem":
         _print_matches(plan, match)
-    loaded = load(model or default_fuser(task or ""), task, device=device, stretch=stretch, gamut=gamut)
+    loaded = load(
+        model or default_fuser(task or ""), task, device=device, stretch=stretch, gamut=gamut, options=options
+    )
     with _progress() as report:
         if plan.folder is not None:
             plan = check_jobs(plan, model=loaded, report=report)

@@ -55,6 +55,11 @@ class PairStore:
         self._flat = [flat.to(self.home) for flat in self._flat]
         self._start, self._width = self._start.to(self.home), self._width.to(self.home)
 
+    @property
+    def sources(self) -> int:
+        """Number of sources of every pair."""
+        return len(self._flat)
+
     @classmethod
     def from_pairs(
         cls, pairs: PairSet, *, device: torch.device, space: str = "luminance", smallest: int = 1

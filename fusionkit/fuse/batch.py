@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ class Plan:
         problems: one line per scene that cannot be fused, with its name.
         origins: the files or folders as they were given.
         folder: the folder of results and record; None for single files, which have no record.
+        force: whether existing results are replaced.
         match: the rule that the files of folders were matched by.
     """
 
@@ -52,6 +54,7 @@ class Plan:
     origins: tuple[Path, ...]
     folder: Path | None
     match: str = "stem"
+    force: bool = False
 
 
 def plan_jobs(
@@ -108,11 +111,12 @@ def plan_jobs(
         most = deepest(job.target)
         if bits is not None and bits > most:
             raise UsageError(f"{job.target}: {job.target.suffix} holds at most {most} bits a sample, not {bits}")
-    _check_targets(plan, force)
+    plan = replace(plan, force=force)
+    _check_targets(plan)
     return plan
 
 
-def _check_targets(plan: Plan, force: bool) -> None:
+def _check_targets(plan: Plan) -> None:
     originals = {source.resolve() for job in plan.jobs for source in job.sources}
     for job in plan.jobs:
         if job.target.resolve() in originals:
@@ -120,7 +124,7 @@ def _check_targets(plan: Plan, force: bool) -> None:
     there = [job.target for job in plan.jobs if job.target.exists()]
     if plan.folder is not None and (plan.folder / RECORD).exists():
         there.append(plan.folder / RECORD)
-    if there and not force:
+    if there and not plan.force:
         named = ", ".join(path.name for path in there[:_SHOWN]) + (", ..." if len(there) > _SHOWN else "")
         where = f"{plan.folder}: has results already ({named})" if plan.folder else f"{there[0]}: is there already"
         raise UsageError(f"{where}; name another place, or replace what is there with --force")
@@ -180,7 +184,8 @@ def _fault(job: Job, model: Model | None) -> str:
 def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Report | None = None) -> None:
     """Fuse every job. Results are written whole or not at all.
 
-    In a folder the record is written before the first result and marked complete after the last.
+    In a folder the record is written before the first result and marked complete after the last. One process at a time
+    writes into a folder.
 
     Args:
         model: what to fuse with.
@@ -189,20 +194,51 @@ def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Repor
         report: called after every result.
 
     Raises:
+        fusionkit.errors.UsageError: another process is fusing into the folder, or did since the plan was made.
         fusionkit.errors.DataError: a source cannot be read or a result cannot be written; earlier results stay.
     """
-    _write_record(model, plan, bits, complete=False)
+    _claim(plan)
+    written = _write_record(model, plan, bits, complete=False)
     for done, job in enumerate(plan.jobs, start=1):
         fused = model.fuse(*job.sources, bits=bits)
+        _check_record(plan, written)
         fused.save(job.target, bits=bits)
         if report:
             report("fusing", done, len(plan.jobs))
+    _check_record(plan, written)
     _write_record(model, plan, bits, complete=True)
 
 
-def _write_record(model: Model, plan: Plan, bits: int | None, *, complete: bool) -> None:
-    if plan.folder is None:
+def _claim(plan: Plan) -> None:
+    """Create the record of a folder, which only one of several processes can."""
+    if plan.folder is None or plan.force:
         return
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(plan.folder / RECORD, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        _check_targets(plan)
+    except OSError as error:
+        raise DataError(f"{plan.folder}: cannot be written ({error.strerror}): choose another place") from None
+
+
+def _check_record(plan: Plan, written: os.stat_result | None) -> None:
+    """Refuse to write beside another process that replaces results, too."""
+    if plan.folder is None or written is None:
+        return
+    try:
+        there = (plan.folder / RECORD).stat()
+    except FileNotFoundError:
+        there = None
+    if there is None or (there.st_ino, there.st_mtime_ns) != (written.st_ino, written.st_mtime_ns):
+        raise DataError(
+            f"{plan.folder}: another process has replaced {RECORD} meanwhile; fuse again, into another place"
+        )
+
+
+def _write_record(model: Model, plan: Plan, bits: int | None, *, complete: bool) -> os.stat_result | None:
+    if plan.folder is None:
+        return None
     record = {
         **model.describe(),
         "bits": bits or "as the sources",
@@ -214,3 +250,4 @@ def _write_record(model: Model, plan: Plan, bits: int | None, *, complete: bool)
         "complete": complete,
     }
     write_text(plan.folder / RECORD, json.dumps(record, indent=2) + "\n")
+    return (plan.folder / RECORD).stat()

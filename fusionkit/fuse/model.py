@@ -7,19 +7,22 @@ stretch, metadata, and more sources than it takes at once.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import PIL.Image
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fusionkit.config import as_dict, resolve
 from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, FusionNote, UsageError, did_you_mean
 from fusionkit.fuse.adapter import check_device, check_size, plan_calls
+from fusionkit.fuse.array_sources import as_array
 from fusionkit.fuse.tensors import Gamut, Stretch, check_gamut, check_stretch, fuse_tensors
 from fusionkit.io.images import Image, deepest, read_image, write_image
 from fusionkit.plugins.guard import plugin_call
@@ -27,7 +30,7 @@ from fusionkit.runtime.devices import choose_device, is_out_of_memory
 
 __all__ = ["Fused", "FusionNote", "Model", "Source", "Stretch", "fuse_tensors", "load"]
 
-Source: TypeAlias = "str | Path | Image | NDArray[Any] | Tensor"
+Source: TypeAlias = "str | Path | Image | PIL.Image.Image | NDArray[Any] | Tensor"
 """A source to fuse: a file, an image, an array ``(H, W)`` or ``(H, W, C)``, or a tensor of two to four dimensions."""
 
 
@@ -146,9 +149,9 @@ class Model:
         :class:`FusionNote`. EXIF and ICC profile come from the first source with colour, else from the first.
 
         Args:
-            sources: two or more files, images, arrays or tensors. Arrays are ``(H, W)``, ``(H, W, 1)`` or
-                ``(H, W, 3)`` RGB, tensors ``(H, W)``, ``(C, H, W)`` or ``(1, C, H, W)``; of uint8, uint16, or floats
-                in [0, 1].
+            sources: two or more files, images (Pillow's too), arrays or tensors. Arrays are ``(H, W)``,
+                ``(H, W, 1)`` or ``(H, W, 3)`` RGB, tensors ``(H, W)``, ``(C, H, W)`` or ``(1, C, H, W)``; of uint8,
+                uint16, or floats in [0, 1], bfloat16 among them.
             bits: bits of the result, 8, 16 or 32 (float); where None, the most of any source. Float arrays and
                 tensors count as 8, since nothing says what they came from.
 
@@ -205,6 +208,7 @@ class Model:
             "weights_sha256": self.digest,
             "stretch": self.stretch,
             "gamut": self.gamut,
+            "config": as_dict(self.fuser.config),
             "device": str(self.device),
             "versions": {name: metadata.version(name) for name in ("image-fusionkit", "torch", "numpy")},
         }
@@ -218,18 +222,7 @@ def _as_image(source: Source, place: int) -> tuple[Image, int]:
     if isinstance(source, Image):
         return source, source.bits
     name = f"source {place}"
-    if isinstance(source, Tensor):
-        array = source.detach().cpu().numpy()
-        if array.ndim == 4 and array.shape[0] == 1:
-            array = array[0]
-        if array.ndim == 3:
-            array = array.transpose(1, 2, 0)
-    elif isinstance(source, np.ndarray):
-        array = source
-    else:
-        raise UsageError(f"{name}: a file, image, array or tensor is needed, got {type(source).__name__}")
-    if array.ndim == 2:
-        array = array[..., None]
+    array = as_array(source, name)
     if array.dtype.kind == "f":
         return Image(array.astype(np.float32), name=name), 8
     image = Image(array, name=name)
@@ -265,6 +258,7 @@ def load(
     device: str | torch.device = "auto",
     stretch: Stretch | None = None,
     gamut: Gamut = "keep-luminance",
+    options: Mapping[str, Any] | None = None,
 ) -> Model:
     """Load a model to fuse with.
 
@@ -277,10 +271,12 @@ def load(
         device: ``"auto"`` (CUDA where there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
         stretch: ``"full"`` or ``"none"``; the fuser's own default where None.
         gamut: ``"keep-luminance"`` or ``"clip"``, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
+        options: options of a fuser that needs no training, such as ``{"r": 8}``; weights have theirs in the file.
 
     Raises:
         fusionkit.errors.UsageError: an unknown name, tag, task, device, stretch or gamut rule, a device that the fuser
-            cannot run on, or a fuser that has to be trained first.
+            cannot run on, a fuser that has to be trained first, or options that are unknown, invalid or of a model that
+            has weights.
         fusionkit.errors.DataError: the weights cannot be read.
         fusionkit.errors.PluginError: the fuser's plugin is not usable.
 
@@ -296,8 +292,10 @@ def load(
     check_gamut(gamut)
     named = split_name(model) if isinstance(model, str) else None
     if named is not None:
-        loaded = _registered(str(model), *named, task, place, stretch)
+        loaded = _registered(str(model), *named, task, place, stretch, options or {})
     else:
+        if options:
+            raise UsageError(f"{model}: has its options from its training: options are for fusers without weights")
         loaded = _from_file(_weights_file(model), str(model), task, place, stretch)
     loaded.gamut = gamut
     return loaded
@@ -338,7 +336,13 @@ def _from_file(
 
 
 def _registered(
-    name: str, fuser: str, wanted: str, task: str | None, device: torch.device, stretch: Stretch | None
+    name: str,
+    fuser: str,
+    wanted: str,
+    task: str | None,
+    device: torch.device,
+    stretch: Stretch | None,
+    options: Mapping[str, Any],
 ) -> Model:
     """Build a registered fuser, with the shipped weights that it has for the task."""
     from fusionkit.models.shipped import choose_model, shipped_models
@@ -350,13 +354,16 @@ def _registered(
     check_device(kind, device, name=name)
     shipped = choose_model(kind, fuser, wanted, task=task)
     if shipped is not None:
+        if options:
+            raise UsageError(f"{name}: has its options from its training: options are for fusers without weights")
         if shipped.superseded_by:
             known = f"{fuser}:{shipped.task}@"
             line = f"{known}{shipped.tag} is superseded by {known}{shipped.superseded_by}"
             warnings.warn(line, FusionNote, stacklevel=3)
         return _from_file(shipped.file, name, shipped.task, device, stretch, tag=shipped.tag)
+    config: Any = resolve(kind.Config, ("--set", options)) if options else None
     with plugin_call(kind, "be built"):
-        built: Fuser = kind()
+        built: Fuser = kind(config)
     if any(True for _ in built.parameters()):
         tasks = ", ".join(sorted({model.task for model in shipped_models(kind)}))
         has = f" (there are weights for: {tasks})" if tasks else ""

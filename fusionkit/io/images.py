@@ -162,6 +162,8 @@ def read_image(path: str | Path) -> Image:
     try:
         if path.is_dir():
             raise DataError(f"{path}: is a folder; name an image file in it")
+        if path.is_char_device() or path.is_block_device():
+            raise DataError(f"{path}: is a device; name an image file")
         data = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the name") from None

@@ -120,6 +120,29 @@ def test_everything_that_is_wrong_is_found_and_named(folders: tuple[Path, Path],
     assert reports[-1] == ("checking", 6, 6)
 
 
+def test_of_two_fusings_into_one_folder_one_is_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first, second = plan_jobs(folders, out), plan_jobs(folders, out)
+    run_jobs(Model(ToyMean(), name="mean"), first)
+    before = {file: file.read_bytes() for file in out.iterdir()}
+    with pytest.raises(UsageError, match="has results already"):
+        run_jobs(Model(ToyMean(), name="other"), second)
+    assert {file: file.read_bytes() for file in out.iterdir()} == before
+
+
+def test_a_fusing_stops_where_another_one_replaces_its_results(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    mean, plan = Model(ToyMean(), name="mean"), plan_jobs(folders, tmp_path / "out", force=True)
+
+    def other_after_one(_step: str, done: int, _of: int) -> None:
+        if done == 1:
+            run_jobs(Model(ToyMean(), name="other"), plan)
+
+    with pytest.raises(DataError, match="another process has replaced"):
+        run_jobs(mean, plan, report=other_after_one)
+    record = json.loads((tmp_path / "out" / RECORD).read_text())
+    assert (record["model"], record["complete"]) == ("other", True)
+
+
 def test_a_folder_gets_every_result_and_a_record(folders: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "deep/out"
     plan = plan_jobs(folders, out)

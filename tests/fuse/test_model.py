@@ -43,6 +43,52 @@ def one_line(error: BaseException, *words: object) -> None:
         assert str(word) in str(error)
 
 
+def test_pillow_images_and_every_layout_of_tensors_are_sources() -> None:
+    expected = MEAN.fuse(GREY, RGB).array()
+    grey, rgb = torch.from_numpy(GREY)[None, None], torch.from_numpy(RGB.transpose(2, 0, 1).copy())[None]
+    last = rgb.to(memory_format=torch.channels_last)
+    np.testing.assert_array_equal(MEAN.fuse(PIL.Image.fromarray(GREY), PIL.Image.fromarray(RGB)).array(), expected)
+    np.testing.assert_array_equal(MEAN.fuse(grey, last).array(), expected)
+    rgba = PIL.Image.fromarray(np.dstack([RGB, GREY]), "RGBA")
+    np.testing.assert_array_equal(MEAN.fuse(PIL.Image.fromarray(GREY), rgba).array(), expected)
+    deep = PIL.Image.fromarray(GREY.astype(np.uint16) * 257)
+    assert MEAN.fuse(deep, RGB).bits == 16
+    for dtype in (torch.bfloat16, torch.float16):
+        rounded = MEAN.fuse((grey / 255).to(dtype), (rgb / 255).to(dtype)).array()
+        assert np.abs(rounded.astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (torch.zeros(2, 1, 6, 8), ["batch (2, 1, 6, 8)", "fusionkit.fuse_tensors"]),
+        (torch.zeros(6, 8, 3), ["tensor (6, 8, 3)", "permute(2, 0, 1)"]),
+        (np.zeros((3, 6, 8), np.uint8), ["array (3, 6, 8)", "transpose(1, 2, 0)"]),
+        (np.zeros((2, 6, 8, 3), np.uint8), ["array (2, 6, 8, 3)"]),
+        (PIL.Image.new("CMYK", (8, 6)), ["mode CMYK", "convert"]),
+        ([GREY, RGB], ["list", "fuse(*sources)"]),
+        (b"\x89PNG", ["bytes", "path"]),
+        (None, ["NoneType"]),
+    ],
+)
+def test_other_sources_are_refused_in_the_callers_terms(source: object, words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        MEAN.fuse(GREY, source)  # type: ignore[arg-type]
+    one_line(caught.value, "source 2", *words)
+
+
+def test_options_of_a_method_without_weights(tmp_path: Path) -> None:
+    wide, usual = load("gff", options={"base_radius": 2}, device="cpu"), load("gff", device="cpu")
+    assert wide.describe()["config"]["base_radius"] == 2
+    assert not np.array_equal(wide.fuse(GREY, RGB).array(), usual.fuse(GREY, RGB).array())
+    with pytest.raises(UsageError, match="unknown option 'radius'"):
+        load("gff", options={"radius": 2}, device="cpu")
+    file = tmp_path / "x.safetensors"
+    save_fuser(file, ToyTrained(), WeightsInfo("toy-trained", "mif"))
+    with pytest.raises(UsageError, match="options from its training"):
+        load(file, options={"start": 0.1}, device="cpu")
+
+
 def test_files_arrays_images_and_tensors_give_the_same(tmp_path: Path) -> None:
     by_file = MEAN.fuse(save(GREY, tmp_path / "a.png"), str(save(RGB, tmp_path / "b.png")))
     others = [
@@ -213,7 +259,6 @@ def test_sizes_that_differ_are_named_with_their_files(tmp_path: Path) -> None:
         (np.zeros((6, 8), np.int64), "source 2: pixels of uint8"),
         (np.full((6, 8), 200.0), "source 2: float values from 200 to 200"),
         (np.full((6, 8), np.nan), "source 2: 48 values are not finite"),
-        (torch.zeros(2, 1, 6, 8), "source 2: pixels"),
     ],
 )
 def test_arrays_that_are_no_images_are_named_by_their_place(source: object, words: str) -> None:
@@ -226,7 +271,7 @@ def test_misuse_is_refused() -> None:
         MEAN.fuse(GREY)
     with pytest.raises(UsageError, match="bits"):
         MEAN.fuse(GREY, GREY, bits=12)
-    with pytest.raises(UsageError, match="source 2: a file, image, array or tensor is needed, got list"):
+    with pytest.raises(UsageError, match="source 2: is a list"):
         MEAN.fuse(GREY, [[1, 2]])
 
 

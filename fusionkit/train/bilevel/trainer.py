@@ -73,11 +73,10 @@ class BilevelTrainer(MetaTrainer):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             built = self.build_networks(config, source)
-        most, given = built.fuser.capabilities.max_sources, len(source.task.sources)
+        most, given = built.fuser.capabilities.max_sources, source.sources
         if most is not None and given > most:
-            raise UsageError(
-                f"{self.fuser_name or type(self).__name__} fuses {most} sources; task {source.task.name} has {given}"
-            )
+            name = self.fuser_name or type(self).__name__
+            raise UsageError(f"{name} fuses {most} sources at a time and the data has {given}: leave out the others")
         self.parts = built
         self.networks = nn.ModuleDict(vars(built)).to(device)
         self._fuser, self._proposer, self._outer_loss = built.fuser, built.proposer, built.outer_loss
