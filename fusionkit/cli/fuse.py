@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from fusionkit.fuse.batch import Plan
 
 _SHOWN = 3
+_RANGE_HELP = (
+    "Values of the first source that become 0 and 1: auto, full, minmax, percentile:LO,HI, LO,HI, or window:NAME of CT "
+    "(brain, bone, lung...). auto scales 16-bit images that fill little of their range, signed integers, and floats "
+    "outside 0..1."
+)
 _PATH = click.Path(path_type=Path)
 
 
@@ -53,6 +58,17 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Format of results in a folder.",
 )
+@click.option("--range-a", default="auto", show_default=True, help=_RANGE_HELP)
+@click.option("--range-b", default="auto", show_default=True, help="The same of the second source.")
+@click.option("--range-s", multiple=True, help="The same of a further source, in the order of -s; may be repeated.")
+@click.option(
+    "--range-scope",
+    type=click.Choice(["image", "folder"]),
+    default="image",
+    show_default=True,
+    help="Find the range of each image, or one for all images of a source.",
+)
+@click.option("--fill-invalid", is_flag=True, help="Fill NaN, infinite values and stuck pixels from their neighbours.")
 @click.option(
     "--match",
     default="stem",
@@ -80,6 +96,11 @@ def command(
     device: str,
     bits: str | None,
     form: str,
+    range_a: str,
+    range_b: str,
+    range_s: tuple[str, ...],
+    range_scope: Literal["image", "folder"],
+    fill_invalid: bool,
     match: str,
     assignments: tuple[str, ...],
     force: bool,
@@ -97,18 +118,28 @@ def command(
     fusionkit fuse -m runs/refusion-mif-quick -a pet.png -b mri.png -o fused.png
     fusionkit fuse -m laplacian -a near/ -b far/ -o fused/
     fusionkit fuse -m gff --set r=8 -a near.png -b far.png -o fused.png
+    fusionkit fuse --task ivif -a thermal/ -b rgb/ -o fused/ --range-a 27315,31315 --match number
     """
     from fusionkit.config import parse_assignments
     from fusionkit.errors import DataError, UsageError
     from fusionkit.fuse.batch import check_jobs, plan_jobs, run_jobs
     from fusionkit.fuse.model import load
+    from fusionkit.fuse.reading import Reading
+    from fusionkit.io.ranges import parse_range
     from fusionkit.models.listing import default_fuser
 
     if model is None and task is None:
         raise UsageError("say what to fuse with: --task for the model that ships for it, or --model")
     depth = int(bits) if bits else None
     options = parse_assignments(assignments)
-    plan = plan_jobs([first, second, *more], out, suffix=f".{form}", bits=depth, force=force, match=match)
+    if len(range_s) > len(more):
+        raise UsageError(f"--range-s is given {len(range_s)} times and -s {len(more)} times: one per -s at most")
+    named = {"--range-a": range_a, "--range-b": range_b, **{f"--range-s ({k})": t for k, t in enumerate(range_s, 1)}}
+    ranges = tuple(parse_range(text, option=option) for option, text in named.items())
+    reading = Reading(ranges, range_scope, fill_invalid)
+    plan = plan_jobs(
+        [first, second, *more], out, suffix=f".{form}", bits=depth, force=force, match=match, reading=reading
+    )
     if plan.folder is not None and match != "stem":
         _print_matches(plan, match)
     loaded = load(

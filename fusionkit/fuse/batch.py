@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fusionkit.data.pairing import match_folders
-from fusionkit.errors import DataError, UsageError
+from fusionkit.errors import DataError, FusionNote, UsageError
 from fusionkit.fuse.adapter import check_size, plan_calls
 from fusionkit.fuse.model import Model
+from fusionkit.fuse.reading import Reading, note_range
 from fusionkit.io.atomic import write_text
-from fusionkit.io.images import deepest, read_image
+from fusionkit.io.images import Image, deepest
 from fusionkit.runtime.threads import in_threads
 
 __all__ = ["RECORD", "Job", "Plan", "check_jobs", "plan_jobs", "run_jobs"]
@@ -47,6 +49,7 @@ class Plan:
         folder: the folder of results and record; None for single files, which have no record.
         force: whether existing results are replaced.
         match: the rule that the files of folders were matched by.
+        reading: how the sources are read.
     """
 
     jobs: tuple[Job, ...]
@@ -55,6 +58,7 @@ class Plan:
     folder: Path | None
     match: str = "stem"
     force: bool = False
+    reading: Reading = field(default_factory=Reading)
 
 
 def plan_jobs(
@@ -65,6 +69,7 @@ def plan_jobs(
     bits: int | None = None,
     force: bool = False,
     match: str = "stem",
+    reading: Reading | None = None,
 ) -> Plan:
     """Plan the result of every pair of sources.
 
@@ -79,6 +84,7 @@ def plan_jobs(
         bits: bits per sample of the results; None for those of the sources.
         force: replace existing results.
         match: rule to match files of folders by, see :func:`fusionkit.data.pairing.match_folders`.
+        reading: how the sources are read; by the automatic range where None.
 
     Raises:
         fusionkit.errors.UsageError: fewer than two sources, files and folders mixed, an unknown suffix, more bits
@@ -107,6 +113,7 @@ def plan_jobs(
         inside = place.is_dir() or str(out).endswith("/")
         target = place / f"{sources[0].stem}{suffix}" if inside else place
         plan = Plan((Job(tuple(sources), target),), (), tuple(sources), None)
+    plan = replace(plan, reading=reading or Reading())
     for job in plan.jobs[:1]:
         most = deepest(job.target)
         if bits is not None and bits > most:
@@ -150,11 +157,12 @@ def check_jobs(plan: Plan, *, model: Model | None = None, report: Report | None 
     """
     if model is not None and plan.jobs:
         plan_calls(model.fuser.capabilities, len(plan.origins), name=model.name)
+    plan = replace(plan, reading=plan.reading.fixed([job.sources for job in plan.jobs]))
     good: list[Job] = []
     problems = list(plan.problems)
     for start in range(0, len(plan.jobs), _CHUNK):
         jobs = plan.jobs[start : start + _CHUNK]
-        for job, fault in zip(jobs, in_threads(lambda job: _fault(job, model), jobs), strict=True):
+        for job, fault in zip(jobs, in_threads(lambda job: _fault(job, plan.reading, model), jobs), strict=True):
             if fault:
                 problems.append(f"{job.target.stem}: {fault}")
             else:
@@ -164,12 +172,11 @@ def check_jobs(plan: Plan, *, model: Model | None = None, report: Report | None 
     return replace(plan, jobs=tuple(good), problems=tuple(sorted(problems)))
 
 
-def _fault(job: Job, model: Model | None) -> str:
+def _fault(job: Job, reading: Reading, model: Model | None) -> str:
     """Why a job cannot be done, in one line; "" if it can."""
     sizes = []
     try:
-        for source in job.sources:
-            image = read_image(source)
+        for source, image in zip(job.sources, reading.read(job.sources), strict=True):
             sizes.append(image.size)
             if model is not None:
                 check_size(model.fuser, image.pixels.shape[:2], name=model.name, image=str(source))
@@ -197,16 +204,40 @@ def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Repor
         fusionkit.errors.UsageError: another process is fusing into the folder, or did since the plan was made.
         fusionkit.errors.DataError: a source cannot be read or a result cannot be written; earlier results stay.
     """
+    taken: dict[str, list[tuple[float, float] | None]] = {}
+    noted: set[int] = set()
     _claim(plan)
-    written = _write_record(model, plan, bits, complete=False)
+    written = _write_record(model, plan, bits, taken, complete=False)
     for done, job in enumerate(plan.jobs, start=1):
-        fused = model.fuse(*job.sources, bits=bits)
+        images = plan.reading.read(job.sources)
+        taken[job.target.name] = [image.limits for image in images]
+        _note_ranges(images, plan, noted)
+        fused = model.fuse(*images, bits=bits)
         _check_record(plan, written)
         fused.save(job.target, bits=bits)
         if report:
             report("fusing", done, len(plan.jobs))
     _check_record(plan, written)
-    _write_record(model, plan, bits, complete=True)
+    _write_record(model, plan, bits, taken, complete=True)
+
+
+def _note_ranges(images: Sequence[Image], plan: Plan, noted: set[int]) -> None:
+    """Say once per source what the automatic range took, and how many values were filled."""
+    for place, image in enumerate(images):
+        option = f"--range-{'abs'[min(place, 2)]}"
+        rule = plan.reading.range_of(place)
+        if place not in noted and rule.text == "auto" and image.limits is not None:
+            noted.add(place)
+            note_range(image, rule, option=option)
+            if len(plan.jobs) > 1 and plan.reading.scope == "image":
+                warnings.warn(
+                    f"the other images of {image.name} and its like are scaled each by its own values, listed in "
+                    f"{RECORD}; --range-scope folder gives all of a source one range",
+                    FusionNote,
+                    stacklevel=2,
+                )
+        if image.filled:
+            warnings.warn(f"{image.name}: {image.filled} invalid values are filled", FusionNote, stacklevel=2)
 
 
 def _claim(plan: Plan) -> None:
@@ -236,13 +267,22 @@ def _check_record(plan: Plan, written: os.stat_result | None) -> None:
         )
 
 
-def _write_record(model: Model, plan: Plan, bits: int | None, *, complete: bool) -> os.stat_result | None:
+def _write_record(
+    model: Model,
+    plan: Plan,
+    bits: int | None,
+    taken: Mapping[str, Sequence[tuple[float, float] | None]],
+    *,
+    complete: bool,
+) -> os.stat_result | None:
     if plan.folder is None:
         return None
     record = {
         **model.describe(),
         "bits": bits or "as the sources",
         "sources": [str(origin) for origin in plan.origins],
+        **plan.reading.describe(len(plan.origins)),
+        "limits": taken,
         "match": plan.match,
         "files": {job.target.name: [source.name for source in job.sources] for job in plan.jobs},
         "results": [job.target.name for job in plan.jobs],

@@ -23,8 +23,9 @@ from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, FusionNote, UsageError, did_you_mean
 from fusionkit.fuse.adapter import check_device, check_size, plan_calls
 from fusionkit.fuse.array_sources import as_array
+from fusionkit.fuse.reading import Reading, make_reading, note_range
 from fusionkit.fuse.tensors import Gamut, Stretch, check_gamut, check_stretch, fuse_tensors
-from fusionkit.io.images import Image, deepest, read_image, write_image
+from fusionkit.io.images import Image, as_pixels, deepest, read_image, write_image
 from fusionkit.plugins.guard import plugin_call
 from fusionkit.runtime.devices import choose_device, is_out_of_memory
 
@@ -141,7 +142,13 @@ class Model:
         task = f", task={self.task!r}" if self.task else ""
         return f"Model({self.name!r}{task}, device={str(self.device)!r}, stretch={self.stretch!r})"
 
-    def fuse(self, *sources: Source, bits: int | None = None) -> Fused:
+    def fuse(
+        self,
+        *sources: Source,
+        bits: int | None = None,
+        ranges: str | Sequence[str] = "auto",
+        fill_invalid: bool = False,
+    ) -> Fused:
         """Fuse aligned sources of one size, in the order of the task.
 
         A source whose three channels are equal everywhere is grey; where all are grey so is the result. Pixels are
@@ -154,6 +161,11 @@ class Model:
                 uint16, or floats in [0, 1], bfloat16 among them.
             bits: bits of the result, 8, 16 or 32 (float); where None, the most of any source. Float arrays and
                 tensors count as 8, since nothing says what they came from.
+            ranges: the values of files, arrays and tensors that become 0 and 1: one rule for all sources or one per
+                source, see :func:`fusionkit.io.ranges.parse_range`. ``"auto"`` scales integers of 16 bits that fill
+                less than an eighth of their range, signed integers and floats outside [0, 1], with a
+                :class:`FusionNote`. An :class:`Image` is taken as it is.
+            fill_invalid: replace values that are not finite and stuck pixels by the median of their neighbours.
 
         Raises:
             fusionkit.errors.DataError: a source cannot be read or used, sizes differ or are smaller than the model
@@ -165,7 +177,11 @@ class Model:
         if len(sources) < 2:
             raise UsageError(f"two or more sources are needed to fuse, got {len(sources)}")
         plan_calls(self.fuser.capabilities, len(sources), name=self.name)
-        images, depths = zip(*(_as_image(source, k + 1) for k, source in enumerate(sources)), strict=True)
+        reading = make_reading(ranges, sources=len(sources), fill_invalid=fill_invalid)
+        images, depths = zip(*(_as_image(source, k, reading) for k, source in enumerate(sources)), strict=True)
+        for k, (image, source) in enumerate(zip(images, sources, strict=True)):
+            if not isinstance(source, Image):
+                note_range(image, reading.range_of(k), option="ranges")
         _check_sizes(images)
         check_size(self.fuser, images[0].pixels.shape[:2], name=self.name, image=images[0].name)
         grey = [image.is_grey for image in images]
@@ -214,19 +230,24 @@ class Model:
         }
 
 
-def _as_image(source: Source, place: int) -> tuple[Image, int]:
+def _as_image(source: Source, place: int, reading: Reading) -> tuple[Image, int]:
     """Convert a source to an image, and state its bits per sample."""
+    rule, fill = reading.range_of(place), reading.fill_invalid
     if isinstance(source, (str, Path)):
-        image = read_image(source)
+        image = read_image(source, values=rule, fill=fill)
         return image, image.bits
     if isinstance(source, Image):
         return source, source.bits
-    name = f"source {place}"
+    name = f"source {place + 1}"
     array = as_array(source, name)
-    if array.dtype.kind == "f":
-        return Image(array.astype(np.float32), name=name), 8
-    image = Image(array, name=name)
-    return image, image.bits
+    floats = array.dtype.kind == "f"
+    if array.ndim == 3 and array.size and (floats or array.dtype.kind in "iu"):
+        stored = array.astype(np.float32) if floats else array
+        array, limits, filled = as_pixels(stored, values=rule, fill=fill, name=name)
+        image = Image(array, name=name, limits=limits, filled=filled)
+    else:
+        image = Image(array, name=name)
+    return image, 8 if floats else image.bits
 
 
 def _check_sizes(images: Sequence[Image]) -> None:

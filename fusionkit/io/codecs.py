@@ -32,12 +32,18 @@ DEPTHS = {".png": (8, 16), ".tif": (8, 16, 32), ".tiff": (8, 16, 32), ".jpg": (8
 
 JPEG_QUALITY = 98
 
+# Kinds of whole numbers that Pillow decodes, by byte order.
+_WHOLE_NUMBERS = {
+    b"II": (("signed", 16), ("signed", 32), ("unsigned", 32)),
+    b"MM": (("signed", 16), ("signed", 32)),
+}
+
 Pixels = NDArray[np.generic]
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels ``(H, W, C)`` as stored, RGB, C 1 or 3, uint8, uint16 or float32, and the metadata."""
+    """Pixels ``(H, W, C)`` as stored, RGB, C 1 or 3, integers of 8, 16 or 32 bits or float32, and the metadata."""
 
     pixels: Pixels
     exif: bytes | None
@@ -182,10 +188,23 @@ def _decode_tiff(data: bytes) -> Decoded:
             picture = TiffImagePlugin.TiffImageFile(io.BytesIO(stored))
             picture.load()
             pixels = _three_axes(np.asarray(_plain(picture)))
+        elif layout.samples == 1 and (layout.kind, layout.bits) in _WHOLE_NUMBERS[data[:2]]:
+            pixels = _whole_numbers(stored, layout)
         else:
             pixels = _deep_tiff(stored, layout)
         exif, _ = split_exif(data)
     return Decoded(pixels, exif, layout.orientation, layout.icc if layout.photometric != 5 else None)
+
+
+def _whole_numbers(data: bytes, layout: Layout) -> Pixels:
+    """Grey of signed integers, or of 32 bits, which OpenCV does not decode right."""
+    picture = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
+    picture.load()
+    # Pillow holds all of them as signed 32-bit numbers.
+    pixels = _three_axes(np.asarray(picture))
+    if pixels.dtype != np.int32:
+        raise ValueError("it cannot be decoded as whole numbers")
+    return pixels.view(np.uint32) if layout.kind == "unsigned" else pixels.astype(f"int{layout.bits}")
 
 
 def _deep_tiff(data: bytes, layout: Layout) -> Pixels:
@@ -193,7 +212,7 @@ def _deep_tiff(data: bytes, layout: Layout) -> Pixels:
     if (layout.kind, layout.bits) not in (("unsigned", 16), ("float", 32), ("float", 64)):
         raise Refused(
             f"holds {layout.bits}-bit {layout.kind} samples; TIFF with 8- or 16-bit unsigned or 32-bit float samples "
-            "is read: convert it"
+            "is read, and with 16- or 32-bit integers where it is grey: convert it"
         )
     if layout.photometric not in (0, 1, 2) or layout.samples == 2 or (layout.planar and layout.samples > 1):
         raise Refused(

@@ -1,6 +1,7 @@
 """Read and write images: pixels as stored, with their bit depth and metadata, or an error with a remedy.
 
-Read: PNG, TIFF (also floats), JPEG, BMP, WebP, PGM and PPM; grey, grey with alpha, RGB, RGBA, palette.
+Read: PNG, TIFF (also floats, and grey of signed or 32-bit integers), JPEG, BMP, WebP, PGM and PPM; grey, grey with
+alpha, RGB, RGBA, palette.
 Written: PNG, TIFF, JPEG, BMP. Alpha is dropped, and of a TIFF file with several pictures the first is read.
 
 Orientation: pixels are returned as stored, in every format, with the EXIF orientation as a separate number. Aligned
@@ -25,13 +26,14 @@ from numpy.typing import NDArray
 
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.atomic import written_aside
-from fusionkit.io.codecs import DEPTHS, decode, encode
+from fusionkit.io.codecs import DEPTHS, Decoded, decode, encode
+from fusionkit.io.ranges import FULL, Range, Sampled, fill_invalid, stretched
 from fusionkit.io.tiff import Refused
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Image", "deepest", "read_image", "write_image"]
+__all__ = ["Image", "as_pixels", "decode_file", "deepest", "read_image", "write_image"]
 
 # Errors that the decoders raise on damaged files.
 _DECODER_FAULTS = (
@@ -47,6 +49,7 @@ _DECODER_FAULTS = (
     zlib.error,
     cv2.error,
 )
+_NAME_A_RANGE = "name their range: fusionkit fuse --range-a"
 _GREATEST = {8: 255.0, 16: 65535.0}
 # A float image may leave [0, 1] by rounding, no more.
 _ROUNDING = 1e-5
@@ -62,6 +65,8 @@ class Image:
         orientation: EXIF orientation, 1 to 8; the pixels are not turned by it.
         icc: ICC colour profile, or None. No colours are converted by it.
         name: name in messages, usually the file.
+        limits: the stored values that became 0 and 1 where a range was stretched, else None.
+        filled: number of invalid values that were replaced.
 
     Raises:
         fusionkit.errors.DataError: the pixels have another form, or floats are not finite or not in [0, 1].
@@ -72,13 +77,17 @@ class Image:
     orientation: int = 1
     icc: bytes | None = None
     name: str = "image"
+    limits: tuple[float, float] | None = None
+    filled: int = 0
 
     def __post_init__(self) -> None:
         pixels = self.pixels
         if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or 0 in pixels.shape:
             raise DataError(f"{self.name}: pixels (H, W, 1) or (H, W, 3) are needed, got {pixels.shape}")
         if pixels.dtype not in (np.uint8, np.uint16, np.float32):
-            raise DataError(f"{self.name}: pixels of uint8, uint16 or float32 are needed, got {pixels.dtype}")
+            raise DataError(
+                f"{self.name}: pixels of uint8, uint16 or float32 are needed, got {pixels.dtype}; {_NAME_A_RANGE}"
+            )
         if pixels.dtype == np.float32:
             _check_floats(pixels, self.name)
 
@@ -145,7 +154,7 @@ class Image:
         return cls(np.ascontiguousarray(pixels), exif=exif, orientation=orientation, icc=icc)
 
 
-def read_image(path: str | Path) -> Image:
+def read_image(path: str | Path, *, values: Range = FULL, fill: bool = False) -> Image:
     """Read an image file in any of the module's formats.
 
     A file that is cut short or damaged is refused where its format lets that be seen (a JPEG that is damaged in the
@@ -153,10 +162,63 @@ def read_image(path: str | Path) -> Image:
 
     Args:
         path: the file; its content says what format it has.
+        values: the stored values that become 0 and 1.
+        fill: replace invalid values, see :func:`fusionkit.io.ranges.fill_invalid`.
 
     Raises:
         fusionkit.errors.DataError: it is missing, a folder, empty, no image, damaged, of an absurd size, of a form
-            that is not read, or has float values outside [0, 1]. One line with the file's name and the remedy.
+            that is not read, or has values outside the range. One line with the file's name and the remedy.
+    """
+    decoded = decode_file(path)
+    pixels, limits, filled = as_pixels(decoded.pixels, values=values, fill=fill, name=str(path))
+    return Image(
+        pixels,
+        exif=decoded.exif,
+        orientation=decoded.orientation,
+        icc=decoded.icc,
+        name=str(path),
+        limits=limits,
+        filled=filled,
+    )
+
+
+def as_pixels(
+    stored: NDArray[Any], *, values: Range, fill: bool, name: str
+) -> tuple[NDArray[Any], tuple[float, float] | None, int]:
+    """Bring stored values to pixels: fill invalid ones, then scale the range.
+
+    Args:
+        stored: ``(H, W, C)``, integers or floats.
+        values: the stored values that become 0 and 1.
+        fill: replace invalid values.
+        name: begins messages.
+
+    Returns:
+        Pixels that :class:`Image` takes if the range allows it, the limits that were scaled to 0 and 1 or None, and the
+        number of values that were filled.
+
+    Raises:
+        fusionkit.errors.DataError: no value is valid, or all are equal.
+    """
+    try:
+        filled = 0
+        if fill:
+            stored, filled = fill_invalid(stored)
+        limits = values.limits(Sampled().add(stored))
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    if limits is None:
+        return stored, None, filled
+    if stored.dtype.kind == "f":
+        _check_finite(stored, name)
+    return stretched(stored, *limits), limits, filled
+
+
+def decode_file(path: str | Path) -> Decoded:
+    """Decode an image file to its stored values.
+
+    Raises:
+        fusionkit.errors.DataError: as :func:`read_image`.
     """
     path = Path(path)
     try:
@@ -172,13 +234,12 @@ def read_image(path: str | Path) -> Image:
     if not data:
         raise DataError(f"{path}: is empty (0 bytes); get the file again")
     try:
-        decoded = decode(data)
+        return decode(data)
     except Refused as error:
         raise DataError(f"{path}: {error}") from None
     except _DECODER_FAULTS as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: is damaged or cut short ({cause}); get a whole copy of it") from None
-    return Image(decoded.pixels, exif=decoded.exif, orientation=decoded.orientation, icc=decoded.icc, name=str(path))
 
 
 def write_image(path: str | Path, image: Image) -> None:
@@ -227,10 +288,19 @@ def deepest(path: str | Path) -> int:
     return DEPTHS[suffix.lower()][-1]
 
 
-def _check_floats(pixels: NDArray[Any], name: str) -> None:
+def _check_finite(pixels: NDArray[Any], name: str) -> None:
     if not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
-        raise DataError(f"{name}: {count} values are not finite (NaN or infinite); replace them first")
+        raise DataError(
+            f"{name}: {count} values are not finite (NaN or infinite); replace them first, or fill them: "
+            "fusionkit fuse --fill-invalid"
+        )
+
+
+def _check_floats(pixels: NDArray[Any], name: str) -> None:
+    _check_finite(pixels, name)
     least, greatest = float(pixels.min()), float(pixels.max())
     if least < -_ROUNDING or greatest > 1 + _ROUNDING:
-        raise DataError(f"{name}: float values from {least:g} to {greatest:g}; scale them to 0..1 first")
+        raise DataError(
+            f"{name}: float values from {least:g} to {greatest:g}; scale them to 0..1 first, or {_NAME_A_RANGE}"
+        )

@@ -107,6 +107,64 @@ def test_folders_are_matched_by_number_and_the_matches_said(folders: tuple[str, 
     assert record["files"]["IR_0002.png"] == ["IR_0002.PNG", "VIS_02.JPG"]
 
 
+def test_a_thermal_image_is_scaled_as_its_grey_picture_and_what_was_taken_is_said(pair: tuple[str, str]) -> None:
+    grey = np.asarray(PIL.Image.open(pair[0]))
+    tifffile.imwrite("kelvin.tif", (27315 + 20 * grey.astype(np.int64)).astype(np.uint16))
+    args = ("-m", "toy-mean", "-b", pair[1], "--stretch", "none", "--force")
+    assert fuse("-a", pair[0], "-o", "grey.png", *args).exit_code == 0
+    result = fuse("-a", "kelvin.tif", "-o", "auto.png", *args)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("note: kelvin.tif: its values fill a small part of their range")
+    assert "--range-a" in result.stderr
+    expected, found = (read_image(f"{name}.png").tensor().numpy() for name in ("grey", "auto"))
+    assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.99
+    result = fuse("-a", "kelvin.tif", "-o", "known.png", "--range-a", f"27315,{27315 + 20 * 255}", *args)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert np.abs(read_image("known.png").tensor().numpy() - expected).max() < 1.01 / 255
+    flat = fuse("-a", "kelvin.tif", "-o", "full.png", "--range-a", "full", *args)
+    assert (flat.exit_code, flat.stderr) == (0, "")
+
+
+def test_a_folder_can_share_one_range(tmp_path: Path) -> None:
+    for k in range(3):
+        values = np.linspace(29000 + 100 * k, 29500 + 100 * k, 72).reshape(8, 9).astype(np.uint16)
+        Path("ir").mkdir(exist_ok=True)
+        tifffile.imwrite(f"ir/{k}.tif", values)
+        save(np.zeros((8, 9), np.uint8), tmp_path / f"vi/{k}.png")
+    args = ("-m", "toy-mean", "-a", "ir", "-b", "vi", "--stretch", "none", "--range-a", "minmax", "--bits", 16)
+    assert fuse(*args, "-o", "each").exit_code == 0
+    assert fuse(*args, "-o", "one", "--range-scope", "folder").exit_code == 0
+    each, one = ([read_image(f"{out}/{k}.png").pixels[0, 0, 0] for k in range(3)] for out in ("each", "one"))
+    assert each == [0, 0, 0]
+    np.testing.assert_allclose(np.asarray(one) * 2 / 65535, [0, 1 / 7, 2 / 7], atol=1e-4)
+    record = json.loads(Path("one/fusion.json").read_text())
+    assert (record["ranges"], record["range_scope"]) == (["minmax", "auto"], "folder")
+    assert record["limits"] == {f"{k}.png": [[29000.0, 29700.0], None] for k in range(3)}
+    assert json.loads(Path("each/fusion.json").read_text())["limits"]["2.png"] == [[29200.0, 29700.0], None]
+
+
+def test_the_automatic_range_of_a_folder_is_said_once(tmp_path: Path) -> None:
+    Path("ir").mkdir()
+    for k in range(5):
+        tifffile.imwrite(f"ir/{k}.tif", RNG.uniform(5, 30, (8, 9)).astype(np.float32))
+        save(np.zeros((8, 9), np.uint8), tmp_path / f"vi/{k}.png")
+    result = fuse("-m", "toy-mean", "-a", "ir", "-b", "vi", "-o", "out", "--bits", 8)
+    assert result.exit_code == 0
+    first, others = result.stderr.splitlines()
+    assert first.startswith("note: ir/0.tif: its values fill")
+    assert others.startswith("note: the other images of ir/0.tif")
+
+
+def test_invalid_values_are_filled_where_asked(pair: tuple[str, str]) -> None:
+    values = RNG.uniform(0, 1, (40, 50)).astype(np.float32)
+    values[3, 4] = np.nan
+    tifffile.imwrite("nan.tif", values)
+    args = ("-m", "toy-mean", "-a", "nan.tif", "-b", pair[1], "-o", "out.png", "--bits", 8)
+    refused(fuse(*args), 4, "nan.tif: 1 values are not finite", "--fill-invalid")
+    result = fuse(*args, "--fill-invalid")
+    assert (result.exit_code, result.stderr) == (0, "note: nan.tif: 1 invalid values are filled\n")
+
+
 def test_further_sources_are_fused_in_order(pair: tuple[str, str], tmp_path: Path) -> None:
     for k, value in enumerate((10, 50, 200)):
         save(np.full((3, 3), value, np.uint8), tmp_path / f"{k}.png")
@@ -148,7 +206,8 @@ BAD = {
     "text": (lambda p: p.write_text("hello"), "not an image"),
     "nan": (lambda p: tifffile.imwrite(p, np.full((40, 50), np.nan, np.float32)), "not finite"),
     "range": (lambda p: tifffile.imwrite(p, np.full((40, 50), 300, np.float32)), "0..1"),
-    "signed": (lambda p: tifffile.imwrite(p, np.zeros((40, 50), np.int16)), "is read"),
+    "complex": (lambda p: tifffile.imwrite(p, np.zeros((40, 50), np.complex64)), "is read"),
+    "signed": (lambda p: tifffile.imwrite(p, np.zeros((40, 50), np.int16)), "are no range"),
     "size": (lambda p: PIL.Image.new("L", (50, 41)).save(p), "sources differ in size (a.png 50x40, b.png 50x41)"),
     "folder": (lambda p: (p.unlink(), p.mkdir()), "b.png is a folder and a.png is not"),
 }
@@ -181,6 +240,9 @@ def test_a_bad_source_is_one_line_and_leaves_nothing(case: str, pair: tuple[str,
         (["-m", "toy-cropped"], 3, "ToyCropped"),
         (["-m", "toy-hungry"], 4, "do not fit into the memory"),
         (["-m", "toy-mean", "-s", "none.png"], 4, "none.png: no such file"),
+        (["-m", "toy-mean", "--range-a", "5,1"], 2, "--range-a 5,1: the lower value has to come first"),
+        (["-m", "toy-mean", "--range-b", "windows"], 2, "--range-b windows"),
+        (["-m", "toy-mean", "--range-s", "full"], 2, "one per -s"),
         ([], 2, "--model"),
     ],
 )

@@ -128,7 +128,7 @@ def test_16_bit_identity_is_exact() -> None:
     ("a", "b", "bits"),
     [
         (GREY, RGB, 8),
-        (GREY.astype(np.uint16), RGB, 16),
+        (GREY.astype(np.uint16) * 257, RGB, 16),
         (GREY, RGB.astype(np.uint16) * 257, 16),
         (GREY / 255, RGB, 8),
         (torch.rand(6, 8), torch.rand(3, 6, 8), 8),
@@ -256,8 +256,9 @@ def test_sizes_that_differ_are_named_with_their_files(tmp_path: Path) -> None:
     ("source", "words"),
     [
         (np.zeros((6, 8, 4), np.uint8), "source 2: pixels"),
-        (np.zeros((6, 8), np.int64), "source 2: pixels of uint8"),
-        (np.full((6, 8), 200.0), "source 2: float values from 200 to 200"),
+        (np.zeros((6, 8), np.complex64), "source 2: pixels of uint8"),
+        (np.zeros((6, 8), np.int64), "source 2: values from 0 to 0"),
+        (np.full((6, 8), 200.0), "source 2: values from 200 to 200 are no range"),
         (np.full((6, 8), np.nan), "source 2: 48 values are not finite"),
     ],
 )
@@ -389,3 +390,15 @@ def test_the_record_of_a_model_says_what_decides_its_results(tmp_path: Path) -> 
     assert (described["task"], described["stretch"], described["device"]) == ("mif", "none", "cpu")
     assert len(described["weights_sha256"]) == 64
     assert set(described["versions"]) == {"image-fusionkit", "torch", "numpy"}
+
+
+def test_arrays_of_temperatures_are_fused_like_their_grey_picture() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (30, 40)).astype(np.float32)
+    model = Model(ToyMean())
+    with pytest.warns(FusionNote, match="source 1: its values fill a small part of their range"):
+        found = model.fuse(grey / 10 + 5, grey / 255)
+    np.testing.assert_allclose(found.tensor.numpy()[0, 0] * 255, grey, atol=2)
+    known = model.fuse(grey / 10 + 5, grey / 255, ranges=["5,30.5", "full"])
+    np.testing.assert_allclose(known.tensor.numpy()[0, 0], grey / 255, atol=1e-6)
+    with pytest.raises(UsageError, match="one per source is needed, got 1 for 2"):
+        model.fuse(grey, grey, ranges=["minmax"])

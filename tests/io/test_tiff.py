@@ -144,8 +144,8 @@ def test_damaged_exif_does_not_keep_the_picture_from_being_read(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("pixels", "options"),
     [
-        (GREY8.astype(np.int16), {}),
-        (GREY8.astype(np.uint32), {}),
+        (RGB8.astype(np.int16), RGB),
+        (GREY8.astype(np.int8), {}),
         (GREYF.astype(np.float16), {}),
         (np.dstack([GREY16] * 2), {"photometric": "minisblack", "planarconfig": "contig"}),
         (np.ascontiguousarray(RGB16.transpose(2, 0, 1)), RGB | {"planarconfig": "separate"}),
