@@ -26,6 +26,7 @@ COMMANDS = {
     "fuse": "Fuse aligned images, or folders of them.",
     "weights": "Inspect weights files and import published ones.",
     "models": "List the models that can fuse without training.",
+    "export": "Write a model as an ONNX file.",
     "data": "List, check and prepare data sets.",
     "sample": "Write the built-in sample pairs.",
     "score": "Score fused images against their sources.",

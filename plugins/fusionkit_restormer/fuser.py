@@ -88,7 +88,7 @@ class RestormerFuser(Fuser):
         # Channels-last is the layout in which this network's 1x1 convolutions are plain matrix products.
         laid_out = tuple(x.contiguous(memory_format=torch.channels_last) for x in (a, b))
         whole = WHOLE_PIXELS * (1 if a.device.type == "cpu" else 16)
-        if a.shape[2] * a.shape[3] > whole and not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and a.shape[2] * a.shape[3] > whole:
             rows = max(whole // (4 * a.shape[3]), 1)
             out = fuse_in_strips(self.encoders, self.merge, self.decoder, self.head, laid_out, rows, self.config.inputs)
         else:
