@@ -6,7 +6,7 @@ seed need no training: maps by a rule, the maximum and the average of the source
     python -m benchmarks.outer_loss --data DATA --task ivif --limit 6 --seed 0 --seed 1 --seed 2 --out OUT
     python -m benchmarks.outer_loss --data DATA --task ivif --limit 6 --run runs/refusion-ivif-bright
 
-The second scores what a run's P asks for and what its F gives.
+The second scores what a run's P asks for and, once the run is done, what its F gives.
 What is done in OUT already is not done again. The table is printed as Markdown.
 """
 
@@ -233,7 +233,7 @@ def _of_run(run: Path, models: Sequence[str], tests: Sequence[Tests]) -> list[di
     proposer = kind.proposer_of(
         resolve(kind.Config, ("run", read_toml(run / OPTIONS))), checkpoint.state if checkpoint else {}
     )
-    rows: dict[str, Fuse] = {"F of the run": load_fuser(folder.model)[0]}
+    rows: dict[str, Fuse] = {"F of the run": load_fuser(folder.model)[0]} if folder.model.is_file() else {}
     if proposer is not None:
         rows["minimiser of the run's L_f"] = partial(_asked, proposer.eval())
     for label, _, file in (spec.partition("=") for spec in models):
