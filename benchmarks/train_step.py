@@ -30,7 +30,7 @@ from torch import nn
 from fusionkit.contracts import Batch
 from fusionkit.data.pair_store import PairStore
 from fusionkit.tasks import MIF
-from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks, meta_gradient
+from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks, OneStep, meta_gradient
 from fusionkit.train.run_folder import environment
 from fusionkit_refusion.fuser import ReFusionFuser
 from fusionkit_refusion.proposer import ReFusionProposer
@@ -42,10 +42,10 @@ PLAIN = (PlainFuser, PlainProposer, PlainReconstructor)
 WHOLE = 2**20
 """More samples than any batch has, so that the plain form takes the batch as a whole."""
 
-VARIANTS: Mapping[str, tuple[str, tuple[type[nn.Module], ...], Mapping[str, str | int]]] = {
-    "meta: exact, forward mode": ("meta", OURS, {"autodiff": "forward"}),
-    "meta: double backward": ("meta", OURS, {"autodiff": "double_backward"}),
-    "meta: double backward, plain networks": ("meta", PLAIN, {"autodiff": "double_backward"}),
+VARIANTS: Mapping[str, tuple[str, tuple[type[nn.Module], ...], Mapping[str, object]]] = {
+    "meta: exact, forward mode": ("meta", OURS, {"one_step": OneStep(autodiff="forward")}),
+    "meta: double backward": ("meta", OURS, {"one_step": OneStep(autodiff="double_backward")}),
+    "meta: double backward, plain networks": ("meta", PLAIN, {"one_step": OneStep(autodiff="double_backward")}),
     "meta: image space": ("meta", OURS, {"hypergradient": "image_space"}),
     "meta: at the optimum": ("meta", OURS, {"hypergradient": "closed_form"}),
     "fusion": ("fusion", OURS, {}),

@@ -8,8 +8,9 @@ import tomllib
 import typing
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -44,7 +45,7 @@ def resolve(kind: type[T], *layers: tuple[str, Mapping[str, Any]]) -> T:
         _check_keys(kind, values, origin, "")
     values = merged(*(values for _, values in layers))
     try:
-        options = TypeAdapter(kind).validate_python(values, strict=False)
+        options: T = _adapter(cast(Any, kind)).validate_python(values, strict=False)
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(_invalid(layers, first["loc"], first["input"], first["msg"])) from None
@@ -52,6 +53,24 @@ def resolve(kind: type[T], *layers: tuple[str, Mapping[str, Any]]) -> T:
         if not math.isfinite(number):
             raise UsageError(_invalid(layers, path, number, "it must be a finite number"))
     return options
+
+
+@lru_cache(maxsize=64)
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def check_bounds(options: Any, origin: str) -> None:
+    """Check options that were built in Python as :func:`resolve` checks those that are read.
+
+    Args:
+        options: an instance of a dataclass of options.
+        origin: name of the group, for the message.
+
+    Raises:
+        UsageError: a value of the wrong type or outside the bounds that its field declares.
+    """
+    resolve(type(options), (origin, as_dict(options)))
 
 
 def _invalid(layers: Sequence[tuple[str, Mapping[str, Any]]], path: tuple[int | str, ...], value: Any, why: str) -> str:
@@ -64,6 +83,8 @@ def _numbers(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, (*path, name))
+        elif isinstance(value, list | tuple):
+            yield from _numbers(dict(zip(map(str, range(len(value))), value, strict=True)), (*path, name))
         elif isinstance(value, int | float):
             # A number that float32 cannot hold is as useless as infinity.
             yield (*path, name), value if abs(value) < 1e38 or math.isnan(value) else math.inf
@@ -73,9 +94,9 @@ def current_names(kind: type, values: Mapping[str, Any], origin: str) -> dict[st
     """Options under the names that they have today, with one warning for all that were given by a former one.
 
     A dataclass of options declares former names in a class variable ``RENAMED``, former name -> today's. ``"a"`` ->
-    ``"b.c"`` moves an option into a group; ``"a=x"`` -> ``"a=y"``, with today's name of the option, renames one of its
-    values. In ``REMOVED`` it declares options that are gone: name -> the value that may still be given, because it says
-    what is done now anyway, and what to do instead of any other.
+    ``"b.c"`` moves an option into a group; a tuple of names sets each of them; ``"a=x"`` -> ``"a=y"``, with today's
+    name of the option, renames one of its values. In ``REMOVED`` it declares options that are gone: name -> the value
+    that may still be given, because it says what is done now anyway, and what to do instead of any other.
 
     Args:
         kind: the dataclass of options.
@@ -101,19 +122,24 @@ def _current(kind: Any, values: Mapping[str, Any], origin: str, prefix: str, cha
             if value != removed[key][0]:
                 raise UsageError(f"{origin}: {prefix}{key} is no option any more: {removed[key][1]}")
             continue
-        path = renamed.get(key, key)
-        if path != key:
-            changes.append(f"{prefix}{key} is now {prefix}{path}")
-            if _holds(values, tuple(path.split("."))):
-                raise UsageError(f"{origin}: {prefix}{key} is the former name of {prefix}{path}: give one of the two")
-        if f"{path}={value}" in renamed:
-            value = renamed[f"{path}={value}"].partition("=")[2]
-            changes.append(f"{prefix}{key}={values[key]} is now {prefix}{path}={value}")
-        elif isinstance(value, Mapping) and dataclasses.is_dataclass(hints.get(path)):
-            value = _current(hints[path], value, origin, f"{prefix}{path}.", changes)
-        for part in reversed(path.split(".")):
-            value = {part: value}
-        found = merged(found, value)
+        paths = renamed.get(key, key)
+        paths = (paths,) if isinstance(paths, str) else paths
+        if paths != (key,):
+            changes.append(f"{prefix}{key} is now {' and '.join(prefix + path for path in paths)}")
+            for path in paths:
+                if _holds(values, tuple(path.split("."))):
+                    message = f"{origin}: {prefix}{key} is the former name of {prefix}{path}: give one of the two"
+                    raise UsageError(message)
+        if f"{paths[0]}={value}" in renamed:
+            value = renamed[f"{paths[0]}={value}"].partition("=")[2]
+            changes.append(f"{prefix}{key}={values[key]} is now {prefix}{paths[0]}={value}")
+        elif isinstance(value, Mapping) and dataclasses.is_dataclass(hints.get(paths[0])):
+            value = _current(hints[paths[0]], value, origin, f"{prefix}{paths[0]}.", changes)
+        for path in paths:
+            nested = value
+            for part in reversed(path.split(".")):
+                nested = {part: nested}
+            found = merged(found, nested)
     return found
 
 

@@ -47,7 +47,11 @@ def controls(schedule: Schedule) -> tuple[Variant, ...]:
             {"hypergradient": "one_step", "proposer_optimizer": "normalized"},
         ),
         ("exact-raw", "exact, plain outer steps", {"hypergradient": "one_step", "proposer_optimizer": "sgd"}),
-        ("warmed", "exact after a start in image space", {"hypergradient": "one_step", "image_space_epochs": third}),
+        (
+            "warmed",
+            "exact after a start in image space",
+            {"hypergradient": "one_step", "image_space": {"epochs": third}},
+        ),
         ("normalized", "normalised outer steps", {"proposer_optimizer": "normalized"}),
         ("clean", "R sees no noise", _CLEAN),
         ("range", "noise the same for every pair", _FULL_RANGE),

@@ -8,41 +8,56 @@ They are registered as methods of their own when this module is imported, and tr
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from fusionkit.cli import main
 from fusionkit.contracts import Batch, Terms
 from fusionkit.errors import UsageError
 from fusionkit.plugins import catalogue
 from fusionkit.train.bilevel import BilevelOptions
+from fusionkit.train.bilevel.cuda_graphs import Rates
 from fusionkit.train.bilevel.fusion_step import FusionGradients
 from fusionkit.train.bilevel.hypergradient import gradients_by_name
 from fusionkit.train.bilevel.meta_steps import MetaBatches, MetaStep, Networks, StepContext
-from fusionkit.train.bilevel.microbatch import WeightedSum, split_batch, split_noise, under
-from fusionkit.train.bilevel.noise import through
+from fusionkit.train.bilevel.microbatch import under
+from fusionkit.train.bilevel.noise import Noise, through
 from fusionkit.train.bilevel.trainer import BilevelTrainer
 from fusionkit_refusion.trainer import ReFusionTrainer
 from fusionkit_tdfusion.trainer import TDFusionTrainer
 
 __all__ = ["Guided", "InnerUpdates", "Joint", "joint_gradients"]
 
-Rates = tuple[float, float] | tuple[Tensor, Tensor]
+
+def joint_gradients(networks: Networks, batch: Batch, seen: Batch | None, noise: Noise | None) -> FusionGradients:
+    """Gradients of L_f plus the outer loss, with the proposer fixed, for the fuser and the outer loss.
+
+    Args:
+        networks: F, P and R (or a downstream network).
+        batch: what the fusion loss sees.
+        seen: the same pairs as the outer loss sees them, ``batch`` itself if the same.
+        noise: on the fused image as the outer loss sees it.
+    """
+    assert seen is not None
+    fuser, proposer, outer_loss = networks.fuser, networks.proposer, networks.outer_loss
+    weights = {f"fuser.{name}": p for name, p in fuser.named_parameters()}
+    weights |= {f"outer_loss.{name}": p for name, p in outer_loss.named_parameters()}
+    with torch.no_grad():
+        proposal = proposer(*batch.sources)
+    fused = fuser(*batch.sources)
+    loss = proposer.loss(proposal, fused, batch.sources)
+    image = fused if seen is batch else fuser(*seen.sources)
+    outer = outer_loss.loss(through(noise, image, seen), seen)
+    slopes = gradients_by_name(loss["total"] + outer["total"], weights)
+    return FusionGradients(under(slopes, "fuser."), under(slopes, "outer_loss."), {**loss, "outer": outer["total"]})
 
 
 class _FuserLearnsFromOuterLoss(BilevelTrainer):
+    fusion_rule = staticmethod(joint_gradients)
+
     def schedule_options(self) -> BilevelOptions:
         options = super().schedule_options()
         if options.freeze_fraction:
             raise UsageError("F learns from the outer loss to the end: set trainer.freeze_fraction=0")
         return options
-
-    def fusion_step(self, rows: Tensor, rates: Rates, context: StepContext, *, frozen: bool) -> Terms:
-        batch, seen = self._views(rows)
-        found = joint_gradients(self.parts, batch, seen, context)
-        self.rules["fuser"].update(found.fuser, rates[0])
-        self.rules["outer_loss"].update(found.outer_loss, rates[1])
-        self.update_ema()
-        return found.terms
 
 
 class Guided(_FuserLearnsFromOuterLoss):
@@ -70,11 +85,11 @@ class InnerUpdates(BilevelTrainer):
     def schedule_options(self) -> BilevelOptions:
         """The method's, which must have the inner steps of F and R and nothing beside them."""
         o = super().schedule_options()
-        if o.hypergradient != "one_step" or o.warmup or o.freeze_fraction or o.image_space_epochs or not o.meta_steps:
+        if o.hypergradient != "one_step" or o.warmup or o.freeze_fraction or o.image_space.epochs or not o.meta_steps:
             raise UsageError(
                 "this scheme trains by the inner steps of F and R: set trainer.hypergradient=one_step, "
                 "trainer.meta_steps above 0, and trainer.warmup, trainer.freeze_fraction and "
-                "trainer.image_space_epochs to 0"
+                "trainer.image_space.epochs to 0"
             )
         return o
 
@@ -85,43 +100,10 @@ class InnerUpdates(BilevelTrainer):
     def meta_step(self, way: MetaStep, batches: MetaBatches, rates: Rates, context: StepContext) -> Terms:
         """Update P by the hypergradient, F and the outer loss by their inner gradients."""
         found = way.gradient(self.parts, batches, context)
-        self.rules["proposer"].update(found.proposer, rates[1])
-        self.rules["fuser"].update(found.fuser, rates[0])
-        self.update_ema()
-        self.rules["outer_loss"].update(found.outer_loss, rates[1])
+        self.updates.proposer(found.proposer, rates[1])
+        self.updates.fuser(found.fuser, rates[0])
+        self.updates.outer_loss(found.outer_loss, rates[1])
         return {"total": found.outer["total"], "outer": found.outer["total"], "inner": found.inner["total"]}
-
-
-def joint_gradients(networks: Networks, batch: Batch, seen: Batch, context: StepContext) -> FusionGradients:
-    """Gradients of L_f plus the outer loss, with the proposer fixed, for the fuser and the outer loss.
-
-    Args:
-        networks: F, P and R (or a downstream network).
-        batch: what the fusion loss sees.
-        seen: the same pairs as the outer loss sees them, ``batch`` itself if the same.
-        context: noise, micro-batch and processes.
-    """
-    fuser, proposer, outer_loss = networks.fuser, networks.proposer, networks.outer_loss
-    weights = {f"fuser.{name}": p for name, p in fuser.named_parameters()}
-    weights |= {f"outer_loss.{name}": p for name, p in outer_loss.named_parameters()}
-    found = WeightedSum()
-    shares = zip(
-        split_batch(batch, context.micro_batch),
-        split_batch(seen, context.micro_batch),
-        split_noise(context.noise, seen, context.micro_batch),
-        strict=True,
-    )
-    for (part, weight), (seen_part, _), noise in shares:
-        with torch.no_grad():
-            proposal = proposer(*part.sources)
-        fused = fuser(*part.sources)
-        loss = proposer.loss(proposal, fused, part.sources)
-        image = fused if seen is batch else fuser(*seen_part.sources)
-        outer = outer_loss.loss(through(noise, image, seen_part), seen_part)
-        found.add("slope", gradients_by_name(loss["total"] + outer["total"], weights), weight)
-        found.add("term", {**loss, "outer": outer["total"]}, weight)
-    slopes = under(context.mean(found.of("slope")), "slope.")
-    return FusionGradients(under(slopes, "fuser."), under(slopes, "outer_loss."), under(found.of("term"), "term."))
 
 
 class JointReFusion(Joint, ReFusionTrainer):

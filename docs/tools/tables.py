@@ -39,7 +39,9 @@ def options(target: str, prefix: str = "") -> str:
 
 
 def _option_rows(kind: Any, prefix: str) -> Iterator[tuple[str, str, str]]:
-    said = attributes(kind.__doc__ or "")
+    said: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        said |= attributes(base.__doc__ or "")
     default = kind()
     for field in dataclasses.fields(kind):
         value = getattr(default, field.name)

@@ -4,40 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 
 from fusionkit.contracts import LossProposer, Proposal, Terms
 from fusionkit.train.bilevel import UniformWeights
 from fusionkit_restormer.inputs import CHANNELS, Inputs, network_inputs
 from fusionkit_restormer.losses import GradientForm, weighted_fusion_loss, weighted_fusion_minimiser
-from fusionkit_restormer.map_proposer import MapProposer
+from fusionkit_restormer.map_proposer import MapProposer, MapProposerOptions
 
 
 @dataclass(frozen=True)
-class ProposerOptions:
+class ProposerOptions(MapProposerOptions):
     """Size of P and the form of the fusion loss.
 
     Attributes:
-        dim: width of a source's feature; twice that after merging.
-        heads: attention heads; must divide ``dim``.
-        blocks: Restormer blocks per stage.
-        expansion: factor of the feed-forward.
         inputs: what P sees of a source: ``"image"`` (TDFusion), ``"image+gradient"`` (ReFusion), or
             ``"image+gradient+share"``, which adds its :func:`~fusionkit_restormer.inputs.shares` of the gradients'
             energy.
-        logit_cap: soft bound ``cap * tanh(logit / cap)`` on the logits before the softmax; 0 leaves them free.
         alpha: weight of the gradient term of L_f (alpha_1 of Table 6).
         gradient: Sobel responses compared ``"signed"`` or by ``"magnitude"``.
     """
 
-    dim: int = 16
-    heads: int = 8
-    blocks: int = 2
-    expansion: int = 2
     inputs: Inputs = "image+gradient"
-    logit_cap: float = 0.0
-    alpha: float = 1.0
+    alpha: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     gradient: GradientForm = "signed"
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Reconstructor, Terms
-from fusionkit.errors import UsageError
-from fusionkit_restormer.encoder import Encoder, check_heads
+from fusionkit_restormer.encoder import Depth, Encoder, Factor, Width, check_heads
 from fusionkit_restormer.losses import Brightness, Combine, GradientForm, brightness_weights, reconstruction_loss
 
 
@@ -32,16 +33,16 @@ class ReconstructorOptions:
         brightness_power: power of the brightness there; 2 makes what is bright count more decidedly than 1.
     """
 
-    dim: int = 16
-    heads: int = 8
-    blocks: int = 4
-    expansion: int = 2
-    alpha: float = 1.0
+    dim: Width = 16
+    heads: Width = 8
+    blocks: Depth = 4
+    expansion: Factor = 2
+    alpha: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     combine: Combine = "max"
     gradient: GradientForm = "signed"
     brightness: Brightness = "off"
-    brightness_floor: float = 0.05
-    brightness_power: float = 1.0
+    brightness_floor: Annotated[float, Field(gt=0, le=1e6)] = 0.05
+    brightness_power: Annotated[float, Field(gt=0, le=64)] = 1.0
 
 
 class Branch(nn.Module):
@@ -76,10 +77,6 @@ class ReFusionReconstructor(Reconstructor):
         super().__init__(config)
         c = self.config
         check_heads(c.dim, c.heads, "reconstructor")
-        if not 0 < c.brightness_floor < float("inf"):
-            raise UsageError(f"reconstructor.brightness_floor={c.brightness_floor} must be a positive number")
-        if not 0 < c.brightness_power < float("inf"):
-            raise UsageError(f"reconstructor.brightness_power={c.brightness_power} must be a positive number")
         self.branches = nn.ModuleList(Branch(c.dim, c.heads, c.blocks, c.expansion) for _ in range(2))
 
     def forward(self, fused: Tensor) -> tuple[Tensor, ...]:

@@ -99,13 +99,11 @@ class ReFusionTrainer(BilevelTrainer):
         """F, R and P."""
         return Networks(
             fuser=ReFusionFuser(config.fuser),
-            outer_loss=ReFusionReconstructor(config.reconstructor),
-            proposer=EqualProposer(config.proposer)
-            if config.proposal == "equal"
-            else ReFusionProposer(config.proposer),
+            outer_loss=self.given_outer_loss or ReFusionReconstructor(config.reconstructor),
+            proposer=self.build_proposer(config),
         )
 
     @classmethod
-    def untrained_proposer(cls, config: ReFusionOptions) -> LossProposer | None:
-        """P; None for fixed weights."""
-        return ReFusionProposer(config.proposer) if config.proposal == "learned" else None
+    def build_proposer(cls, config: ReFusionOptions) -> LossProposer:
+        """P, or its control."""
+        return EqualProposer(config.proposer) if config.proposal == "equal" else ReFusionProposer(config.proposer)

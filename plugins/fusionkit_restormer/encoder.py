@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import nn
 
 from fusionkit.errors import UsageError
 from fusionkit_restormer.restormer import RestormerBlock
 
-__all__ = ["Encoder", "check_heads"]
+__all__ = ["Depth", "Encoder", "Factor", "Width", "check_heads"]
+
+Width = Annotated[int, Field(ge=1, le=1024)]
+"""Channels of a feature, or attention heads."""
+Depth = Annotated[int, Field(ge=1, le=64)]
+"""Number of Restormer blocks."""
+Factor = Annotated[int, Field(ge=1, le=16)]
+"""Expansion of a feed-forward."""
 
 
 def check_heads(dim: int, heads: int, option: str) -> None:

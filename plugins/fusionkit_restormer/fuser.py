@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.contracts import Fuser
-from fusionkit_restormer.encoder import Encoder, check_heads
+from fusionkit_restormer.encoder import Depth, Encoder, Factor, Width, check_heads
 from fusionkit_restormer.inputs import CHANNELS, Inputs, network_inputs
 from fusionkit_restormer.merge import AdaptiveFusion
 from fusionkit_restormer.published import rename_published
@@ -42,10 +42,10 @@ class FuserOptions:
             energy. The first convolution alone grows.
     """
 
-    dim: int = 16
-    heads: int = 8
-    blocks: int = 2
-    expansion: int = 2
+    dim: Width = 16
+    heads: Width = 8
+    blocks: Depth = 2
+    expansion: Factor = 2
     cross_attention: bool = True
     gating: bool = True
     output: Literal["direct", "decision"] = "direct"

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from fusionkit.contracts import LossProposer, Options
-from fusionkit_restormer.encoder import Encoder, check_heads
+from fusionkit.contracts import LossProposer
+from fusionkit_restormer.encoder import Depth, Encoder, Factor, Width, check_heads
 from fusionkit_restormer.restormer import RestormerBlock
 
-__all__ = ["MapProposer"]
+__all__ = ["MapProposer", "MapProposerOptions"]
+
+
+@dataclass(frozen=True)
+class MapProposerOptions:
+    """Size of the network of a loss proposer.
+
+    Attributes:
+        dim: width of a source's feature; twice that after merging.
+        heads: attention heads; must divide ``dim``.
+        blocks: Restormer blocks per stage.
+        expansion: factor of the feed-forward.
+        logit_cap: soft bound ``cap * tanh(logit / cap)`` on the logits before the softmax; 0 leaves them free.
+    """
+
+    dim: Width = 16
+    heads: Width = 8
+    blocks: Depth = 2
+    expansion: Factor = 2
+    logit_cap: Annotated[float, Field(ge=0, le=1e6)] = 0.0
 
 
 class MapProposer(LossProposer):
     """The network of a loss proposer: one encoder per source, a common trunk, and two channels per map, one per source.
 
     Args:
-        config: with ``dim``, ``heads``, ``blocks``, ``expansion`` and ``logit_cap``.
+        config: the size of the network, and what a subclass adds.
         inputs: channels that an encoder sees.
         maps: how many maps it proposes.
 
@@ -24,7 +47,7 @@ class MapProposer(LossProposer):
         fusionkit.errors.UsageError: the heads do not divide the width.
     """
 
-    def __init__(self, config: Options, *, inputs: int, maps: int) -> None:
+    def __init__(self, config: MapProposerOptions, *, inputs: int, maps: int) -> None:
         super().__init__(config)
         c = self.config
         check_heads(c.dim, c.heads, "proposer")

@@ -4,37 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor
 
 from fusionkit.contracts import LossProposer, Proposal, Terms
 from fusionkit.train.bilevel import UniformWeights
-from fusionkit_restormer.map_proposer import MapProposer
+from fusionkit_restormer.map_proposer import MapProposer, MapProposerOptions
 from fusionkit_tdfusion.losses import Weighting, task_fusion_loss
 
 __all__ = ["EvenProposer", "TDFusionProposer", "TDFusionProposerOptions"]
 
 
 @dataclass(frozen=True)
-class TDFusionProposerOptions:
+class TDFusionProposerOptions(MapProposerOptions):
     """Size of G and the form of the fusion loss.
 
     Attributes:
-        dim: width of a source's feature; twice that after merging.
-        heads: attention heads; must divide ``dim``.
-        blocks: Restormer blocks per stage.
-        expansion: factor of the feed-forward.
-        logit_cap: soft bound ``cap * tanh(logit / cap)`` on the logits before the softmax; 0 leaves them free.
         alpha: weight of the gradient term of L_f; 0 is ablation II of Table 3.
         weighting: w ``"outside"`` the square (the paper) or ``"inside"`` it (the authors' code).
     """
 
-    dim: int = 16
-    heads: int = 8
-    blocks: int = 2
-    expansion: int = 2
-    logit_cap: float = 0.0
-    alpha: float = 1.0
+    alpha: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     weighting: Weighting = "outside"
 
 

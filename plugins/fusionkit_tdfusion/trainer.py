@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import torch
+from pydantic import Field
 from torch import Tensor
 
-from fusionkit.config import as_dict, resolve
-from fusionkit.contracts import Batch, Companion, Downstream, LossProposer, OuterLoss
+from fusionkit.contracts import Batch, Companion, LossProposer
 from fusionkit.data.epoch_plan import FLIP_ROWS
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.data.pair_store import PairStore
-from fusionkit.errors import UsageError
 from fusionkit.label_types import LabelKind
-from fusionkit.plugins import catalogue
 from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks
+from fusionkit.train.bilevel.downstream_loss import build_outer_loss, needed_labels, outer_loss_companion
 from fusionkit_restormer.fuser import FuserOptions
 from fusionkit_tdfusion.fuser import TDFusionFuser
 from fusionkit_tdfusion.proposer import EvenProposer, TDFusionProposer, TDFusionProposerOptions
 
-__all__ = ["TDFusionOptions", "TDFusionTrainer", "resized_size"]
+__all__ = ["TDFusionOptions", "TDFusionTrainer"]
+
+_Side = Annotated[int, Field(ge=1, le=16_384)]
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,8 @@ class TDFusionOptions:
     proposer: TDFusionProposerOptions = field(default_factory=TDFusionProposerOptions)
     downstream: str = "segmentation"
     network: Mapping[str, Any] = field(default_factory=dict)
-    size: tuple[int, int] | None = None
-    longest: int = 320
+    size: tuple[_Side, _Side] | None = None
+    longest: _Side = 320
     proposal: Literal["learned", "equal"] = "learned"
 
     RENAMED: ClassVar[Mapping[str, str]] = {"critic": "network"}
@@ -60,11 +59,7 @@ class TDFusionTrainer(BilevelTrainer):
     down.
 
     Args:
-        config: every choice.
         source: the training pairs, with the labels that T learns from.
-        device: where to train.
-        precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
-        seed: of initial weights and draws.
         outer_loss: T itself, in place of the registered one that ``config`` names.
 
     Reference:
@@ -125,35 +120,25 @@ class TDFusionTrainer(BilevelTrainer):
         },
     }
     preset_notes = {
-        "quick": "a short training on small images: T sees the fused image through noise, the inner step is on the "
-        "image; a quarter of an hour on a laptop",
+        "quick": "T sees small, noisy images and the inner step is on the image; a quarter of an hour on a laptop",
         "paper": "the paper's schedule and updates: 50 epochs of 200 meta steps and one fusion step a pair",
-        "public": "the authors' code: batches doubled by swapped sources, normalised outer update, step decay, "
-        "w inside the square",
+        "public": "the authors' code: both source orders, normalised outer update, step decay, w inside the square",
     }
-
-    def __init__(
-        self,
-        config: TDFusionOptions,
-        source: PairStore,
-        *,
-        device: torch.device,
-        precision: str = "fp32",
-        seed: int = 0,
-        outer_loss: OuterLoss | None = None,
-    ) -> None:
-        self.labelled = source if isinstance(source, LabelledStore) else None
-        self.size = None if self.labelled is None else resized_size(config, self.labelled.whole_sizes)
-        self._given = outer_loss
-        super().__init__(config, source, device=device, precision=precision, seed=seed)
 
     def build_networks(self, config: TDFusionOptions, source: PairStore) -> Networks:
         """F, T and G."""
+        self.labelled = source if isinstance(source, LabelledStore) else None
+        self.size = None if self.labelled is None else self.labelled.fitting_size(config.size, config.longest)
         return Networks(
             fuser=TDFusionFuser(config.fuser),
-            outer_loss=self._given if self._given is not None else _network(config, self.labelled),
-            proposer=EvenProposer(config.proposer) if config.proposal == "equal" else TDFusionProposer(config.proposer),
+            outer_loss=self.given_outer_loss or build_outer_loss(config.downstream, config.network, self.labelled),
+            proposer=self.build_proposer(config),
         )
+
+    @classmethod
+    def build_proposer(cls, config: TDFusionOptions) -> LossProposer:
+        """G, or its control."""
+        return EvenProposer(config.proposer) if config.proposal == "equal" else TDFusionProposer(config.proposer)
 
     def schedule_options(self) -> BilevelOptions:
         """The options, with one fusion step per training pair where they name no number."""
@@ -161,15 +146,9 @@ class TDFusionTrainer(BilevelTrainer):
         return o if o.fusion_steps else replace(o, fusion_steps=len(self.source))
 
     @classmethod
-    def untrained_proposer(cls, config: TDFusionOptions) -> LossProposer | None:
-        """G; None for fixed weights."""
-        return TDFusionProposer(config.proposer) if config.proposal == "learned" else None
-
-    @classmethod
     def label_kind(cls, config: TDFusionOptions) -> LabelKind | None:
         """The labels that T learns from; None for an outer loss that needs none."""
-        kind = catalogue.outer_losses.get(config.downstream)
-        return kind.kind if issubclass(kind, Downstream) else None
+        return needed_labels(config.downstream)
 
     def outer_loss_view(self, rows: Tensor, fusion: Batch) -> Batch:
         """Whole resized pairs with their labels; the crops where the pairs have none."""
@@ -184,41 +163,4 @@ class TDFusionTrainer(BilevelTrainer):
 
     def companions(self) -> Mapping[str, Companion]:
         """T, with the names of its classes and the size that it saw."""
-        outer_loss = self._outer_loss
-        facts: dict[str, Any] = {"outer_loss": self.config.downstream, "config": as_dict(outer_loss.config)}
-        if isinstance(outer_loss, Downstream):
-            facts |= {"kind": outer_loss.kind, "classes": list(outer_loss.classes), "size": list(self.size or ())}
-        return {"downstream": Companion(outer_loss, facts)}
-
-
-def resized_size(config: TDFusionOptions, sizes: list[tuple[int, int]]) -> tuple[int, int]:
-    """The size that whole pairs are shown to T at.
-
-    Args:
-        config: its ``size`` where given; else the pairs' commonest size, shrunk to ``longest``.
-        sizes: height and width of every pair.
-
-    Raises:
-        UsageError: a side is too short to see anything.
-    """
-    if config.size is not None:
-        height, width = config.size
-    else:
-        height, width = Counter(sizes).most_common(1)[0][0]
-        shrink = min(config.longest / max(height, width), 1.0)
-        height, width = (max(round(side * shrink), 1) for side in (height, width))
-    if min(height, width) < 16:
-        given = f"size={list(config.size)}" if config.size is not None else f"longest={config.longest}"
-        raise UsageError(f"{given} shows the downstream network {height}x{width} pixels: give sides of at least 16")
-    return height, width
-
-
-def _network(config: TDFusionOptions, labelled: LabelledStore | None) -> OuterLoss:
-    kind = catalogue.outer_losses.get(config.downstream)
-    options: Any = resolve(kind.Config, ("network", config.network))
-    if not issubclass(kind, Downstream):
-        return kind(options)
-    if labelled is None or labelled.spec.kind != kind.kind:
-        given = "have none" if labelled is None else f"are for {labelled.spec.kind}"
-        raise UsageError(f"downstream={config.downstream} needs pairs with {kind.kind} labels; these {given}")
-    return kind(options, classes=labelled.spec.classes)
+        return {"downstream": outer_loss_companion(self.config.downstream, self.parts.outer_loss, self.size)}

@@ -17,7 +17,7 @@ from fusionkit.errors import UsageError
 from fusionkit.testing import check_trainer, example_labelled_pairs, example_pairs
 from fusionkit.train.bilevel import FunctionOuterLoss, meta_gradient
 from fusionkit_tdfusion.proposer import EvenProposer
-from fusionkit_tdfusion.trainer import TDFusionOptions, TDFusionTrainer, resized_size
+from fusionkit_tdfusion.trainer import TDFusionOptions, TDFusionTrainer
 
 CPU = torch.device("cpu")
 SMALL = [
@@ -66,7 +66,7 @@ def _moved(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
 
 
 def _views(trainer: TDFusionTrainer, role: str) -> tuple[Batch, Batch]:
-    rows = getattr(trainer._epoch_plan(0), role)[0]
+    rows = getattr(trainer.plans[0], role)[0]
     fusion = trainer.fusion_view(rows)
     return fusion, trainer.outer_loss_view(rows, fusion)
 
@@ -100,16 +100,9 @@ def test_n_is_the_number_of_pairs_where_it_is_not_given() -> None:
     assert trainer.config.trainer.fusion_steps == 0
 
 
-@pytest.mark.parametrize(
-    ("size", "published"), [((480, 640), (240, 320)), ((1024, 1280), (256, 320)), ((200, 300), (200, 300))]
-)
-def test_whole_pairs_are_shrunk_to_the_published_sizes(size: tuple[int, int], published: tuple[int, int]) -> None:
-    assert resized_size(TDFusionOptions(), [size, size, (50, 60)]) == published
-
-
 def test_t_sees_whole_pairs_upright_with_labels_and_l_f_their_crops() -> None:
     trainer = _trainer()
-    rows = trainer._epoch_plan(0).ftr[0].clone()
+    rows = trainer.plans[0].ftr[0].clone()
     rows[:, FLIP_ROWS], rows[:, FLIP_COLUMNS], rows[:, SWAP] = 1, 1, 1
     fusion = trainer.fusion_view(rows)
     whole = trainer.outer_loss_view(rows, fusion)

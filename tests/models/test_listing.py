@@ -42,7 +42,7 @@ TINY = {
         "crop": 16,
         "batch": 2,
         "freeze_fraction": 0.0,
-        "inner_lr": None,
+        "lr_proposer": None,
     },
     "proposer": {"dim": 4, "heads": 2, "blocks": 1},
     "reconstructor": {"dim": 4, "heads": 2, "blocks": 1},

@@ -172,7 +172,7 @@ def test_double_backward_is_refused_in_several_processes(tmp_path: Path, monkeyp
         def __exit__(self, *_: object) -> None: ...
 
     monkeypatch.setattr(train, "joined", lambda _device: Two())
-    options = _options("exact", autodiff="double_backward")
+    options = _options("exact", one_step={"autodiff": "double_backward"})
     with pytest.raises(UsageError, match="double backward takes the whole batch in one process"):
         start(
             TrainRequest(method="refusion", task="mif", preset="paper", options=options, device="cpu"), tmp_path / "x"

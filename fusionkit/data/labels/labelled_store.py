@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -109,6 +110,25 @@ class LabelledStore(PairStore):
         if self.spec.kind == "detection":
             return self._boxes[index]
         return self._masks[index].to(self.device).long()
+
+    def fitting_size(self, size: tuple[int, int] | None, longest: int) -> tuple[int, int]:
+        """Size at which a downstream network is shown whole pairs.
+
+        Args:
+            size: height and width where they are given; None takes the commonest size of the pairs.
+            longest: longer side that the commonest size is shrunk to, in pixels.
+
+        Raises:
+            UsageError: a side is below 16 pixels.
+        """
+        height, width = size or Counter(self.whole_sizes).most_common(1)[0][0]
+        if size is None:
+            shrink = min(longest / max(height, width), 1.0)
+            height, width = (max(round(side * shrink), 1) for side in (height, width))
+        if min(height, width) < 16:
+            given = f"size={list(size)}" if size is not None else f"longest={longest}"
+            raise UsageError(f"{given} shows the downstream network {height}x{width} pixels: give sides of at least 16")
+        return height, width
 
     def resized(self, rows: Tensor, size: tuple[int, int]) -> Batch:
         """Return whole pairs at one size, chosen, flipped and swapped by the rows of a plan.

@@ -7,13 +7,17 @@ all of them, the optimiser's too. What changes from step to step goes through te
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["CapturedStep", "CudaRecorder", "Recorder"]
+__all__ = ["CapturedStep", "CapturedSteps", "CudaRecorder", "Rates", "Recorder"]
+
+Rates = tuple[float, float] | tuple[Tensor, Tensor]
+"""Factors of the learning rates: the fuser's, and that of the other two. Tensors where steps are captured."""
 
 Work = Callable[..., dict[str, Tensor]]
 """A step: tensors in, named scalar tensors out; it reads nothing on the host and changes state in place."""
@@ -118,3 +122,41 @@ class CapturedStep:
 
         self._replay, self._out = self._recorder.record(work)
         self._inputs = own
+
+
+class CapturedSteps:
+    """The kinds of step of a training, each captured by itself.
+
+    Args:
+        work: a step: its kind, the rows of its batches, learning rates, and noise already drawn, or None.
+        kinds: their names.
+        recorder: what records them.
+        device: of the training.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[str, tuple[Tensor, ...], Rates, Tensor | None], Mapping[str, Tensor]],
+        kinds: Sequence[str],
+        recorder: Recorder,
+        device: torch.device,
+    ) -> None:
+        self._work = work
+        self._rates = torch.ones((), device=device), torch.ones((), device=device)
+        self._steps = {
+            (kind, noisy): CapturedStep(partial(self._from_tensors, kind, noisy), recorder)
+            for kind in kinds
+            for noisy in (False, True)
+        }
+
+    def take(
+        self, kind: str, rows: tuple[Tensor, ...], rates: tuple[float, float], noise: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Take a step."""
+        for held, rate in zip(self._rates, rates, strict=True):
+            held.fill_(rate)
+        return self._steps[kind, noise is not None](*rows, *(() if noise is None else (noise,)))
+
+    def _from_tensors(self, kind: str, noisy: bool, *inputs: Tensor) -> dict[str, Tensor]:
+        rows, noise = (inputs[:-1], inputs[-1]) if noisy else (inputs, None)
+        return dict(self._work(kind, rows, self._rates, noise))

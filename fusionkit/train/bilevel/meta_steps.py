@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
+from pydantic import Field
 from torch import Tensor
 
 from fusionkit.contracts import Batch, Fuser, LossProposer, OuterLoss
@@ -14,14 +15,15 @@ from fusionkit.errors import UsageError
 from fusionkit.train.bilevel.closed_form_step import closed_form_meta_gradient
 from fusionkit.train.bilevel.hypergradient import (
     MetaGradient,
-    Method,
     image_space_meta_gradient,
     meta_gradient,
     supports_forward_mode,
 )
 from fusionkit.train.bilevel.microbatch import Mean
 from fusionkit.train.bilevel.noise import Noise
-from fusionkit.train.bilevel.options import BilevelOptions
+
+if TYPE_CHECKING:
+    from fusionkit.train.bilevel.options import BilevelOptions
 
 __all__ = [
     "ClosedForm",
@@ -104,25 +106,41 @@ class MetaStep(Protocol):
     def gradient(self, networks: Networks, batches: MetaBatches, context: StepContext) -> MetaGradient:
         """The gradient for the proposer, and what else the step found."""
 
+    def check_shared(self) -> None:
+        """Refuse to share a batch among processes.
+
+        Raises:
+            UsageError: the step needs the whole batch.
+        """
+
 
 @dataclass(frozen=True)
 class OneStep:
     """The exact gradient through one inner update of F and of the outer loss.
 
     Attributes:
-        inner_lr: eta, step size of the inner updates.
-        method: see :func:`fusionkit.train.bilevel.meta_gradient`.
+        inner_lr: eta, step size of the inner updates F' and R'; None takes the fuser's learning rate.
+        autodiff: ``"forward"``, ``"double_backward"``, or ``"auto"``: forward wherever the fuser has forward-mode
+            derivatives.
     """
 
     trains_outer_loss: ClassVar[bool] = False
-    inner_lr: float
-    method: Method = "forward"
+    inner_lr: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    autodiff: Literal["auto", "forward", "double_backward"] = "auto"
+
+    def prepared(self, networks: Networks, tried: Sequence[Tensor], lr: float) -> OneStep:
+        """Replace what is chosen by the networks and the learning rate: see :func:`make_meta_steps`."""
+        forward = self.autodiff == "forward" or (
+            self.autodiff == "auto" and supports_forward_mode(networks.fuser, tried)
+        )
+        return OneStep(self.inner_lr or lr, "forward" if forward else "double_backward")
 
     def gradient(self, networks: Networks, batches: MetaBatches, context: StepContext) -> MetaGradient:
         """See :func:`fusionkit.train.bilevel.meta_gradient`."""
         # The outer batch is cropped first, as in the other two ways.
         outer = batches.outer
         inner, inner_outer_loss = batches.inner
+        assert self.inner_lr is not None
         return meta_gradient(
             networks.fuser,
             networks.proposer,
@@ -134,10 +152,18 @@ class OneStep:
             eta_outer_loss=self.inner_lr,
             weight_map_kl=context.weight_map_kl,
             noise=context.noise,
-            method=self.method,
+            method="double_backward" if self.autodiff == "double_backward" else "forward",
             micro_batch=context.micro_batch,
             mean=context.mean,
         )
+
+    def check_shared(self) -> None:
+        """See :meth:`MetaStep.check_shared`."""
+        if self.autodiff == "double_backward":
+            raise UsageError(
+                "double backward takes the whole batch in one process: set trainer.hypergradient=image_space, or start "
+                "it without torchrun"
+            )
 
 
 @dataclass(frozen=True)
@@ -146,10 +172,12 @@ class ImageSpace:
 
     Attributes:
         inner_lr: step size on the image.
+        epochs: epochs after the warm-up that take this step before another way takes over.
     """
 
     trains_outer_loss: ClassVar[bool] = False
-    inner_lr: float = 1.0
+    inner_lr: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    epochs: Annotated[int, Field(ge=0, le=1_000_000)] = 0
 
     def gradient(self, networks: Networks, batches: MetaBatches, context: StepContext) -> MetaGradient:
         """See :func:`fusionkit.train.bilevel.image_space_meta_gradient`."""
@@ -163,6 +191,9 @@ class ImageSpace:
             noise=context.noise,
             mean=context.mean,
         )
+
+    def check_shared(self) -> None:
+        """See :meth:`MetaStep.check_shared`: it takes any share."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +214,9 @@ class ClosedForm:
             mean=context.mean,
         )
 
+    def check_shared(self) -> None:
+        """See :meth:`MetaStep.check_shared`: it takes any share."""
+
 
 def make_meta_steps(options: BilevelOptions, networks: Networks, tried: Sequence[Tensor]) -> dict[str, MetaStep]:
     """The ways to take a meta step that a training uses, by the names that ``trainer.hypergradient`` has for them.
@@ -196,8 +230,8 @@ def make_meta_steps(options: BilevelOptions, networks: Networks, tried: Sequence
         UsageError: the closed form is asked for, and the fusion loss has none.
     """
     found: dict[str, MetaStep] = {}
-    if options.hypergradient == "image_space" or options.image_space_epochs:
-        found["image_space"] = ImageSpace(options.inner_lr or 1.0)
+    if options.hypergradient == "image_space" or options.image_space.epochs:
+        found["image_space"] = options.image_space
     if options.hypergradient == "closed_form":
         proposer = networks.proposer
         if proposer.minimiser(proposer(*tried), tried) is None:
@@ -207,8 +241,5 @@ def make_meta_steps(options: BilevelOptions, networks: Networks, tried: Sequence
             )
         found["closed_form"] = ClosedForm()
     if options.hypergradient == "one_step":
-        method: Method = "forward" if options.autodiff == "auto" else options.autodiff
-        if options.autodiff == "auto" and not supports_forward_mode(networks.fuser, tried):
-            method = "double_backward"
-        found["one_step"] = OneStep(options.inner_lr or options.lr, method)
+        found["one_step"] = options.one_step.prepared(networks, tried, options.lr)
     return found

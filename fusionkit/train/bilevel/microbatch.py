@@ -10,10 +10,17 @@ from torch import Tensor
 from fusionkit.contracts import Batch
 from fusionkit.train.bilevel.noise import Noise
 
-__all__ = ["Mean", "WeightedSum", "split_batch", "split_noise", "under"]
+__all__ = ["Mean", "WeightedSum", "cached_samples", "split_batch", "split_noise", "under"]
 
 Mean = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 """Averages named tensors over the processes of a training; ``dict`` for a single one."""
+
+_CACHED_PIXELS = 128 * 128
+
+
+def cached_samples(crop: int) -> int:
+    """Number of square crops of a side whose features fit in a processor's cache together, 1 or more."""
+    return max(_CACHED_PIXELS // crop**2, 1)
 
 
 def split_batch(batch: Batch, micro_batch: int) -> list[tuple[Batch, float]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from fusionkit.contracts import Batch
@@ -35,9 +36,9 @@ class NoiseOptions:
             mean variance of the sources in their crop, so that dark pairs get less noise than bright ones.
     """
 
-    pixel: float = 0.0
-    patch: float = 0.0
-    patch_size: int = 4
+    pixel: Annotated[float, Field(ge=0, le=1e3)] = 0.0
+    patch: Annotated[float, Field(ge=0, le=1e3)] = 0.0
+    patch_size: Annotated[int, Field(ge=1, le=4096)] = 4
     unit: Literal["full", "contrast"] = "full"
 
 

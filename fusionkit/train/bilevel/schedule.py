@@ -36,9 +36,15 @@ class Schedule:
         epoch, position = divmod(index - self._warm, self.meta_steps + self.fusion_steps)
         return self.options.warmup + epoch, position - self.meta_steps
 
-    def frozen(self, epoch: int) -> bool:
-        """Return whether P and the outer loss are frozen in an epoch."""
-        return epoch >= self.options.epochs - self.options.frozen_epochs
+    def kind(self, index: int) -> str:
+        """``"fusion"``, ``"frozen"`` for a fusion step of F alone, or the way to take a meta step."""
+        epoch, position = self.locate(index)
+        o = self.options
+        if position < 0:
+            return "image_space" if epoch < o.warmup + o.image_space.epochs else o.hypergradient
+        # The closed form trains the outer loss in the meta steps.
+        alone = self.meta_steps and o.hypergradient == "closed_form"
+        return "frozen" if alone or epoch >= o.epochs - o.frozen_epochs else "fusion"
 
     def rates(self, index: int) -> tuple[float, float]:
         """Factors of the learning rates: the fuser's over the run, the others' over the steps before they freeze."""

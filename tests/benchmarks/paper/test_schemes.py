@@ -63,7 +63,7 @@ def test_inner_updates_move_f_and_r_without_fusion_steps() -> None:
 def test_joint_training_moves_f_by_the_sum_of_both_losses() -> None:
     joint = _trainer(JointReFusion, "proposal=equal")
     fuser, outer_loss, proposer = (copy.deepcopy(joint.networks[n]) for n in ("fuser", "outer_loss", "proposer"))
-    batch = joint.fusion_view(joint._epoch_plan(0).ftr[0])
+    batch = joint.fusion_view(joint.plans[0].ftr[0])
     joint.step(0)
     fused = fuser(*batch.sources)
     l_f = proposer.loss(proposer(*batch.sources), fused, batch.sources)["total"]
@@ -75,7 +75,7 @@ def test_joint_training_moves_f_by_the_sum_of_both_losses() -> None:
 def test_guided_tdfusion_moves_f_by_the_downstream_loss_too() -> None:
     guided = _trainer(GuidedTDFusion)
     fuser, outer_loss, proposer = (copy.deepcopy(guided.networks[n]) for n in ("fuser", "outer_loss", "proposer"))
-    rows = guided._epoch_plan(0).ftr[0]
+    rows = guided.plans[0].ftr[0]
     crops = guided.fusion_view(rows)
     whole = guided.outer_loss_view(rows, crops)
     guided.step(2)
@@ -95,7 +95,7 @@ def test_every_scheme_is_registered_and_keeps_the_contract_of_a_trainer(name: st
     ("kind", "assignment", "said"),
     [
         (InnerReFusion, "trainer.hypergradient=image_space", r"set trainer\.hypergradient=one_step"),
-        (InnerReFusion, "trainer.image_space_epochs=1", r"trainer\.image_space_epochs to 0"),
+        (InnerReFusion, "trainer.image_space.epochs=1", r"trainer\.image_space\.epochs to 0"),
         (JointReFusion, "trainer.freeze_fraction=0.5", r"set trainer\.freeze_fraction=0"),
         (GuidedTDFusion, "trainer.hypergradient=closed_form", r"set trainer\.hypergradient=one_step"),
     ],

@@ -161,6 +161,17 @@ def test_pixels_that_do_not_count_stay_so() -> None:
     assert (store.labelled_crops(rows, 4).targets == 255).all()
 
 
+@pytest.mark.parametrize(
+    ("size", "published"), [((480, 640), (240, 320)), ((1024, 1280), (256, 320)), ((200, 300), (200, 300))]
+)
+def test_whole_pairs_are_shrunk_to_the_sizes_that_tdfusion_publishes(
+    size: tuple[int, int], published: tuple[int, int]
+) -> None:
+    store = _store("segmentation")
+    store.whole_sizes = [size, size, (50, 60)]
+    assert store.fitting_size(None, 320) == published
+
+
 def test_a_size_without_pixels_is_an_error() -> None:
     with pytest.raises(UsageError, match="size: a height and a width of at least 1"):
         _store("masks").resized(torch.zeros(1, 6, dtype=torch.int64), (0, 4))

@@ -153,15 +153,15 @@ def test_no_step_makes_the_host_wait_for_the_device(name: str, monkeypatch: pyte
             return adam(self, *given, **more)
 
     monkeypatch.setattr(torch.optim.Adam, "step", aside)
-    rows = [table.clone() for table in (trainer._epoch_plan(0).mtr[1], trainer._epoch_plan(0).mts[1])]
+    rows = [table.clone() for table in (trainer.plans[0].mtr[1], trainer.plans[0].mts[1])]
     drawn = trainer._noise(1)
     noise = None if drawn is None else drawn(trainer._like(), ())
-    before = trainer._proposer.head[0].weight.detach().clone()
+    before = trainer.parts.proposer.head[0].weight.detach().clone()
     with NoWaiting():
         constant = None if noise is None else lambda _image, _sources: noise
         trainer._work(trainer.options.hypergradient, tuple(rows), rates := (torch.ones(()), torch.ones(())), constant)
         trainer._work("fusion", (rows[0],), rates, constant)
-    assert not torch.equal(before, trainer._proposer.head[0].weight)
+    assert not torch.equal(before, trainer.parts.proposer.head[0].weight)
 
 
 def test_the_watchman_sees_what_would_wait() -> None:
