@@ -48,7 +48,8 @@ def resolve(kind: type[T], *layers: tuple[str, Mapping[str, Any]]) -> T:
         options: T = _adapter(cast(Any, kind)).validate_python(values, strict=False)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(_invalid(layers, first["loc"], first["input"], first["msg"])) from None
+        why = first["msg"].removeprefix("Value error, ")
+        raise UsageError(_invalid(layers, first["loc"], first["input"], why)) from None
     for path, number in _numbers(values):
         if not math.isfinite(number):
             raise UsageError(_invalid(layers, path, number, "it must be a finite number"))

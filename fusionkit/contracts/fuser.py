@@ -5,19 +5,33 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from fusionkit.config import check_bounds
 from fusionkit.contracts.capabilities import Capabilities
 from fusionkit.errors import UsageError
 
-__all__ = ["Fuser", "NoOptions", "Options", "ShippedModel"]
+__all__ = ["Fuser", "NoOptions", "Options", "ShippedModel", "checked_options"]
 
 Options = Any
 """A frozen dataclass of typed options (``Config`` of a class); ``fusionkit.config`` fills it."""
+
+
+def checked_options(config: Options, owner: Any) -> Options:
+    """Options of a class that has a ``Config``: the defaults for None, else checked against their own bounds.
+
+    Raises:
+        UsageError: a value of the wrong type or outside the bounds that its field declares.
+    """
+    if config is None:
+        return owner.Config()
+    if is_dataclass(config) and fields(config):
+        check_bounds(config, owner.__name__)
+    return config
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,7 @@ class Fuser(nn.Module, ABC):
 
     def __init__(self, config: Options = None) -> None:
         super().__init__()
-        self.config = config if config is not None else self.Config()
+        self.config = checked_options(config, type(self))
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

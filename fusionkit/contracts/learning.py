@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from fusionkit.contracts.fuser import Fuser, NoOptions, Options
+from fusionkit.contracts.fuser import Fuser, NoOptions, Options, checked_options
 from fusionkit.errors import UsageError
 from fusionkit.label_types import Boxes, LabelKind
 from fusionkit.runtime.processes import Processes
@@ -64,7 +64,7 @@ class LossProposer(nn.Module, ABC):
 
     def __init__(self, config: Options = None) -> None:
         super().__init__()
-        self.config = config if config is not None else self.Config()
+        self.config = checked_options(config, type(self))
 
     @abstractmethod
     def forward(self, *sources: Tensor) -> Proposal:
@@ -90,7 +90,7 @@ class OuterLoss(nn.Module, ABC):
 
     def __init__(self, config: Options = None) -> None:
         super().__init__()
-        self.config = config if config is not None else self.Config()
+        self.config = checked_options(config, type(self))
 
     @abstractmethod
     def loss(self, fused: Tensor, batch: Batch) -> Terms:

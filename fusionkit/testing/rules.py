@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -79,3 +83,41 @@ def check_config(subject: str, config: Any) -> None:
         f"Config {config.__name__} written out and read again is {again}",
         "use fields of plain types: bool, int, float, str, Literal, tuples of them, nested frozen dataclasses",
     )
+    for name, value in numbers_to_refuse(config, (1e30, -1e30)):
+        remedy = f"declare its bounds, such as {name}: Annotated[float, pydantic.Field(ge=0, le=100)]"
+        require(not _takes(config, name, value), subject, f"Config {config.__name__} takes {name}={value}", remedy)
+
+
+def numbers_to_refuse(config: Any, numbers: Sequence[float]) -> Iterator[tuple[str, Any]]:
+    """Options of a dataclass that are numbers, each with values that its bounds should refuse.
+
+    Args:
+        config: the dataclass.
+        numbers: the values to try.
+
+    Yields:
+        Name of the option, and one of ``numbers`` or, for an option that is a tuple, a list of it.
+    """
+    for name, hint in typing.get_type_hints(config).items():
+        if name not in {field.name for field in dataclasses.fields(config)}:
+            continue
+        for leaf in _leaves(hint):
+            if leaf in (int, float):
+                whole = leaf is int
+                yield from ((name, int(n) if whole and math.isfinite(n) else n) for n in numbers)
+            elif typing.get_origin(leaf) is tuple and {int, float} & set(typing.get_args(leaf)):
+                length = sum(part is not Ellipsis for part in typing.get_args(leaf))
+                yield from ((name, [number] * length) for number in numbers)
+
+
+def _leaves(hint: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if union else (hint,)
+
+
+def _takes(config: Any, name: str, value: Any) -> bool:
+    try:
+        resolve(config, ("a test of its bounds", {name: value}))
+    except FusionkitError:
+        return False
+    return True

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from fusionkit.contracts import Capabilities
 from fusionkit_classical.borders import frame
 from fusionkit_classical.method import FLOATING, ClassicalFuser, lettered
-from fusionkit_classical.options import check_above, check_at_least, check_window
+from fusionkit_classical.options import Positive, Window
 
 __all__ = ["Cbf", "CbfConfig", "cross_bilateral", "edge_strength", "fuse_cbf", "significance"]
 
@@ -30,17 +32,10 @@ class CbfConfig:
         window: width in pixels of the window that the weights are computed in, odd, 3 or more.
     """
 
-    sigma_space: float = 1.8
-    sigma_range: float = 25 / 255
-    kernel: int = 11
-    window: int = 5
-
-    def __post_init__(self) -> None:
-        check_above("sigma_space", self.sigma_space, 0)
-        check_above("sigma_range", self.sigma_range, 0)
-        check_window("kernel", self.kernel)
-        check_at_least("window", self.window, 3)
-        check_window("window", self.window)
+    sigma_space: Positive = 1.8
+    sigma_range: Positive = 25 / 255
+    kernel: Window = 11
+    window: Annotated[Window, Field(ge=3)] = 5
 
 
 def cross_bilateral(image: Tensor, guide: Tensor, *, sigma_space: float, sigma_range: float, kernel: int) -> Tensor:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fusionkit_classical.complexfilters import FIRST_FILTERS, QSHIFT_FILTERS, FirstFilter, QshiftFilter
+from fusionkit_classical.complexfilters import FirstFilter, QshiftFilter
 from fusionkit_classical.complexwavelet import ComplexPyramid, forward, inverse
 from fusionkit_classical.method import ClassicalFuser
-from fusionkit_classical.options import check_at_least, check_choice, check_window
+from fusionkit_classical.options import Levels, Window
 from fusionkit_classical.pyramid import pyramid_depth
 from fusionkit_classical.selection import select_largest
 
@@ -28,17 +28,11 @@ class DtcwtConfig:
         qshift: q-shift filters of the levels above it, by their taps that are not 0: ``"6"`` or ``"14"``.
     """
 
-    levels: int = 4
-    window: int = 3
+    levels: Levels = 4
+    window: Window = 3
     consistent: bool = True
     first: FirstFilter = "legall"
     qshift: QshiftFilter = "6"
-
-    def __post_init__(self) -> None:
-        check_at_least("levels", self.levels, 0)
-        check_window("window", self.window)
-        check_choice("first", self.first, FIRST_FILTERS)
-        check_choice("qshift", self.qshift, QSHIFT_FILTERS)
 
 
 def fuse_dtcwt(

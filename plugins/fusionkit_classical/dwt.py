@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import pywt
 import torch
+from pydantic import AfterValidator
 from torch import Tensor
 
+from fusionkit.errors import did_you_mean
 from fusionkit_classical.method import ClassicalFuser
-from fusionkit_classical.options import check_at_least, check_choice, check_window
+from fusionkit_classical.options import Levels, Window
 from fusionkit_classical.selection import select_largest
 
 __all__ = ["Dwt", "DwtConfig", "fuse_dwt"]
+
+
+def _discrete(wavelet: str) -> str:
+    names = pywt.wavelist(kind="discrete")
+    if wavelet not in names:
+        raise ValueError(did_you_mean(wavelet, names))
+    return wavelet
 
 
 @dataclass(frozen=True)
@@ -26,15 +36,10 @@ class DwtConfig:
         consistent: outvote lone choices by the majority of the window.
     """
 
-    wavelet: str = "bior2.2"
-    levels: int = 4
-    window: int = 3
+    wavelet: Annotated[str, AfterValidator(_discrete)] = "bior2.2"
+    levels: Levels = 4
+    window: Window = 3
     consistent: bool = True
-
-    def __post_init__(self) -> None:
-        check_choice("wavelet", self.wavelet, pywt.wavelist(kind="discrete"))
-        check_at_least("levels", self.levels, 0)
-        check_window("window", self.window)
 
 
 def fuse_dwt(stack: Tensor, *, wavelet: str, levels: int, window: int, consistent: bool) -> Tensor:

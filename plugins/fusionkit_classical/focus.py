@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fusionkit.contracts import Capabilities
 from fusionkit_classical.method import FLOATING, ClassicalFuser
-from fusionkit_classical.options import check_above, check_at_least, check_share, check_window
+from fusionkit_classical.options import Positive, Radius, Share, Window
 from fusionkit_classical.windows import box_mean, guided_filter
 
 __all__ = ["FocusGf", "FocusGfConfig", "fill_small_regions", "focus_decision", "focus_weight", "fuse_focus"]
@@ -34,16 +34,10 @@ class FocusGfConfig:
         smallest_region: regions of the decision that are smaller than this part of the image are filled, 0 to 1.
     """
 
-    window: int = 7
-    radius: int = 5
-    epsilon: float = 0.3
-    smallest_region: float = 0.01
-
-    def __post_init__(self) -> None:
-        check_window("window", self.window)
-        check_at_least("radius", self.radius, 0)
-        check_above("epsilon", self.epsilon, 0)
-        check_share("smallest_region", self.smallest_region)
+    window: Window = 7
+    radius: Radius = 5
+    epsilon: Positive = 0.3
+    smallest_region: Share = 0.01
 
 
 def fill_small_regions(decision: Tensor, area: int) -> Tensor:

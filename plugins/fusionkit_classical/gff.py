@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fusionkit_classical.borders import frame
 from fusionkit_classical.method import ClassicalFuser, lettered
-from fusionkit_classical.options import check_above, check_at_least, check_window
+from fusionkit_classical.options import Positive, Radius, Window
 from fusionkit_classical.selection import leaders, shares
 from fusionkit_classical.windows import box_mean, guided_filter
 
@@ -31,22 +31,13 @@ class GffConfig:
         detail_epsilon: the same for the detail's weights.
     """
 
-    base_window: int = 31
-    saliency_window: int = 11
-    saliency_sigma: float = 5.0
-    base_radius: int = 45
-    base_epsilon: float = 0.3
-    detail_radius: int = 7
-    detail_epsilon: float = 1e-6
-
-    def __post_init__(self) -> None:
-        check_window("base_window", self.base_window)
-        check_window("saliency_window", self.saliency_window)
-        check_above("saliency_sigma", self.saliency_sigma, 0)
-        check_at_least("base_radius", self.base_radius, 0)
-        check_above("base_epsilon", self.base_epsilon, 0)
-        check_at_least("detail_radius", self.detail_radius, 0)
-        check_above("detail_epsilon", self.detail_epsilon, 0)
+    base_window: Window = 31
+    saliency_window: Window = 11
+    saliency_sigma: Positive = 5.0
+    base_radius: Radius = 45
+    base_epsilon: Positive = 0.3
+    detail_radius: Radius = 7
+    detail_epsilon: Positive = 1e-6
 
 
 def laplacian_saliency(image: Tensor, *, window: int, sigma: float) -> Tensor:

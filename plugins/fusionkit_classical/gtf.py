@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from fusionkit.contracts import Capabilities
 from fusionkit_classical.method import FLOATING, ClassicalFuser
-from fusionkit_classical.options import check_above, check_at_least
+from fusionkit_classical.options import Exponent, Positive
 from fusionkit_classical.totalvariation import l1_total_variation
 
 __all__ = ["Gtf", "GtfConfig", "fuse_gtf"]
@@ -26,14 +28,9 @@ class GtfConfig:
         tolerance: residual per pixel at which the solver stops, in units of full scale.
     """
 
-    weight: float = 4.0
-    iterations: int = 300
-    tolerance: float = 1e-4
-
-    def __post_init__(self) -> None:
-        check_at_least("weight", self.weight, 0)
-        check_at_least("iterations", self.iterations, 1)
-        check_above("tolerance", self.tolerance, 0)
+    weight: Exponent = 4.0
+    iterations: Annotated[int, Field(ge=1, le=1_000_000)] = 300
+    tolerance: Positive = 1e-4
 
 
 def fuse_gtf(stack: Tensor, *, weight: float, iterations: int, tolerance: float) -> Tensor:

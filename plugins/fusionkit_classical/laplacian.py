@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from fusionkit_classical.method import ClassicalFuser
-from fusionkit_classical.options import check_at_least, check_choice, check_window
+from fusionkit_classical.options import Levels, Window
 from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth
 from fusionkit_classical.selection import select_largest
 
@@ -26,15 +26,10 @@ class LaplacianConfig:
         base: how the coarsest level is fused.
     """
 
-    levels: int = 4
-    window: int = 3
+    levels: Levels = 4
+    window: Window = 3
     consistent: bool = True
     base: Literal["average", "maximum"] = "average"
-
-    def __post_init__(self) -> None:
-        check_at_least("levels", self.levels, 0)
-        check_window("window", self.window)
-        check_choice("base", self.base, ("average", "maximum"))
 
 
 def fuse_laplacian(

@@ -11,7 +11,7 @@ from torch import Tensor
 from fusionkit.errors import UsageError
 from fusionkit_classical.borders import frame
 from fusionkit_classical.method import ClassicalFuser, lettered
-from fusionkit_classical.options import check_at_least
+from fusionkit_classical.options import Exponent
 from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth
 
 __all__ = ["Mertens", "MertensConfig", "exposure_weights", "fuse_mertens"]
@@ -32,14 +32,9 @@ class MertensConfig:
         exposure: exponent of the well-exposedness measure.
     """
 
-    contrast: float = 1.0
-    saturation: float = 1.0
-    exposure: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_at_least("contrast", self.contrast, 0)
-        check_at_least("saturation", self.saturation, 0)
-        check_at_least("exposure", self.exposure, 0)
+    contrast: Exponent = 1.0
+    saturation: Exponent = 1.0
+    exposure: Exponent = 1.0
 
 
 def exposure_weights(stack: Tensor, *, contrast: float, saturation: float, exposure: float) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from fusionkit_classical.method import ClassicalFuser
-from fusionkit_classical.options import check_above, check_at_least, check_choice, check_window
+from fusionkit_classical.options import Levels, Positive, Window
 from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth
 from fusionkit_classical.selection import select_largest
 
@@ -28,17 +28,11 @@ class RolpConfig:
         offset: added to the sources and taken off the result, in units of full scale: bounds the ratios in the dark.
     """
 
-    levels: int = 4
-    window: int = 3
+    levels: Levels = 4
+    window: Window = 3
     consistent: bool = True
     contrast: Literal["weber", "log"] = "weber"
-    offset: float = 1 / 255
-
-    def __post_init__(self) -> None:
-        check_at_least("levels", self.levels, 0)
-        check_window("window", self.window)
-        check_choice("contrast", self.contrast, ("weber", "log"))
-        check_above("offset", self.offset, 0)
+    offset: Positive = 1 / 255
 
 
 def fuse_rolp(

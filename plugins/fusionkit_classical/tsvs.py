@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusionkit_classical.borders import frame
 from fusionkit_classical.method import ClassicalFuser, lettered
-from fusionkit_classical.options import check_window
+from fusionkit_classical.options import Window
 from fusionkit_classical.windows import box_mean
 
 __all__ = ["Tsvs", "TsvsConfig", "fuse_tsvs", "median", "salient_weights"]
@@ -27,12 +27,8 @@ class TsvsConfig:
         median_window: width in pixels of the median filter that takes out noise before saliency is measured, odd.
     """
 
-    mean_window: int = 35
-    median_window: int = 3
-
-    def __post_init__(self) -> None:
-        check_window("mean_window", self.mean_window)
-        check_window("median_window", self.median_window)
+    mean_window: Window = 35
+    median_window: Window = 3
 
 
 def median(image: Tensor, window: int) -> Tensor:

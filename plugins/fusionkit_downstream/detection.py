@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Downstream, Terms
-from fusionkit.errors import DataError, UsageError
+from fusionkit.errors import DataError
 from fusionkit.label_types import Boxes, LabelKind
 from fusionkit.runtime.torchvision import load_torchvision
 from fusionkit_downstream.backbone import INSTEAD_OF_SIZES, Backbone, group_norm, network_input
@@ -37,11 +38,11 @@ class DetectorOptions:
     """
 
     backbone: str = "pvt_v2_b0"
-    channels: int = 64
-    convs: int = 2
-    score_threshold: float = 0.05
-    iou_threshold: float = 0.6
-    max_boxes: int = 100
+    channels: Annotated[int, Field(ge=1, le=4096)] = 64
+    convs: Annotated[int, Field(ge=1, le=64)] = 2
+    score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.05
+    iou_threshold: Annotated[float, Field(ge=0, le=1)] = 0.6
+    max_boxes: Annotated[int, Field(ge=1, le=100_000)] = 100
 
     RENAMED: ClassVar[Mapping[str, str]] = {
         "least_score": "score_threshold",
@@ -75,7 +76,6 @@ class Detector(Downstream):
     def __init__(self, config: DetectorOptions | None = None, *, classes: Sequence[str]) -> None:
         super().__init__(config, classes=classes)
         c = self.config
-        _check(c)
         fcos = load_torchvision().models.detection.fcos
         # The constructor of the head fixes normalisation and width: both of its halves are replaced.
         head = fcos.FCOSHead(c.channels, 1, len(self.classes), 0)
@@ -164,12 +164,3 @@ class BoxPyramid(nn.Module):
         """The levels ``(B, channels, H / stride, W / stride)`` of a network input ``(B, 1, H, W)``."""
         features = {str(k): feature for k, feature in enumerate(self.backbone(image))}
         return list(self.pyramid(features).values())
-
-
-def _check(options: DetectorOptions) -> None:
-    for name in ("channels", "convs", "max_boxes"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"{name}={getattr(options, name)} must be at least 1")
-    for name in ("score_threshold", "iou_threshold"):
-        if not 0 <= getattr(options, name) <= 1:
-            raise UsageError(f"{name}={getattr(options, name)} must lie in [0, 1]")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Downstream, Terms
@@ -29,8 +30,8 @@ class SegmenterOptions:
     """
 
     backbone: str = "pvt_v2_b0"
-    channels: int = 128
-    class_weights: tuple[float, ...] = ()
+    channels: Annotated[int, Field(ge=1, le=4096)] = 128
+    class_weights: tuple[Annotated[float, Field(ge=0, le=1e6)], ...] = ()
 
     REMOVED: ClassVar[Mapping[str, tuple[Any, str]]] = dict.fromkeys(
         ("widths", "depths", "heads", "decoder"), (None, INSTEAD_OF_SIZES)
@@ -136,10 +137,6 @@ def segmentation_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
 
 
 def _check(options: SegmenterOptions, classes: Sequence[str]) -> None:
-    if options.channels < 1:
-        raise UsageError(f"channels={options.channels} must be at least 1")
     if options.class_weights and len(options.class_weights) != len(classes):
         given = len(options.class_weights)
         raise UsageError(f"class_weights has {given} values for the {len(classes)} classes {', '.join(classes)}")
-    if any(not 0 <= weight < float("inf") for weight in options.class_weights):
-        raise UsageError(f"class_weights={options.class_weights} must be numbers of 0 or more")

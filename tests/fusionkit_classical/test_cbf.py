@@ -77,5 +77,5 @@ def test_a_third_source_is_refused_with_the_remedy() -> None:
 
 
 def test_a_window_that_has_no_variance_is_refused() -> None:
-    with pytest.raises(UsageError, match="window is 1: give 3 or more"):
-        CbfConfig(window=1)
+    with pytest.raises(UsageError, match="Cbf: window=1 is not valid: Input should be greater than or equal to 3"):
+        Cbf(CbfConfig(window=1))

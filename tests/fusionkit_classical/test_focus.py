@@ -69,5 +69,5 @@ def test_equal_sources_decide_for_the_second_whatever_rounding_says() -> None:
 
 
 def test_a_region_share_above_one_is_refused() -> None:
-    with pytest.raises(UsageError, match="smallest_region is 2: give a number from 0 to 1"):
-        FocusGfConfig(smallest_region=2)
+    with pytest.raises(UsageError, match="smallest_region=2 is not valid: Input should be less than or equal to 1"):
+        FocusGf(FocusGfConfig(smallest_region=2))

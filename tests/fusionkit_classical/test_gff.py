@@ -78,7 +78,7 @@ def test_the_sharper_source_wins() -> None:
 
 
 def test_wrong_options_name_themselves() -> None:
-    with pytest.raises(UsageError, match="base_window is 30"):
-        GffConfig(base_window=30)
-    with pytest.raises(UsageError, match="detail_epsilon is 0"):
-        GffConfig(detail_epsilon=0)
+    with pytest.raises(UsageError, match="base_window=30 is not valid: a window is an odd number of pixels"):
+        Gff(GffConfig(base_window=30))
+    with pytest.raises(UsageError, match="detail_epsilon=0 is not valid"):
+        Gff(GffConfig(detail_epsilon=0))

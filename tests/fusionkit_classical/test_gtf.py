@@ -117,5 +117,5 @@ def test_only_targets_larger_than_the_weight_allows_stay(side: int, stays: bool)
 
 
 def test_wrong_options_name_themselves() -> None:
-    with pytest.raises(UsageError, match="tolerance is 0: give a number above 0"):
-        GtfConfig(tolerance=0)
+    with pytest.raises(UsageError, match="tolerance=0 is not valid: Input should be greater than 0"):
+        Gtf(GtfConfig(tolerance=0))

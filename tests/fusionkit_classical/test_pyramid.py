@@ -104,10 +104,13 @@ def test_no_levels_fuse_by_the_base_alone() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LaplacianConfig(levels=-1), "levels is -1: give 0 or more"),
-        (lambda: LaplacianConfig(window=4), "window is 4: a window is an odd number"),
-        (lambda: LaplacianConfig(base="averge"), "did you mean 'average'"),  # type: ignore[arg-type]
-        (lambda: RolpConfig(offset=0), "offset is 0: give a number above 0"),
+        (
+            lambda: Laplacian(LaplacianConfig(levels=-1)),
+            "levels=-1 is not valid: Input should be greater",
+        ),
+        (lambda: Laplacian(LaplacianConfig(window=4)), "window=4 is not valid: a window is an odd number"),
+        (lambda: Laplacian(LaplacianConfig(base="averge")), "base='averge' is not valid"),  # type: ignore[arg-type]
+        (lambda: Rolp(RolpConfig(offset=0)), "offset=0 is not valid: Input should be greater than 0"),
     ],
 )
 def test_wrong_options_say_what_to_give(make: object, message: str) -> None:

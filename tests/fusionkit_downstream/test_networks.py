@@ -139,12 +139,15 @@ def test_suppression_keeps_the_best_of_each_class_and_what_stands_apart() -> Non
     ("build", "said"),
     [
         (lambda: Segmenter(SegmenterOptions(class_weights=(1.0,)), classes=("a", "b")), "1 values for the 2 classes"),
-        (lambda: Segmenter(SegmenterOptions(class_weights=(1.0, -1.0)), classes=("a", "b")), "must be numbers of 0"),
-        (lambda: Segmenter(SegmenterOptions(channels=0), classes=("a",)), "channels=0 must be at least 1"),
-        (lambda: Detector(DetectorOptions(convs=0), classes=("a",)), "convs=0 must be at least 1"),
+        (
+            lambda: Segmenter(SegmenterOptions(class_weights=(1.0, -1.0)), classes=("a", "b")),
+            "class_weights.1=-1.0",
+        ),
+        (lambda: Segmenter(SegmenterOptions(channels=0), classes=("a",)), "channels=0 is not valid"),
+        (lambda: Detector(DetectorOptions(convs=0), classes=("a",)), "convs=0 is not valid"),
         (
             lambda: Detector(DetectorOptions(iou_threshold=1.5), classes=("a",)),
-            r"iou_threshold=1.5 must lie in \[0, 1\]",
+            r"iou_threshold=1.5 is not valid",
         ),
     ],
 )

@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from fusionkit.contracts import Fuser, Metric, MetricInfo
@@ -50,7 +51,7 @@ class BenchPicky(BenchMean):
 class BlendOptions:
     """Options of :class:`BenchBlend`."""
 
-    start: float = 0.25
+    start: Annotated[float, Field(ge=0, le=1)] = 0.25
 
 
 class BenchBlend(Fuser):

@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Downstream, Fuser, OuterLoss, Terms
@@ -27,8 +28,8 @@ SQUARE = 16
 class ToyOptions:
     """Options of the toys."""
 
-    width: int = 8
-    drop: float = 0.0
+    width: Annotated[int, Field(ge=1, le=64)] = 8
+    drop: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 def _layers(width: int, drop: float, out: int, stride: int = 1) -> nn.Sequential:

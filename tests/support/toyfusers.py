@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from fusionkit.contracts import Capabilities, Fuser
@@ -76,7 +77,7 @@ class ToyHungry(ToyMean):
 class ToyOptions:
     """Options of :class:`ToyTrained`."""
 
-    start: float = 0.5
+    start: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 class ToyTrained(Fuser):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from unittest import SkipTest
 
 import pytest
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from fusionkit.contracts import Capabilities, Fuser, LossProposer, Proposal, ShippedModel, Terms
@@ -19,7 +21,7 @@ SMALL = ((1, 1), (5, 6))
 
 @dataclass(frozen=True)
 class Width:
-    width: int = 3
+    width: Annotated[int, Field(ge=1, le=64)] = 3
 
 
 class Sound(Fuser):
@@ -222,7 +224,7 @@ class Tied(Sound):
 
 @dataclass
 class Thawed:
-    width: int = 3
+    width: Annotated[int, Field(ge=1, le=64)] = 3
 
 
 class ThawedOptions(Mean):

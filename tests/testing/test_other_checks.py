@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Fuser, MetaTrainer, Metric, MetricInfo, OuterLoss, Reconstructor, Terms
@@ -260,8 +261,8 @@ def test_a_broken_metric_is_told_the_rule(metric: type[Metric], told: str) -> No
 
 @dataclass(frozen=True)
 class Schedule:
-    rounds: int = 6
-    lr: float = 0.1
+    rounds: Annotated[int, Field(ge=1, le=100)] = 6
+    lr: Annotated[float, Field(gt=0, le=1)] = 0.1
 
 
 class Blend(Fuser):

@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 import torch
+from pydantic import Field
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -45,7 +46,7 @@ class BrightConfig:
     """What is made bright: nothing, the pixels of class 1, or the boxes of class 0."""
 
     labels: str = "none"
-    steps: int = 6
+    steps: Annotated[int, Field(ge=1, le=100)] = 6
 
 
 class Bright(MetaTrainer):

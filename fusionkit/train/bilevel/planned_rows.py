@@ -1,4 +1,4 @@
-"""The rows of each epoch's plan: which pairs a step takes, and where it crops and flips them."""
+"""The rows of each epoch's plan: indices of its pairs, with their crops and flips."""
 
 from __future__ import annotations
 
