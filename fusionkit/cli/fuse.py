@@ -30,8 +30,9 @@ _PATH = click.Path(path_type=Path)
     help="Run folder, weights file, fuser, or shipped model FUSER:TASK[@TAG].  [default: the one shipped for --task]",
 )
 @click.option("--task", help="Fusion task: ivif, mif, mfif, meif, or a plugin's.")
-@click.option("-a", "first", type=_PATH, required=True, help="First source: infrared, CT/PET/SPECT, near, under.")
-@click.option("-b", "second", type=_PATH, required=True, help="Second source: visible, MRI, far, over.")
+@click.argument("given", metavar="[SOURCES]...", nargs=-1, type=_PATH)
+@click.option("-a", "first", type=_PATH, help="First source: infrared, CT/PET/SPECT, near, under.")
+@click.option("-b", "second", type=_PATH, help="Second source: visible, MRI, far, over.")
 @click.option("-s", "more", type=_PATH, multiple=True, help="Further source; may be repeated.")
 @click.option("-o", "--out", required=True, help="File or folder to write.")
 @click.option(
@@ -87,8 +88,9 @@ _PATH = click.Path(path_type=Path)
 def command(
     model: str | None,
     task: str | None,
-    first: Path,
-    second: Path,
+    given: tuple[Path, ...],
+    first: Path | None,
+    second: Path | None,
     more: tuple[Path, ...],
     out: str,
     stretch: Literal["full", "none"] | None,
@@ -112,7 +114,11 @@ def command(
     and write nothing, unless --skip-bad is given. Keep existing results unless --force is given. Record the model and
     the settings of a folder in its fusion.json.
 
+    Sources are named by -a, -b and -s, or as arguments in the task's order. FILE[2] is the third page of a TIFF file or
+    animation; one file with several pages, given alone as argument, is fused as a stack of its pages.
+
     \b
+    fusionkit fuse --task mfif shot-*.jpg -o fused.png
     fusionkit fuse --task ivif -a infrared.png -b visible.png -o fused.png
     fusionkit fuse -m refusion:ivif@v1 -a infrared.png -b visible.png -o fused.png
     fusionkit fuse -m runs/refusion-mif-quick -a pet.png -b mri.png -o fused.png
@@ -132,14 +138,15 @@ def command(
         raise UsageError("say what to fuse with: --task for the model that ships for it, or --model")
     depth = int(bits) if bits else None
     options = parse_assignments(assignments)
-    if len(range_s) > len(more):
-        raise UsageError(f"--range-s is given {len(range_s)} times and -s {len(more)} times: one per -s at most")
+    sources, stack = _named_sources(given, first, second, more)
+    if len(range_s) > max(len(sources) - 2, 0):
+        raise UsageError(f"--range-s is given {len(range_s)} times: one per source after the second at most")
     named = {"--range-a": range_a, "--range-b": range_b, **{f"--range-s ({k})": t for k, t in enumerate(range_s, 1)}}
     ranges = tuple(parse_range(text, option=option) for option, text in named.items())
+    if stack:
+        ranges = ranges[:1] * len(sources)
     reading = Reading(ranges, range_scope, fill_invalid)
-    plan = plan_jobs(
-        [first, second, *more], out, suffix=f".{form}", bits=depth, force=force, match=match, reading=reading
-    )
+    plan = plan_jobs(sources, out, suffix=f".{form}", bits=depth, force=force, match=match, reading=reading)
     if plan.folder is not None and match != "stem":
         _print_matches(plan, match)
     loaded = load(
@@ -156,6 +163,24 @@ def command(
             raise DataError(f"{len(plan.problems)} of {total} scenes cannot be fused: {remedy}")
         run_jobs(loaded, plan, bits=depth, report=report)
     answer(plan.jobs[0].target if plan.folder is None else plan.folder)
+
+
+def _named_sources(
+    given: tuple[Path, ...], first: Path | None, second: Path | None, more: tuple[Path, ...]
+) -> tuple[list[Path], bool]:
+    """Sources from arguments or options, and whether they are the pages of one file."""
+    from fusionkit.errors import UsageError
+    from fusionkit.fuse.reading import pages_of
+
+    by_option = [source for source in (first, second, *more) if source is not None]
+    if given and by_option:
+        raise UsageError("name the sources as arguments, or with -a, -b and -s, not both")
+    if not given and (first is None or second is None):
+        raise UsageError("two or more sources are needed: name them with -a, -b and -s, or as arguments")
+    if len(given) == 1 and given[0].is_file():
+        pages = pages_of(given[0])
+        return pages, len(pages) > 1
+    return list(given) or by_option, False
 
 
 def _print_matches(plan: Plan, match: str) -> None:

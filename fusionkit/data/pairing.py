@@ -11,10 +11,13 @@ from fusionkit.data.pair_set import IMAGE_SUFFIXES, Pair, Problem
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.text import printable
 
-__all__ = ["RULES", "children", "image_files", "match_folders", "match_listings"]
+__all__ = ["RARE_SUFFIXES", "RULES", "children", "image_files", "match_folders", "match_listings"]
 
 RULES = ("stem", "number", "order", "pattern:")
 """Rules of matching; the last one is followed by a pattern, as in ``pattern:{name}_fused``."""
+
+RARE_SUFFIXES = frozenset({".avif", ".gif", ".j2k", ".jp2", ".npy", ".pfm"})
+"""Suffixes, in lower case, of images that are listed where a folder holds no others."""
 
 _SHOWN = 3
 
@@ -174,13 +177,17 @@ def match_listings(
 def image_files(folder: Path) -> Mapping[str, list[Path]]:
     """List the images directly in a folder by stem, without hidden files.
 
+    Files of :data:`RARE_SUFFIXES` are taken if the folder holds no others: beside them they are previews or results.
+
     Raises:
         fusionkit.errors.DataError: the folder cannot be listed, or a name holds control characters or is not UTF-8,
             so that no record could hold it.
     """
+    files = [file for file in children(folder) if file.suffix.lower() in IMAGE_SUFFIXES | RARE_SUFFIXES]
+    usual = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     stems: defaultdict[str, list[Path]] = defaultdict(list)
-    for file in children(folder):
-        if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file():
+    for file in usual or files:
+        if file.is_file():
             if printable(file.name) != file.name:
                 raise DataError(
                     f"{folder}: the file name {printable(file.name)!r} holds control characters or is not UTF-8: "

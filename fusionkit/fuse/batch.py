@@ -13,9 +13,9 @@ from fusionkit.data.pairing import match_folders
 from fusionkit.errors import DataError, FusionNote, UsageError
 from fusionkit.fuse.adapter import check_size, plan_calls
 from fusionkit.fuse.model import Model
-from fusionkit.fuse.reading import Reading, note_range
+from fusionkit.fuse.reading import Reading, note_facts, note_range, upright_where_they_differ
 from fusionkit.io.atomic import write_text
-from fusionkit.io.images import Image, deepest
+from fusionkit.io.images import Image, deepest, split_page
 from fusionkit.runtime.threads import in_threads
 
 __all__ = ["RECORD", "Job", "Plan", "check_jobs", "plan_jobs", "run_jobs"]
@@ -94,7 +94,7 @@ def plan_jobs(
     if len(sources) < 2:
         raise UsageError(f"two or more sources are needed to fuse, got {len(sources)}")
     for source in sources:
-        if not source.exists():
+        if not split_page(source)[0].exists():
             raise DataError(f"{source}: no such file or folder; check the name")
     folders = [source for source in sources if source.is_dir()]
     if folders and len(folders) < len(sources):
@@ -176,7 +176,8 @@ def _fault(job: Job, reading: Reading, model: Model | None) -> str:
     """Why a job cannot be done, in one line; "" if it can."""
     sizes = []
     try:
-        for source, image in zip(job.sources, reading.read(job.sources), strict=True):
+        images = upright_where_they_differ(reading.read(job.sources), note=False)
+        for source, image in zip(job.sources, images, strict=True):
             sizes.append(image.size)
             if model is not None:
                 check_size(model.fuser, image.pixels.shape[:2], name=model.name, image=str(source))
@@ -205,7 +206,7 @@ def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Repor
         fusionkit.errors.DataError: a source cannot be read or a result cannot be written; earlier results stay.
     """
     taken: dict[str, list[tuple[float, float] | None]] = {}
-    noted: set[int] = set()
+    noted: set[tuple[int, str]] = set()
     _claim(plan)
     written = _write_record(model, plan, bits, taken, complete=False)
     for done, job in enumerate(plan.jobs, start=1):
@@ -221,13 +222,16 @@ def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Repor
     _write_record(model, plan, bits, taken, complete=True)
 
 
-def _note_ranges(images: Sequence[Image], plan: Plan, noted: set[int]) -> None:
-    """Say once per source what the automatic range took, and how many values were filled."""
+def _note_ranges(images: Sequence[Image], plan: Plan, noted: set[tuple[int, str]]) -> None:
+    """Say once per source what of a file is not read and what the automatic range took, and what was filled."""
     for place, image in enumerate(images):
         option = f"--range-{'abs'[min(place, 2)]}"
         rule = plan.reading.range_of(place)
-        if place not in noted and rule.text == "auto" and image.limits is not None:
-            noted.add(place)
+        if not noted & {(place, fact) for fact in image.notes}:
+            note_facts(image)
+            noted |= {(place, fact) for fact in image.notes}
+        if (place, "range") not in noted and rule.text == "auto" and image.limits is not None:
+            noted.add((place, "range"))
             note_range(image, rule, option=option)
             if len(plan.jobs) > 1 and plan.reading.scope == "image":
                 warnings.warn(

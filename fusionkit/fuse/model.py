@@ -23,7 +23,7 @@ from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, FusionNote, UsageError, did_you_mean
 from fusionkit.fuse.adapter import check_device, check_size, plan_calls
 from fusionkit.fuse.array_sources import as_array
-from fusionkit.fuse.reading import Reading, make_reading, note_range
+from fusionkit.fuse.reading import Reading, make_reading, note_facts, note_range, upright_where_they_differ
 from fusionkit.fuse.tensors import Gamut, Stretch, check_gamut, check_stretch, fuse_tensors
 from fusionkit.io.images import Image, as_pixels, deepest, read_image, write_image
 from fusionkit.plugins.guard import plugin_call
@@ -152,8 +152,9 @@ class Model:
         """Fuse aligned sources of one size, in the order of the task.
 
         A source whose three channels are equal everywhere is grey; where all are grey so is the result. Pixels are
-        fused as they are stored: an EXIF orientation is kept if all sources share it, else dropped with a
-        :class:`FusionNote`. EXIF and ICC profile come from the first source with colour, else from the first.
+        fused as they are stored and their EXIF orientation is kept if all sources share it; else each source is turned
+        upright, and so is the result, with a :class:`FusionNote`. EXIF and ICC profile come from the first source with
+        colour, else from the first.
 
         Args:
             sources: two or more files, images (Pillow's too), arrays or tensors. Arrays are ``(H, W)``,
@@ -182,6 +183,8 @@ class Model:
         for k, (image, source) in enumerate(zip(images, sources, strict=True)):
             if not isinstance(source, Image):
                 note_range(image, reading.range_of(k), option="ranges")
+                note_facts(image)
+        images = upright_where_they_differ(images)
         _check_sizes(images)
         check_size(self.fuser, images[0].pixels.shape[:2], name=self.name, image=images[0].name)
         grey = [image.is_grey for image in images]
@@ -190,7 +193,7 @@ class Model:
             self._fuse([image.tensor()[:, : 1 if g else 3] for image, g in zip(images, grey, strict=True)]),
             bits=max(depths) if bits is None else bits,
             exif=described.exif,
-            orientation=_common_orientation(images),
+            orientation=images[0].orientation,
             icc=described.icc,
         )
 
@@ -254,22 +257,7 @@ def _check_sizes(images: Sequence[Image]) -> None:
     if len({image.size for image in images}) == 1:
         return
     listed = ", ".join(f"{image.name} {image.size}" for image in images)
-    turned = len({image.orientation for image in images}) > 1
-    remedy = "apply their EXIF orientation, which differs, or bring" if turned else "bring"
-    raise DataError(f"sources differ in size ({listed}): {remedy} them to one size, aligned")
-
-
-def _common_orientation(images: Sequence[Image]) -> int:
-    orientations = [image.orientation for image in images]
-    if len(set(orientations)) == 1:
-        return orientations[0]
-    listed = ", ".join(f"{image.name}: {image.orientation}" for image in images)
-    warnings.warn(
-        f"EXIF orientations differ ({listed}); pixels are fused as stored and the result has none",
-        FusionNote,
-        stacklevel=3,
-    )
-    return 1
+    raise DataError(f"sources differ in size ({listed}): bring them to one size, aligned")
 
 
 def load(

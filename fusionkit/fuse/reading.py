@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fusionkit.errors import DataError, FusionNote, UsageError
-from fusionkit.io.images import Image, decode_file, read_image
+from fusionkit.io.images import Image, decode_file, read_image, split_page
 from fusionkit.io.ranges import AUTO, Range, Sampled, parse_range
 from fusionkit.runtime.threads import in_threads
 
-__all__ = ["Reading", "make_reading", "note_range"]
+__all__ = ["Reading", "make_reading", "note_facts", "note_range", "pages_of", "upright_where_they_differ"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,51 @@ def note_range(image: Image, rule: Range, *, option: str) -> None:
         FusionNote,
         stacklevel=3,
     )
+
+
+def note_facts(image: Image) -> None:
+    """Say what of the file is not read.
+
+    Warns:
+        FusionNote: for each of the image's notes.
+    """
+    for fact in image.notes:
+        warnings.warn(f"{image.name}: {fact}", FusionNote, stacklevel=3)
+
+
+def pages_of(file: Path) -> list[Path]:
+    """List the pages of a file as sources, ``FILE[0]``, ``FILE[1]``...; the file alone if it has one page.
+
+    Raises:
+        fusionkit.errors.DataError: the file cannot be read.
+    """
+    count = 1 if file.is_dir() or split_page(file)[1] is not None else decode_file(file).pages
+    return [file.with_name(f"{file.name}[{page}]") for page in range(count)] if count > 1 else [file]
+
+
+def upright_where_they_differ(images: Sequence[Image], *, note: bool = True) -> tuple[Image, ...]:
+    """Turn each image upright if the EXIF orientations differ.
+
+    Aligned files of one camera share their orientation, and are aligned as stored; files that differ in it were written
+    by devices that know which way is up.
+
+    Args:
+        images: one per source.
+        note: say so.
+
+    Warns:
+        FusionNote: the orientations differ.
+    """
+    if len({image.orientation for image in images}) == 1:
+        return tuple(images)
+    listed = ", ".join(f"{image.name}: {image.orientation}" for image in images)
+    if note:
+        warnings.warn(
+            f"EXIF orientations differ ({listed}); the sources are turned upright, and so is the result",
+            FusionNote,
+            stacklevel=3,
+        )
+    return tuple(image.upright() for image in images)
 
 
 def make_reading(

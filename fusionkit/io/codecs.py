@@ -16,11 +16,32 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, PpmImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 from PIL import Image as Pillow
 from PIL.ImageFile import ImageFile
 
-from fusionkit.io.tiff import Layout, Refused, encode_tiff, join_exif, quiet, read_layout, split_exif, unturned
+from fusionkit.io.array_files import decode_npy, decode_pfm
+from fusionkit.io.tiff import (
+    Layout,
+    Refused,
+    encode_tiff,
+    join_exif,
+    page_offsets,
+    quiet,
+    read_layout,
+    split_exif,
+    starting_at,
+    unturned,
+)
 
 __all__ = ["DEPTHS", "MAX_PIXELS", "Decoded", "decode", "encode"]
 
@@ -32,6 +53,7 @@ DEPTHS = {".png": (8, 16), ".tif": (8, 16, 32), ".tiff": (8, 16, 32), ".jpg": (8
 
 JPEG_QUALITY = 98
 
+_OPAQUE = {8: 255, 16: 65535}
 # Kinds of whole numbers that Pillow decodes, by byte order.
 _WHOLE_NUMBERS = {
     b"II": (("signed", 16), ("signed", 32), ("unsigned", 32)),
@@ -46,22 +68,46 @@ class Decoded:
     """Pixels ``(H, W, C)`` as stored, RGB, C 1 or 3, integers of 8, 16 or 32 bits or float32, and the metadata."""
 
     pixels: Pixels
-    exif: bytes | None
-    orientation: int
-    icc: bytes | None
+    exif: bytes | None = None
+    orientation: int = 1
+    icc: bytes | None = None
+    pages: int = 1
+    transparent: bool = False
 
 
-def decode(data: bytes) -> Decoded:
+def decode(data: bytes, *, page: int = 0) -> Decoded:
     """Decode the bytes of a file; its first bytes say which format it is, not its name.
+
+    Args:
+        data: the bytes.
+        page: the page of a TIFF file, or the frame of an animation, counted from 0.
 
     Raises:
         fusionkit.io.tiff.Refused: the reason and the remedy, for the user.
         OSError, SyntaxError, ValueError and their like: from the decoders, the file is damaged.
     """
+    decoder = _decoder(data)
+    if decoder in _PAGED:
+        return decoder(data, page)
+    if page:
+        raise Refused(f"has one page, and page {page} is asked for: pages count from 0")
+    return decoder(data)
+
+
+def _decoder(data: bytes) -> Callable[..., Decoded]:
     for magic, decoder in _DECODERS:
         if data.startswith(magic) and (magic != b"RIFF" or data[8:12] == b"WEBP"):
-            return decoder(data)
-    raise Refused("is not an image that can be read (PNG, TIFF, JPEG, BMP, WebP, PGM, PPM): convert it to one of these")
+            return decoder
+    brand = data[8:12] if data[4:8] == b"ftyp" else b""
+    if brand in (b"avif", b"avis"):
+        return _decode_avif
+    for known, what in _FOREIGN:
+        if known(data, brand):
+            raise Refused(f"is {what}, which is not read: convert it to 16-bit TIFF or PNG")
+    raise Refused(
+        "is not an image that can be read (PNG, TIFF, JPEG, JPEG 2000, BMP, WebP, AVIF, GIF, PGM, PPM, PFM, NPY): "
+        "convert it to one of these"
+    )
 
 
 def encode(pixels: Pixels, suffix: str, *, exif: bytes | None, orientation: int, icc: bytes | None) -> bytes:
@@ -85,15 +131,34 @@ def encode(pixels: Pixels, suffix: str, *, exif: bytes | None, orientation: int,
     return stream.getvalue()
 
 
-def _by_pillow(kind: Callable[[io.BytesIO], ImageFile], data: bytes) -> Decoded:
+def _by_pillow(kind: Callable[[io.BytesIO], ImageFile], data: bytes, page: int = 0) -> Decoded:
     # Opening looks into the metadata and warns of odd entries; decoding does not, and is left to run beside others.
     with quiet():
         picture = kind(io.BytesIO(data))
     _check_size(*picture.size)
+    pages = int(getattr(picture, "n_frames", 1))
+    _check_page(page, pages)
+    if page:
+        picture.seek(page)
     picture.load()
     pixels = _three_axes(np.asarray(_plain(picture)))
     exif, orientation = split_exif(picture.info.get("exif"))
-    return Decoded(pixels, exif, orientation, picture.info.get("icc_profile") if picture.mode != "CMYK" else None)
+    icc = picture.info.get("icc_profile") if picture.mode != "CMYK" else None
+    return Decoded(pixels, exif, orientation, icc, pages, _is_transparent(picture))
+
+
+def _check_page(page: int, pages: int) -> None:
+    if page >= pages:
+        raise Refused(f"has {pages} page{'s' if pages > 1 else ''}, and page {page} is asked for: pages count from 0")
+
+
+def _is_transparent(picture: Pillow.Image) -> bool:
+    """True if a pixel is not opaque."""
+    if picture.mode in ("LA", "RGBA", "PA"):
+        return int(np.asarray(picture.getchannel("A")).min()) < 255
+    if "transparency" in picture.info and picture.mode in ("P", "L", "RGB"):
+        return int(np.asarray(picture.convert("RGBA").getchannel("A")).min()) < 255
+    return False
 
 
 def _plain(picture: Pillow.Image) -> Pillow.Image:
@@ -127,7 +192,7 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def _decode_png(data: bytes) -> Decoded:
+def _decode_png(data: bytes, page: int = 0) -> Decoded:
     with quiet():
         header = PngImagePlugin.PngImageFile(io.BytesIO(data))
         _check_size(*header.size)
@@ -135,7 +200,8 @@ def _decode_png(data: bytes) -> Decoded:
         header.verify()
     bits, colour = data[24], data[25]
     if bits < 16:
-        return _by_pillow(PngImagePlugin.PngImageFile, data)
+        return _by_pillow(PngImagePlugin.PngImageFile, data, page)
+    _check_page(page, 1)
     pixels = _through_opencv(data)
     if colour in (0, 4):
         pixels = pixels[..., :1]
@@ -144,7 +210,13 @@ def _decode_png(data: bytes) -> Decoded:
     picture = PngImagePlugin.PngImageFile(io.BytesIO(data))
     picture.load()
     exif, orientation = split_exif(picture.info.get("exif"))
-    return Decoded(pixels, exif, orientation, picture.info.get("icc_profile"))
+    transparent = colour in (4, 6) and _has_alpha_below(data, 65535)
+    return Decoded(pixels, exif, orientation, picture.info.get("icc_profile"), transparent=transparent)
+
+
+def _has_alpha_below(data: bytes, opaque: float) -> bool:
+    whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    return bool(whole is not None and whole.ndim == 3 and whole.shape[2] == 4 and (whole[..., 3] < opaque).any())
 
 
 def _decode_jpeg(data: bytes) -> Decoded:
@@ -155,10 +227,35 @@ def _decode_bmp(data: bytes) -> Decoded:
     return _by_pillow(BmpImagePlugin.BmpImageFile, data)
 
 
-def _decode_webp(data: bytes) -> Decoded:
+def _decode_gif(data: bytes, page: int = 0) -> Decoded:
+    return _by_pillow(GifImagePlugin.GifImageFile, data, page)
+
+
+def _decode_avif(data: bytes, page: int = 0) -> Decoded:
+    from PIL import AvifImagePlugin
+
+    return _by_pillow(AvifImagePlugin.AvifImageFile, data, page)
+
+
+def _decode_jpeg2000(data: bytes) -> Decoded:
+    with quiet():
+        picture = Jpeg2KImagePlugin.Jpeg2KImageFile(io.BytesIO(data))
+    _check_size(*picture.size)
+    # Pillow reports a file that is cut off, and halves 16-bit colour; OpenCV decodes that.
+    picture.load()
+    with quiet():
+        pixels = _through_opencv(data)
+    if picture.mode in ("L", "LA", "I;16"):
+        pixels = pixels[..., :1]
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise Refused(f"holds {pixels.dtype} samples; JPEG 2000 of 8 or 16 bits is read: convert it")
+    return Decoded(pixels, icc=picture.info.get("icc_profile"), transparent=_is_transparent(picture))
+
+
+def _decode_webp(data: bytes, page: int = 0) -> Decoded:
     if int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise ValueError("the file is shorter than it says")
-    return _by_pillow(WebPImagePlugin.WebPImageFile, data)
+    return _by_pillow(WebPImagePlugin.WebPImageFile, data, page)
 
 
 def _decode_pnm(data: bytes) -> Decoded:
@@ -177,8 +274,12 @@ def _decode_pnm(data: bytes) -> Decoded:
     return Decoded(pixels.reshape(shape).astype(np.uint16), None, 1, None)
 
 
-def _decode_tiff(data: bytes) -> Decoded:
+def _decode_tiff(data: bytes, page: int = 0) -> Decoded:
     with quiet():
+        starts = page_offsets(data)
+        _check_page(page, len(starts))
+        if page:
+            data = starting_at(data, starts[page])
         layout = read_layout(data)
         _check_size(layout.width, layout.height)
         if not layout.whole:
@@ -193,7 +294,10 @@ def _decode_tiff(data: bytes) -> Decoded:
         else:
             pixels = _deep_tiff(stored, layout)
         exif, _ = split_exif(data)
-    return Decoded(pixels, exif, layout.orientation, layout.icc if layout.photometric != 5 else None)
+        alpha = layout.samples == 4 and layout.photometric == 2
+        transparent = alpha and _has_alpha_below(stored, _OPAQUE.get(layout.bits, 1.0))
+    icc = layout.icc if layout.photometric != 5 else None
+    return Decoded(pixels, exif, layout.orientation, icc, len(starts), transparent)
 
 
 def _whole_numbers(data: bytes, layout: Layout) -> Pixels:
@@ -247,7 +351,13 @@ def _by_opencv(suffix: str, pixels: Pixels) -> bytes:
     return encoded.tobytes()
 
 
-_DECODERS: tuple[tuple[bytes, Callable[[bytes], Decoded]], ...] = (
+_DECODERS: tuple[tuple[bytes, Callable[..., Decoded]], ...] = (
+    (b"GIF8", _decode_gif),
+    (b"\x00\x00\x00\x0cjP  \r\n\x87\n", _decode_jpeg2000),
+    (b"\xff\x4f\xff\x51", _decode_jpeg2000),
+    (b"\x93NUMPY", lambda data: Decoded(decode_npy(data))),
+    (b"PF", lambda data: Decoded(decode_pfm(data))),
+    (b"Pf", lambda data: Decoded(decode_pfm(data))),
     (b"\x89PNG\r\n\x1a\n", _decode_png),
     (b"\xff\xd8\xff", _decode_jpeg),
     (b"II*\0", _decode_tiff),
@@ -259,3 +369,14 @@ _DECODERS: tuple[tuple[bytes, Callable[[bytes], Decoded]], ...] = (
     (b"P5", _decode_pnm),
     (b"P6", _decode_pnm),
 )
+
+_PAGED = (_decode_png, _decode_tiff, _decode_webp, _decode_gif, _decode_avif)
+
+_FOREIGN: tuple[tuple[Callable[[bytes, bytes], bool], str], ...] = (
+    (lambda data, _: data[128:132] == b"DICM", "a DICOM file"),
+    (lambda data, _: data[344:348] in (b"n+1\0", b"ni1\0") or data[:2] == b"\x1f\x8b", "a NIfTI volume or packed file"),
+    (lambda data, _: data.startswith(b"v/1\x01"), "an OpenEXR image"),
+    (lambda _, brand: brand in (b"heic", b"heix", b"mif1", b"hevc"), "a HEIC image"),
+    (lambda _, brand: brand != b"", "a video"),
+)
+"""Files of other kinds that people have, which the message names."""

@@ -1,11 +1,12 @@
 """Read and write images: pixels as stored, with their bit depth and metadata, or an error with a remedy.
 
-Read: PNG, TIFF (also floats, and grey of signed or 32-bit integers), JPEG, BMP, WebP, PGM and PPM; grey, grey with
-alpha, RGB, RGBA, palette.
-Written: PNG, TIFF, JPEG, BMP. Alpha is dropped, and of a TIFF file with several pictures the first is read.
+Read: PNG, TIFF (also floats, and grey of signed or 32-bit integers), JPEG, JPEG 2000, BMP, WebP, AVIF, GIF, PGM,
+PPM, PFM and NPY; grey, grey with alpha, RGB, RGBA, palette.
+Written: PNG, TIFF, JPEG, BMP. Alpha is dropped, and of a file with several pages the first is read unless ``FILE[2]``
+names one; :attr:`Image.notes` says so.
 
-Orientation: pixels are returned as stored, in every format, with the EXIF orientation as a separate number. Aligned
-sources are aligned as arrays; rotating only one of them would break that.
+Orientation: pixels are returned as stored, in every format, with the EXIF orientation as a separate number, which
+:meth:`Image.upright` applies.
 
 Grey: an image whose three channels are equal in every pixel is grey (:attr:`Image.is_grey`). That is exact and not
 a threshold, because grey sources are: a grey JPEG of three channels has chroma of exactly 128 and decodes to equal
@@ -14,9 +15,10 @@ channels. A source with any colour is a colour source; the chroma rule weights i
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,7 @@ from fusionkit.io.tiff import Refused
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Image", "as_pixels", "decode_file", "deepest", "read_image", "write_image"]
+__all__ = ["Image", "as_pixels", "decode_file", "deepest", "read_image", "split_page", "write_image"]
 
 # Errors that the decoders raise on damaged files.
 _DECODER_FAULTS = (
@@ -67,6 +69,7 @@ class Image:
         name: name in messages, usually the file.
         limits: the stored values that became 0 and 1 where a range was stretched, else None.
         filled: number of invalid values that were replaced.
+        notes: facts about the file that its user should know: pages that are not read, transparency that is dropped.
 
     Raises:
         fusionkit.errors.DataError: the pixels have another form, or floats are not finite or not in [0, 1].
@@ -79,6 +82,7 @@ class Image:
     name: str = "image"
     limits: tuple[float, float] | None = None
     filled: int = 0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         pixels = self.pixels
@@ -115,6 +119,14 @@ class Image:
         if self.bits in _GREATEST:
             unit /= np.float32(_GREATEST[self.bits])
         return torch.from_numpy(np.ascontiguousarray(unit.clip(0, 1).transpose(2, 0, 1)))[None]
+
+    def upright(self) -> Image:
+        """Turn the pixels as the EXIF orientation says; the result has orientation 1."""
+        pixels = self.pixels
+        if self.orientation in (2, 4, 5, 7):
+            pixels = pixels[:, ::-1]
+        turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(self.orientation, 0)
+        return replace(self, pixels=np.ascontiguousarray(np.rot90(pixels, turns)), orientation=1)
 
     @classmethod
     def from_tensor(
@@ -161,7 +173,8 @@ def read_image(path: str | Path, *, values: Range = FULL, fill: bool = False) ->
     middle does not).
 
     Args:
-        path: the file; its content says what format it has.
+        path: the file; its content says what format it has. ``FILE[2]`` is the third page of a TIFF file, or the third
+            frame of an animation.
         values: the stored values that become 0 and 1.
         fill: replace invalid values, see :func:`fusionkit.io.ranges.fill_invalid`.
 
@@ -179,7 +192,25 @@ def read_image(path: str | Path, *, values: Range = FULL, fill: bool = False) ->
         name=str(path),
         limits=limits,
         filled=filled,
+        notes=_notes(decoded, Path(path)),
     )
+
+
+def split_page(path: Path) -> tuple[Path, int | None]:
+    """Split ``FILE[2]`` into the file and the page, where no file has that name; else the page is None."""
+    match = re.fullmatch(r"(.+)\[(\d{1,6})\]", path.name)
+    if match is None or path.exists():
+        return path, None
+    return path.with_name(match[1]), int(match[2])
+
+
+def _notes(decoded: Decoded, path: Path) -> tuple[str, ...]:
+    notes = []
+    if decoded.pages > 1 and split_page(path)[1] is None:
+        notes.append(f"has {decoded.pages} pages, of which the first is read; {path.name}[1] names the second")
+    if decoded.transparent:
+        notes.append("its transparency is dropped")
+    return tuple(notes)
 
 
 def as_pixels(
@@ -221,12 +252,13 @@ def decode_file(path: str | Path) -> Decoded:
         fusionkit.errors.DataError: as :func:`read_image`.
     """
     path = Path(path)
+    file, page = split_page(path)
     try:
-        if path.is_dir():
+        if file.is_dir():
             raise DataError(f"{path}: is a folder; name an image file in it")
-        if path.is_char_device() or path.is_block_device():
+        if file.is_char_device() or file.is_block_device():
             raise DataError(f"{path}: is a device; name an image file")
-        data = path.read_bytes()
+        data = file.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the name") from None
     except OSError as error:
@@ -234,7 +266,7 @@ def decode_file(path: str | Path) -> Decoded:
     if not data:
         raise DataError(f"{path}: is empty (0 bytes); get the file again")
     try:
-        return decode(data)
+        return decode(data, page=page or 0)
     except Refused as error:
         raise DataError(f"{path}: {error}") from None
     except _DECODER_FAULTS as error:

@@ -20,7 +20,18 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import TiffImagePlugin
 
-__all__ = ["Layout", "Refused", "encode_tiff", "join_exif", "quiet", "read_layout", "split_exif", "unturned"]
+__all__ = [
+    "Layout",
+    "Refused",
+    "encode_tiff",
+    "join_exif",
+    "page_offsets",
+    "quiet",
+    "read_layout",
+    "split_exif",
+    "starting_at",
+    "unturned",
+]
 
 _ORIENTATION, _ICC, _EXIF_IFD, _GPS_IFD = 274, 34675, 34665, 34853
 # Entries that are still true for a fused image: description, maker, model, resolution, software, date, artist,
@@ -30,6 +41,8 @@ _DESCRIPTIVE = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432)
 _DROPPED = (0x927C, 0xA005)
 # What Pillow raises on tags that are not what they say.
 _EXIF_FAULTS = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, struct.error)
+
+_SUBFILE, _REDUCED_OR_MASK = 254, 1 | 4
 
 _LOCK = threading.RLock()
 
@@ -113,6 +126,48 @@ def read_layout(data: bytes) -> Layout:
         orientation=_orientation(tags.get(_ORIENTATION)),
         icc=icc if isinstance(icc, bytes) else None,
     )
+
+
+def page_offsets(data: bytes) -> list[int]:
+    """List where the directory of each page starts; reduced copies and masks of a page are none.
+
+    Raises:
+        ValueError, struct.error: the directories are damaged.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    pointer, counter, step, value = ("Q", "Q", 20, 12) if big else ("I", "H", 12, 8)
+    (start,) = struct.unpack_from(order + pointer, data, 8 if big else 4)
+    pages: list[int] = []
+    seen: set[int] = set()
+    while start:
+        if start in seen:
+            raise ValueError("its pages point to each other")
+        seen.add(start)
+        try:
+            (count,) = struct.unpack_from(order + counter, data, start)
+            first = start + struct.calcsize(counter)
+            kind = 0
+            for entry in range(first, first + count * step, step):
+                if struct.unpack_from(order + "H", data, entry) == (_SUBFILE,):
+                    (kind,) = struct.unpack_from(order + "I", data, entry + value)
+            (following,) = struct.unpack_from(order + pointer, data, first + count * step)
+        except struct.error:
+            if not pages:
+                raise
+            raise ValueError("it points beyond its own end") from None
+        if not kind & _REDUCED_OR_MASK or not pages:
+            pages.append(start)
+        start = following
+    return pages
+
+
+def starting_at(data: bytes, start: int) -> bytes:
+    """Let a TIFF file begin with the page whose directory starts at ``start``, for all decoders."""
+    patched = bytearray(data)
+    big = data[2:4] in (b"+\0", b"\0+")
+    struct.pack_into(("<" if data[:2] == b"II" else ">") + ("Q" if big else "I"), patched, 8 if big else 4, start)
+    return bytes(patched)
 
 
 def unturned(data: bytes) -> bytes:

@@ -165,6 +165,45 @@ def test_invalid_values_are_filled_where_asked(pair: tuple[str, str]) -> None:
     assert (result.exit_code, result.stderr) == (0, "note: nan.tif: 1 invalid values are filled\n")
 
 
+def test_sources_are_named_as_arguments_too(pair: tuple[str, str]) -> None:
+    assert fuse("-m", "toy-lean", *pair, "-o", "x.png").exit_code == 0
+    assert fuse("-m", "toy-lean", "-a", pair[0], "-b", pair[1], "-o", "y.png").exit_code == 0
+    assert Path("x.png").read_bytes() == Path("y.png").read_bytes()
+    refused(fuse("-m", "toy-mean", pair[0], "-b", pair[1], "-o", "out.png"), 2, "not both")
+    refused(fuse("-m", "toy-mean", pair[0], "-o", "out.png"), 2, "two or more sources")
+    refused(fuse("-m", "toy-mean", "-a", pair[0], "-o", "out.png"), 2, "-a, -b and -s, or as arguments")
+
+
+def test_a_file_of_several_pages_is_a_stack_or_says_which_page_it_is(pair: tuple[str, str]) -> None:
+    pages = np.stack([np.full((6, 8), value, np.uint8) for value in (10, 50, 200)])
+    tifffile.imwrite("stack.tif", pages, photometric="minisblack")
+    assert fuse("-m", "toy-lean", "stack.tif", "-o", "x.tif", "--stretch", "none").exit_code == 0
+    assert (read_image("x.tif").pixels == round(0.25 * (0.25 * 10 + 0.75 * 50) + 0.75 * 200)).all()
+    for page, value in enumerate((10, 50, 200)):
+        args = ("-a", f"stack.tif[{page}]", "-b", f"stack.tif[{page}]", "-o", f"{page}/")
+        assert (fuse("-m", "toy-mean", *args).stderr) == ""
+        assert (read_image(f"{page}/stack.png").pixels == value).all()
+    result = fuse("-m", "toy-mean", "-a", "stack.tif", "-b", "stack.tif[2]", "-o", "y.png", "--stretch", "none")
+    assert result.stderr == "note: stack.tif: has 3 pages, of which the first is read; stack.tif[1] names the second\n"
+    assert (read_image("y.png").pixels == 105).all()
+    refused(
+        fuse("-m", "toy-mean", "-a", "stack.tif[3]", "-b", "stack.tif", "-o", "out.png"), 4, "stack.tif[3]: has 3 pages"
+    )
+
+
+def test_a_folder_of_photographs_held_upright_and_sideways_is_fused_upright(tmp_path: Path) -> None:
+    exif = PIL.Image.Exif()
+    exif[274] = 6
+    Path("vi").mkdir()
+    for k in range(2):
+        save(np.full((6, 8), 50 * k, np.uint8), tmp_path / f"ir/{k}.png")
+        PIL.Image.fromarray(np.full((8, 6, 3), 90, np.uint8)).save(f"vi/{k}.jpg", exif=exif)
+    result = fuse("-m", "toy-mean", "-a", "ir", "-b", "vi", "-o", "out")
+    assert result.exit_code == 0
+    assert "turned upright" in result.stderr
+    assert read_image("out/1.png").size == "8x6"
+
+
 def test_further_sources_are_fused_in_order(pair: tuple[str, str], tmp_path: Path) -> None:
     for k, value in enumerate((10, 50, 200)):
         save(np.full((3, 3), value, np.uint8), tmp_path / f"{k}.png")
@@ -242,7 +281,7 @@ def test_a_bad_source_is_one_line_and_leaves_nothing(case: str, pair: tuple[str,
         (["-m", "toy-mean", "-s", "none.png"], 4, "none.png: no such file"),
         (["-m", "toy-mean", "--range-a", "5,1"], 2, "--range-a 5,1: the lower value has to come first"),
         (["-m", "toy-mean", "--range-b", "windows"], 2, "--range-b windows"),
-        (["-m", "toy-mean", "--range-s", "full"], 2, "one per -s"),
+        (["-m", "toy-mean", "--range-s", "full"], 2, "one per source after the second"),
         ([], 2, "--model"),
     ],
 )

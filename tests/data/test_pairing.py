@@ -144,3 +144,9 @@ def test_every_name_is_either_a_whole_pair_or_a_problem(counts: list[dict[str, i
     for problem in problems:
         lacking = [str(n) for n, side in enumerate(counts) if problem.key not in side]
         assert all(place in problem.what for place in lacking) if lacking else "two files" in problem.what
+
+
+def test_rare_formats_count_where_a_folder_holds_no_others(tmp_path: Path) -> None:
+    one, two = folders(tmp_path, ("1.npy", "2.NPY", "x.txt"), ("1.png", "1.npy", "preview.gif"))
+    assert sorted(image_files(one)) == ["1", "2"]
+    assert {stem: [file.name for file in files] for stem, files in image_files(two).items()} == {"1": ["1.png"]}

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 import tifffile
 import torch
@@ -232,12 +233,15 @@ def test_an_orientation_that_all_share_is_kept_and_pixels_are_as_stored(tmp_path
     np.testing.assert_array_equal(read_image(out).pixels, RGB)
 
 
-def test_orientations_that_differ_are_noted_and_dropped(tmp_path: Path) -> None:
-    a = with_orientation(tmp_path / "a.png", RGB, 6)
-    b = with_orientation(tmp_path / "b.png", RGB, 1)
-    with pytest.warns(FusionNote, match=r"a\.png: 6"):
-        fused = MEAN.fuse(a, b)
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_where_orientations_differ_the_sources_are_turned_upright(orientation: int, tmp_path: Path) -> None:
+    a = with_orientation(tmp_path / "a.tif", RGB, orientation)
+    with PIL.Image.open(a) as picture:
+        upright = np.asarray(PIL.ImageOps.exif_transpose(picture))
+    with pytest.warns(FusionNote, match=rf"a\.tif: {orientation}.*turned upright"):
+        fused = MEAN.fuse(a, Image(upright.copy()))
     assert fused.orientation == 1
+    np.testing.assert_array_equal(fused.array(), upright)
 
 
 def test_sizes_that_differ_are_named_with_their_files(tmp_path: Path) -> None:
@@ -247,9 +251,6 @@ def test_sizes_that_differ_are_named_with_their_files(tmp_path: Path) -> None:
     one_line(caught.value, a, b, "8x6", "8x5")
     with pytest.raises(DataError, match="source 1 8x6, source 2 8x5"):
         MEAN.fuse(GREY, GREY[:-1])
-    turned = with_orientation(tmp_path / "turned.png", GREY.T[..., None], 6)
-    with pytest.raises(DataError, match="EXIF orientation"):
-        MEAN.fuse(a, turned)
 
 
 @pytest.mark.parametrize(
@@ -402,3 +403,13 @@ def test_arrays_of_temperatures_are_fused_like_their_grey_picture() -> None:
     np.testing.assert_allclose(known.tensor.numpy()[0, 0], grey / 255, atol=1e-6)
     with pytest.raises(UsageError, match="one per source is needed, got 1 for 2"):
         model.fuse(grey, grey, ranges=["minmax"])
+
+
+def test_transparency_that_is_dropped_is_said(tmp_path: Path) -> None:
+    clear = np.dstack([RGB, np.full(RGB.shape[:2], 9, np.uint8)])
+    save(clear, tmp_path / "clear.png")
+    save(np.dstack([RGB, np.full(RGB.shape[:2], 255, np.uint8)]), tmp_path / "opaque.png")
+    with pytest.warns(FusionNote, match=r"clear\.png: its transparency is dropped") as caught:
+        fused = MEAN.fuse(tmp_path / "clear.png", tmp_path / "opaque.png")
+    assert len(caught) == 1
+    np.testing.assert_array_equal(fused.array(), RGB)

@@ -206,3 +206,89 @@ def test_a_picture_too_large_for_its_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.jpg: 70000x1 cannot be stored"):
         write_image(tmp_path / "x.jpg", Image(np.zeros((1, 70000, 1), np.uint8)))
     assert not list(tmp_path.iterdir())
+
+
+def test_formats_of_other_programs_are_read_as_they_were_written(tmp_path: Path) -> None:
+    smooth = cv2.resize(RGB8, (64, 48), interpolation=cv2.INTER_CUBIC)
+    PIL.Image.fromarray(smooth).save(tmp_path / "x.jp2", irreversible=False)
+    PIL.Image.fromarray(smooth).save(tmp_path / "x.avif", quality=100, subsampling="4:4:4")
+    PIL.Image.fromarray(GREY8).save(tmp_path / "x.gif")
+    np.save(tmp_path / "x.npy", RGB16)
+    deep = cv2.resize(RGB16, (64, 48), interpolation=cv2.INTER_NEAREST)
+    cv2.imwrite(str(tmp_path / "deep.jp2"), deep[..., ::-1], [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
+    cv2.imwrite(str(tmp_path / "x.pfm"), RGBF[..., ::-1])
+    cv2.imwrite(str(tmp_path / "grey.pfm"), GREYF)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.jp2").pixels, smooth)
+    np.testing.assert_allclose(read_image(tmp_path / "x.avif").pixels.astype(int), smooth, atol=8)
+    assert read_image(tmp_path / "x.gif").is_grey
+    np.testing.assert_array_equal(read_image(tmp_path / "x.gif").pixels[..., 0], GREY8)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.npy").pixels, RGB16)
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.jp2").pixels, deep)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.pfm").pixels, RGBF)
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.pfm").pixels[..., 0], GREYF)
+
+
+@pytest.mark.parametrize("name", ["x.jp2", "x.avif", "x.gif", "x.npy", "x.pfm"])
+def test_such_files_cut_short_are_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    noise = np.random.default_rng(3).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    if name.endswith("npy"):
+        np.save(path, noise)
+    elif name.endswith("pfm"):
+        cv2.imwrite(str(path), noise.astype(np.float32) / 255)
+    else:
+        PIL.Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    refused(path, "damaged or cut short")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\0" * 128 + b"DICM" + b"\0" * 99, "a DICOM file"),
+        (b"\x1f\x8b\x08" + b"\0" * 99, "a NIfTI volume"),
+        (b"v/1\x01" + b"\0" * 99, "an OpenEXR image"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 99, "a HEIC image"),
+        (b"\0\0\0\x18ftypisom" + b"\0" * 99, "a video"),
+    ],
+)
+def test_files_of_other_kinds_are_called_by_name(data: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(data)
+    refused(tmp_path / "x", words, "convert it")
+
+
+def test_an_array_of_python_objects_is_not_opened(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([[object()]]), allow_pickle=True)
+    refused(tmp_path / "x.npy", "holds Python objects")
+    np.save(tmp_path / "x.npy", np.zeros((2, 3, 4, 5)))
+    refused(tmp_path / "x.npy", "holds an array (2, 3, 4, 5) of float64")
+    np.save(tmp_path / "x.npy", np.ones((3, 4), np.float64) / 2)
+    assert read_image(tmp_path / "x.npy").bits == 32
+
+
+def test_pages_of_a_tiff_are_read_by_number_at_every_depth(tmp_path: Path) -> None:
+    for pixels in (GREY8, GREY16, GREYF, RGB16, RGB8):
+        kind = "rgb" if pixels.ndim == 3 else "minisblack"
+        with tifffile.TiffWriter(tmp_path / "x.tif", bigtiff=pixels.dtype == np.float32) as file:
+            for page in (pixels, pixels[::-1], pixels[:, ::-1]):
+                file.write(page, photometric=kind)
+        assert "has 3 pages" in read_image(tmp_path / "x.tif").notes[0]
+        for name, page in (("x.tif[0]", pixels), ("x.tif[1]", pixels[::-1]), ("x.tif[2]", pixels[:, ::-1])):
+            image = read_image(tmp_path / name)
+            np.testing.assert_array_equal(image.pixels, three_axes(page))
+            assert image.notes == ()
+        refused(tmp_path / "x.tif[3]", "has 3 pages, and page 3 is asked for")
+
+
+def test_reduced_copies_in_a_tiff_are_no_pages(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        file.write(GREY8, photometric="minisblack")
+        file.write(GREY8[::2, ::2], photometric="minisblack", subfiletype=1)
+    assert read_image(tmp_path / "x.tif").notes == ()
+
+
+def test_frames_of_an_animation_are_read_by_number(tmp_path: Path) -> None:
+    frames = [PIL.Image.fromarray(np.full((8, 9), value, np.uint8)) for value in (10, 90, 200)]
+    frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
+    assert "has 3 pages" in read_image(tmp_path / "x.gif").notes[0]
+    assert [int(read_image(tmp_path / f"x.gif[{k}]").pixels[0, 0, 0]) for k in range(3)] == [10, 90, 200]
