@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from fusionkit.io.text import shortened
 
 FORMAT = 1
 _KEY = "fusionkit"
+_DIGEST = "sha256"
 _COMPANION = "fusionkit-companion"
 _WRAPPERS = ("state_dict", "model", "net", "params_ema", "params", "generator")
 """Keys under which published files hold their tensors."""
@@ -62,6 +64,8 @@ def save_fuser(path: Path, fuser: Fuser, info: WeightsInfo) -> None:
     described = {"format": FORMAT, **asdict(info), "config": as_dict(fuser.config)}
     del described["digest"]
     tensors = {name: value.detach().cpu().contiguous() for name, value in fuser.state_dict().items()}
+    # In the one text: the order of several entries is not stated, and equal weights give equal files.
+    described[_DIGEST] = _content_digest(described, tensors)
     with written_aside(path) as aside:
         save_file(tensors, aside, metadata={_KEY: json.dumps(described, sort_keys=True)})
 
@@ -131,13 +135,15 @@ def load_fuser(path: Path) -> tuple[Fuser, WeightsInfo]:
     """
     from fusionkit.plugins import catalogue
 
-    info, _ = _info(path)
+    info, described, stated = _info(path)
     try:
         kind = catalogue.fusers.get(info.fuser)
     except UsageError as error:
         raise UsageError(f"{path}: was trained for fuser {info.fuser!r}, which is not installed: {error}") from None
     options: Any = resolve(kind.Config, (str(path), info.config))
     tensors = load_file(path)
+    if stated and stated != _content_digest(described, tensors):
+        raise DataError(f"{path}: was changed after it was written, or damaged: copy it again")
     fuser: Fuser = build_to_fit(
         lambda: kind(options), tensors, f"{path}: these weights do not fit fuser {info.fuser!r}"
     )
@@ -293,12 +299,22 @@ def import_weights(name: str, path: Path, *, task: str = "") -> tuple[Fuser, Wei
     )
 
 
-def _info(path: Path) -> tuple[WeightsInfo, list[str]]:
+def _content_digest(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a description and of the tensors with their names, types and shapes."""
+    digest = sha256(json.dumps(described, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _info(path: Path) -> tuple[WeightsInfo, dict[str, Any], str]:
+    """The description of a weights file, as read and as it stands, and the digest of its content, "" in older files."""
     if not path.is_file():
         raise DataError(f"{path}: no such file: give a weights file, a run folder or the name of a fuser")
     try:
         with safe_open(path, framework="pt") as stream:
-            metadata, names = stream.metadata() or {}, list(stream.keys())
+            metadata = stream.metadata() or {}
     except (SafetensorError, OSError) as error:
         if path.suffix != ".safetensors":
             raise DataError(
@@ -313,6 +329,8 @@ def _info(path: Path) -> tuple[WeightsInfo, list[str]]:
         )
     try:
         described = TypeAdapter(dict[str, Any]).validate_json(metadata[_KEY])
+        stated = described.pop(_DIGEST, "")
+        as_written = dict(described)
         version = TypeAdapter(int).validate_python(described.pop("format"), strict=True)
         if version > FORMAT:
             raise DataError(f"{path}: is of format {version}, newer than this fusionkit reads ({FORMAT}): upgrade it")
@@ -328,4 +346,4 @@ def _info(path: Path) -> tuple[WeightsInfo, list[str]]:
         raise DataError(f"{path}: its description is damaged ({f'{where}: ' if where else ''}{first['msg']})") from None
     except KeyError as error:
         raise DataError(f"{path}: its description is damaged (it lacks {error})") from None
-    return info, names
+    return info, as_written, str(stated)
