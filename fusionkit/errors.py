@@ -55,12 +55,12 @@ class LostProcessError(FusionkitError):
 def missing_system_library(error: BaseException) -> str:
     """Return the remedy for an import of OpenCV that fails for lack of the system's display libraries, or "".
 
-    ``opencv-python`` links ``libGL`` and ``libgthread``, which servers and containers often lack;
-    ``opencv-python-headless`` is the same without windows, and fusionkit opens none.
+    ``opencv-python``, which other packages may bring, links ``libGL`` and ``libgthread``, which servers and containers
+    often lack; ``opencv-python-headless`` is the same without windows, and fusionkit opens none.
     """
     if not isinstance(error, ImportError) or not any(name in str(error) for name in ("libGL", "libgthread", "libglib")):
         return ""
-    return "run 'pip uninstall opencv-python' and 'pip install --force-reinstall opencv-python-headless'"
+    return "run 'pip uninstall opencv-python' and 'pip install --force-reinstall --no-deps opencv-python-headless'"
 
 
 class FusionNote(UserWarning):

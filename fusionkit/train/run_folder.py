@@ -173,13 +173,15 @@ class RunFolder:
 
 def environment() -> dict[str, Any]:
     """Versions, machine and threads that a run's numbers depend on."""
-    names = ("image-fusionkit", "torch", "numpy", "kornia", "opencv-python", "safetensors")
     versions = {}
-    for name in names:
+    for name in ("image-fusionkit", "torch", "numpy", "kornia", "safetensors"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = ""
+    # One of several distributions provides cv2.
+    for name in sorted(set(metadata.packages_distributions().get("cv2", ()))):
+        versions[name] = metadata.version(name)
     return {
         "versions": versions,
         "python": platform.python_version(),
