@@ -13,6 +13,7 @@ from fusionkit.bench.jobs import Job, Progress, Say, run_jobs, shared
 from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.records import Record
 from fusionkit.errors import UsageError
+from fusionkit.fuse.backends import Backend
 from fusionkit.fuse.tensors import Gamut, Stretch
 from fusionkit.runtime.devices import choose_device
 from fusionkit.runtime.processes import launched_processes
@@ -52,6 +53,7 @@ class BenchRequest:
         limit: how many pairs of each data set and split; None for all.
         stretch: range stretch of every fused luminance; each method's own if None.
         gamut: how fused colours that leave RGB are brought back, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
+        backend: ``"auto"``, ``"torch"`` or ``"native"``, see :class:`fusionkit.fuse.model.Model`.
         scorer: fusion quality, or a :class:`fusionkit.bench.downstream.scorer.DownstreamScorer`.
     """
 
@@ -64,6 +66,7 @@ class BenchRequest:
     limit: int | None = None
     stretch: Stretch | None = None
     gamut: Gamut = "keep-luminance"
+    backend: Backend = "auto"
     scorer: Scorer = field(default_factory=QualityScorer)
 
 

@@ -15,6 +15,7 @@ from fusionkit.config import as_dict, parse_assignments
 from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.adapter import check_device
+from fusionkit.fuse.backends import Backend
 from fusionkit.fuse.model import Model, load
 from fusionkit.fuse.tensors import Gamut, Stretch
 from fusionkit.models import MODEL_FILE
@@ -95,7 +96,13 @@ class FuserSpec:
         return False
 
     def load(
-        self, task: str, device: torch.device, *, stretch: Stretch | None = None, gamut: Gamut = "keep-luminance"
+        self,
+        task: str,
+        device: torch.device,
+        *,
+        stretch: Stretch | None = None,
+        gamut: Gamut = "keep-luminance",
+        backend: Backend = "auto",
     ) -> tuple[Model, WeightsInfo | None]:
         """The model, and what its weights file says of itself.
 
@@ -104,6 +111,7 @@ class FuserSpec:
             device: where.
             stretch: range stretch of its results; the fuser's own where None.
             gamut: how colours that leave RGB are brought back.
+            backend: see :class:`fusionkit.fuse.model.Model`.
 
         Raises:
             fusionkit.errors.FusionkitError: as :func:`fusionkit.fuse.model.load`.
@@ -113,11 +121,18 @@ class FuserSpec:
             fuser, info = import_weights(self.fuser, file, task=task)
             digest = info.training["sha256"]
             imported = Model(
-                fuser, name=self.name, task=task, device=device, stretch=stretch, gamut=gamut, digest=digest
+                fuser,
+                name=self.name,
+                task=task,
+                device=device,
+                stretch=stretch,
+                gamut=gamut,
+                digest=digest,
+                backend=backend,
             )
             return imported, info
         options = parse_assignments(self.options)
-        model = load(self.model, task, device=device, stretch=stretch, gamut=gamut, options=options)
+        model = load(self.model, task, device=device, stretch=stretch, gamut=gamut, options=options, backend=backend)
         named = split_name(self.model) if file is None else None
         if named is not None:
             shipped = choose_model(catalogue.fusers.get(named[0]), *named, task=task)
@@ -286,6 +301,7 @@ def load_methods(
     *,
     stretch: Stretch | None = None,
     gamut: Gamut = "keep-luminance",
+    backend: Backend = "auto",
 ) -> list[BenchMethod]:
     """Make methods ready for a task; those that are for other tasks are left out.
 
@@ -295,6 +311,7 @@ def load_methods(
         device: where to fuse.
         stretch: range stretch of all results; each fuser's own where None.
         gamut: how colours that leave RGB are brought back.
+        backend: see :class:`fusionkit.fuse.model.Model`.
 
     Raises:
         fusionkit.errors.FusionkitError: a model cannot be loaded.
@@ -306,12 +323,14 @@ def load_methods(
                 BenchMethod(Method(name=spec.name, kind="results", origin=str(spec.folder)), folder=spec.folder)
             )
         elif (tasks := spec.tasks()) is None or task in tasks:
-            ready.append(_loaded(spec, task, device, stretch, gamut))
+            ready.append(_loaded(spec, task, device, stretch, gamut, backend))
     return ready
 
 
-def _loaded(spec: FuserSpec, task: str, device: torch.device, stretch: Stretch | None, gamut: Gamut) -> BenchMethod:
-    model, info = spec.load(task, device, stretch=stretch, gamut=gamut)
+def _loaded(
+    spec: FuserSpec, task: str, device: torch.device, stretch: Stretch | None, gamut: Gamut, backend: Backend
+) -> BenchMethod:
+    model, info = spec.load(task, device, stretch=stretch, gamut=gamut, backend=backend)
     registered = info.fuser if info else spec.model
     given = Path(spec.model).expanduser()
     kind = type(model.fuser)
@@ -327,6 +346,7 @@ def _loaded(spec: FuserSpec, task: str, device: torch.device, stretch: Stretch |
         stretch=model.stretch,
         own_stretch=kind.stretch,
         gamut=model.gamut,
+        backend=model.backend,
         training=info.training if info else {},
         reference=kind.reference,
     )

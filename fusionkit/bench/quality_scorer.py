@@ -104,7 +104,10 @@ class QualityScorer:
         metrics = choose_metrics(task, self.metrics, profile)
         about = environment()
         found = []
-        for method in load_methods(specs, task.name, device, stretch=request.stretch, gamut=request.gamut):
+        ready = load_methods(
+            specs, task.name, device, stretch=request.stretch, gamut=request.gamut, backend=request.backend
+        )
+        for method in ready:
             if method.folder is not None:
                 place = ResultsSpec(method.about.name, method.folder).place(task.name, dataset.name, dataset.label)
                 method = replace(method, folder=place)

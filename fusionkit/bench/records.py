@@ -131,6 +131,7 @@ class Method(StrictRecord):
         own_stretch: the one that its authors use, "" where that is not known.
         gamut: how colours that leave RGB were brought back; records without it are of the time when each channel was
             clipped.
+        backend: ``"torch"``, or ``"native"`` with the name of the form; "" for results and in older records.
         training: what the weights file says of its training.
         reference: the paper, or "".
     """
@@ -146,6 +147,7 @@ class Method(StrictRecord):
     stretch: Literal["full", "none", ""] = ""
     own_stretch: Literal["full", "none", ""] = ""
     gamut: Literal["keep-luminance", "clip"] = "clip"
+    backend: str = ""
     training: dict[str, Any] = {}
     reference: str = ""
 

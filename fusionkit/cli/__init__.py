@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import io
+import logging
 import os
 import sys
 import traceback
@@ -105,6 +106,9 @@ class CommandLine(click.Group):
         if not standalone_mode:
             return super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
         given, debug = _take_debug(given)
+        if debug:
+            logging.basicConfig(format="debug: %(message)s")
+            logging.getLogger("fusionkit").setLevel(logging.DEBUG)
         try:
             # invoke() returns nothing, so this is None or the code of an explicit exit.
             code = super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
@@ -206,6 +210,6 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
 )
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error, and remarks.")
 def main() -> None:
     """Train, run and compare image-fusion methods."""

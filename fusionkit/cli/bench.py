@@ -53,6 +53,7 @@ def command(
     stretch: Literal["full", "none", "method"],
     gamut: Literal["keep-luminance", "clip"],
     device: str,
+    backend: Literal["auto", "torch", "native"],
     limit: int | None,
     quiet: bool,
 ) -> None:
@@ -88,6 +89,7 @@ def command(
         limit=limit,
         stretch=None if stretch == "method" else stretch,
         gamut=gamut,
+        backend=backend,
         scorer=QualityScorer(metrics=names or None, profile=profile, maps=maps),
     )
     with bench_progress(quiet) as progress:

@@ -44,6 +44,7 @@ def command(
     stretch: Literal["full", "none", "method"],
     gamut: Literal["keep-luminance", "clip"],
     device: str,
+    backend: Literal["auto", "torch", "native"],
     limit: int | None,
     quiet: bool,
 ) -> None:
@@ -75,6 +76,7 @@ def command(
         limit=limit,
         stretch=None if stretch == "method" else stretch,
         gamut=gamut,
+        backend=backend,
         scorer=DownstreamScorer(network=network, seeds=seeds, preset=preset, size=size, settings=settings),
     )
     with bench_progress(quiet, lines=False) as progress:

@@ -20,6 +20,8 @@ _OUT = "Where results, fused images and the board go."
 _STRETCH = "Stretch each fused luminance to its full range, or not; method: as each method's authors do."
 _GAMUT = "Where a fused colour leaves RGB, reduce its chroma, or clip each channel as the papers' code does."
 
+_BACKEND = "On a CPU: a method's compiled form where it has one, PyTorch, or the compiled form alone."
+
 
 def method_options(*, task: str, fuser: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add ``--task``, ``--fuser``, ``--results`` and ``--data`` to a command.
@@ -42,7 +44,7 @@ def method_options(*, task: str, fuser: str) -> Callable[[Callable[..., None]], 
 
 
 def run_options(*, limit: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add ``--out``, ``--stretch``, ``--gamut``, ``--device``, ``--limit`` and ``--quiet`` to a command.
+    """Add ``--out``, ``--stretch``, ``--gamut``, ``--device``, ``--backend``, ``--limit`` and ``--quiet`` to a command.
 
     Args:
         limit: help text of ``--limit``.
@@ -50,11 +52,13 @@ def run_options(*, limit: str) -> Callable[[Callable[..., None]], Callable[..., 
     folder = click.Path(path_type=Path, file_okay=False)
     stretch = click.Choice(["full", "none", "method"])
     gamut = click.Choice(["keep-luminance", "clip"])
+    backend = click.Choice(["auto", "torch", "native"])
     return _added(
         click.option("-o", "--out", type=folder, default=Path("bench"), show_default=True, help=_OUT),
         click.option("--stretch", type=stretch, default="method", show_default=True, help=_STRETCH),
         click.option("--gamut", type=gamut, default="keep-luminance", show_default=True, help=_GAMUT),
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+        click.option("--backend", type=backend, default="auto", show_default=True, help=_BACKEND),
         click.option("--limit", type=int, metavar="N", help=limit),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
     )

@@ -49,6 +49,13 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
+    "--backend",
+    type=click.Choice(["auto", "torch", "native"]),
+    default="auto",
+    show_default=True,
+    help="On a CPU: the method's compiled form where there is one, PyTorch, or the compiled form alone.",
+)
+@click.option(
     "--bits", type=click.Choice(["8", "16", "32"]), help="Bits per sample.  [default: the most of any source]"
 )
 @click.option(
@@ -96,6 +103,7 @@ def command(
     stretch: Literal["full", "none"] | None,
     gamut: Literal["keep-luminance", "clip"],
     device: str,
+    backend: Literal["auto", "torch", "native"],
     bits: str | None,
     form: str,
     range_a: str,
@@ -150,7 +158,13 @@ def command(
     if plan.folder is not None and match != "stem":
         _print_matches(plan, match)
     loaded = load(
-        model or default_fuser(task or ""), task, device=device, stretch=stretch, gamut=gamut, options=options
+        model or default_fuser(task or ""),
+        task,
+        device=device,
+        stretch=stretch,
+        gamut=gamut,
+        options=options,
+        backend=backend,
     )
     with _progress() as report:
         if plan.folder is not None:

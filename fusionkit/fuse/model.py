@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,9 +22,11 @@ from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, FusionNote, UsageError, did_you_mean
 from fusionkit.fuse.adapter import check_device, check_size, plan_calls
 from fusionkit.fuse.array_sources import as_array
+from fusionkit.fuse.backends import Backend, use_backend
+from fusionkit.fuse.fused import Fused
 from fusionkit.fuse.reading import Reading, make_reading, note_facts, note_range, upright_where_they_differ
 from fusionkit.fuse.tensors import Gamut, Stretch, check_gamut, check_stretch, fuse_tensors
-from fusionkit.io.images import Image, as_pixels, deepest, read_image, write_image
+from fusionkit.io.images import Image, as_pixels, read_image
 from fusionkit.plugins.guard import plugin_call
 from fusionkit.runtime.devices import choose_device, is_out_of_memory
 
@@ -33,68 +34,6 @@ __all__ = ["Fused", "FusionNote", "Model", "Source", "Stretch", "fuse_tensors", 
 
 Source: TypeAlias = "str | Path | Image | PIL.Image.Image | NDArray[Any] | Tensor"
 """A source to fuse: a file, an image, an array ``(H, W)`` or ``(H, W, C)``, or a tensor of two to four dimensions."""
-
-
-@dataclass(frozen=True, eq=False)
-class Fused:
-    """A fused image.
-
-    Attributes:
-        tensor: ``(1, C, H, W)`` float32 in [0, 1] on the CPU, C 1 or 3.
-        bits: bits per sample that it is stored with by default.
-        exif: EXIF block of the first source with colour, without its orientation.
-        orientation: EXIF orientation that all sources share, or 1.
-        icc: ICC profile of the first source with colour.
-    """
-
-    tensor: Tensor
-    bits: int = 8
-    exif: bytes | None = None
-    orientation: int = 1
-    icc: bytes | None = None
-
-    @property
-    def image(self) -> Image:
-        """The image as it is stored with its own bits: rint(255 y), rint(65535 y), or floats."""
-        return self._image(self.bits)
-
-    def array(self, *, bits: int | None = None) -> NDArray[Any]:
-        """``(H, W)`` or ``(H, W, 3)`` RGB; uint8, uint16 or float32.
-
-        Args:
-            bits: 8, 16, or 32 for floats in [0, 1]; its own where None.
-        """
-        pixels = self._image(self.bits if bits is None else bits).pixels
-        return pixels[..., 0] if pixels.shape[2] == 1 else pixels
-
-    def save(self, path: str | Path, *, bits: int | None = None) -> Path:
-        """Write the image, whole or not at all; an existing file is replaced.
-
-        Args:
-            path: ``.png``, ``.tif``, ``.jpg`` or ``.bmp``; missing folders are made.
-            bits: 8, 16 or 32. Where None, its own, or the most that the format holds with a :class:`FusionNote`.
-
-        Returns:
-            The path.
-
-        Raises:
-            fusionkit.errors.UsageError: an unknown suffix or number of bits.
-            fusionkit.errors.DataError: the format cannot hold ``bits``, or the file cannot be written.
-        """
-        path = Path(path)
-        if bits is None:
-            bits = min(self.bits, deepest(path))
-            if bits < self.bits:
-                warnings.warn(
-                    f"sources of {self.bits} bits give a result of {bits} bits, the most that {path.suffix} holds",
-                    FusionNote,
-                    stacklevel=2,
-                )
-        write_image(path, self._image(bits))
-        return path
-
-    def _image(self, bits: int) -> Image:
-        return Image.from_tensor(self.tensor, bits=bits, exif=self.exif, orientation=self.orientation, icc=self.icc)
 
 
 class Model:
@@ -109,9 +48,12 @@ class Model:
         stretch: range stretch of the result; the fuser's own default where None.
         gamut: how a colour that leaves RGB is brought back, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
         digest: SHA-256 of its weights file in hexadecimal, or "".
+        backend: ``"auto"`` uses the fuser's native form on a CPU where there is one, ``"native"`` demands it,
+            ``"torch"`` does not use it.
 
     Raises:
-        fusionkit.errors.UsageError: an unknown stretch or gamut rule, or a device that the fuser cannot run on.
+        fusionkit.errors.UsageError: an unknown stretch, gamut rule or backend, a device that the fuser cannot run on,
+            or no native form where one is demanded.
     """
 
     def __init__(
@@ -125,6 +67,7 @@ class Model:
         stretch: Stretch | None = None,
         gamut: Gamut = "keep-luminance",
         digest: str = "",
+        backend: Backend = "auto",
     ) -> None:
         self.stretch: Stretch = fuser.stretch if stretch is None else stretch
         check_stretch(self.stretch)
@@ -137,6 +80,7 @@ class Model:
         self.task = task
         self.tag = tag
         self.digest = digest
+        self.backend = use_backend(self.fuser, self.device, backend)
 
     def __repr__(self) -> str:
         task = f", task={self.task!r}" if self.task else ""
@@ -229,6 +173,7 @@ class Model:
             "gamut": self.gamut,
             "config": as_dict(self.fuser.config),
             "device": str(self.device),
+            "backend": self.backend,
             "versions": {name: metadata.version(name) for name in ("image-fusionkit", "torch", "numpy")},
         }
 
@@ -268,6 +213,7 @@ def load(
     stretch: Stretch | None = None,
     gamut: Gamut = "keep-luminance",
     options: Mapping[str, Any] | None = None,
+    backend: Backend = "auto",
 ) -> Model:
     """Load a model to fuse with.
 
@@ -281,11 +227,12 @@ def load(
         stretch: ``"full"`` or ``"none"``; the fuser's own default where None.
         gamut: ``"keep-luminance"`` or ``"clip"``, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
         options: options of a fuser that needs no training, such as ``{"r": 8}``; weights have theirs in the file.
+        backend: ``"auto"``, ``"torch"`` or ``"native"``, see :class:`Model`.
 
     Raises:
-        fusionkit.errors.UsageError: an unknown name, tag, task, device, stretch or gamut rule, a device that the fuser
-            cannot run on, a fuser that has to be trained first, or options that are unknown, invalid or of a model that
-            has weights.
+        fusionkit.errors.UsageError: an unknown name, tag, task, device, stretch, gamut rule or backend, a device that
+            the fuser cannot run on, a fuser that has to be trained first, or options that are unknown, invalid or of a
+            model that has weights.
         fusionkit.errors.DataError: the weights cannot be read.
         fusionkit.errors.PluginError: the fuser's plugin is not usable.
 
@@ -301,11 +248,11 @@ def load(
     check_gamut(gamut)
     named = split_name(model) if isinstance(model, str) else None
     if named is not None:
-        loaded = _registered(str(model), *named, task, place, stretch, options or {})
+        loaded = _registered(str(model), *named, task, place, stretch, backend, options or {})
     else:
         if options:
             raise UsageError(f"{model}: has its options from its training: options are for fusers without weights")
-        loaded = _from_file(_weights_file(model), str(model), task, place, stretch)
+        loaded = _from_file(_weights_file(model), str(model), task, place, stretch, backend)
     loaded.gamut = gamut
     return loaded
 
@@ -333,7 +280,14 @@ def _weights_file(model: str | Path) -> Path:
 
 
 def _from_file(
-    file: Path, name: str, task: str | None, device: torch.device, stretch: Stretch | None, *, tag: str = ""
+    file: Path,
+    name: str,
+    task: str | None,
+    device: torch.device,
+    stretch: Stretch | None,
+    backend: Backend,
+    *,
+    tag: str = "",
 ) -> Model:
     from fusionkit.models.weights import load_fuser
 
@@ -341,7 +295,9 @@ def _from_file(
     if task and info.task and task != info.task:
         raise UsageError(f"{file}: was trained for task {info.task}, not {task}; leave the task out to use it anyway")
     place = info.task or task or ""
-    return Model(fuser, name=name, task=place, tag=tag, device=device, stretch=stretch, digest=info.digest)
+    return Model(
+        fuser, name=name, task=place, tag=tag, device=device, stretch=stretch, digest=info.digest, backend=backend
+    )
 
 
 def _registered(
@@ -351,6 +307,7 @@ def _registered(
     task: str | None,
     device: torch.device,
     stretch: Stretch | None,
+    backend: Backend,
     options: Mapping[str, Any],
 ) -> Model:
     """Build a registered fuser, with the shipped weights that it has for the task."""
@@ -369,7 +326,7 @@ def _registered(
             known = f"{fuser}:{shipped.task}@"
             line = f"{known}{shipped.tag} is superseded by {known}{shipped.superseded_by}"
             warnings.warn(line, FusionNote, stacklevel=3)
-        return _from_file(shipped.file, name, shipped.task, device, stretch, tag=shipped.tag)
+        return _from_file(shipped.file, name, shipped.task, device, stretch, backend, tag=shipped.tag)
     config: Any = resolve(kind.Config, ("--set", options)) if options else None
     with plugin_call(kind, "be built"):
         built: Fuser = kind(config)
@@ -380,4 +337,4 @@ def _registered(
             f"{fuser} has no trained weights{f' for task {task}' if task else ''}{has}; train it and give its run "
             f"folder: fusionkit train {fuser} --task {task or 'TASK'}"
         )
-    return Model(built, name=name, task=task or "", device=device, stretch=stretch)
+    return Model(built, name=name, task=task or "", device=device, stretch=stretch, backend=backend)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from fusionkit_restormer.merge import AdaptiveFusion
 from fusionkit_restormer.published import rename_published
 from fusionkit_restormer.restormer import RestormerBlock
 from fusionkit_restormer.strips import fuse_in_strips
+
+if TYPE_CHECKING:
+    from fusionkit_restormer.native.fuse import NativeRestormer
 
 __all__ = ["WHOLE_PIXELS", "FuserOptions", "RestormerFuser"]
 
@@ -82,9 +85,20 @@ class RestormerFuser(Fuser):
             nn.Sigmoid(),
         )
 
+        self._native: NativeRestormer | None = None
+
+    def use_native(self) -> str:
+        """Fuse by the compiled form where no gradient is asked for: see :mod:`fusionkit_restormer.native`."""
+        from fusionkit_restormer.native.fuse import NativeRestormer
+
+        self._native = NativeRestormer(self)
+        return self._native.form
+
     def forward(self, *sources: Tensor) -> Tensor:
         """Fuse two luminance images ``(B, 1, H, W)`` in [0, 1] into one."""
         a, b = sources
+        if self._native is not None and self._native.takes(a):
+            return self._native(self, a, b)
         # Channels-last is the layout in which this network's 1x1 convolutions are plain matrix products.
         laid_out = tuple(x.contiguous(memory_format=torch.channels_last) for x in (a, b))
         whole = WHOLE_PIXELS * (1 if a.device.type == "cpu" else 16)

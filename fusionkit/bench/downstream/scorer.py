@@ -190,7 +190,9 @@ def _methods(
         tasks = spec.tasks() if isinstance(spec, FuserSpec) else None
         if tasks is not None and task not in tasks:
             raise UsageError(f"--fuser {spec.name}: is for {', '.join(tasks)}, and the data is for {task}")
-    return load_methods(specs, task, experiment.device, stretch=request.stretch, gamut=request.gamut)
+    return load_methods(
+        specs, task, experiment.device, stretch=request.stretch, gamut=request.gamut, backend=request.backend
+    )
 
 
 def _environment() -> dict[str, Any]:
