@@ -12,6 +12,7 @@ import click
 from fusionkit.cli.notes import answer, say
 
 if TYPE_CHECKING:
+    from fusionkit.fuse.aligning import Aligning
     from fusionkit.fuse.batch import Plan
 
 _SHOWN = 3
@@ -78,6 +79,23 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--fill-invalid", is_flag=True, help="Fill NaN, infinite values and stuck pixels from their neighbours.")
 @click.option(
+    "--align",
+    "kind",
+    type=click.Choice(["none", "auto", "translation", "rigid", "affine", "homography"]),
+    default="none",
+    show_default=True,
+    help="Align the sources first, by their edges; auto is affine. What is not confident is refused.",
+)
+@click.option("--reference", default="b", show_default=True, help="Source that stays when aligning: a, b, or a number.")
+@click.option(
+    "--align-scope",
+    type=click.Choice(["pair", "folder"]),
+    default="pair",
+    show_default=True,
+    help="Find a transform for each scene, or one for all scenes of a rig.",
+)
+@click.option("--transform", type=_PATH, help="Align by the transforms in a file that 'fusionkit align' wrote.")
+@click.option(
     "--match",
     default="stem",
     show_default=True,
@@ -111,6 +129,10 @@ def command(
     range_s: tuple[str, ...],
     range_scope: Literal["image", "folder"],
     fill_invalid: bool,
+    kind: str,
+    reference: str,
+    align_scope: Literal["pair", "folder"],
+    transform: Path | None,
     match: str,
     assignments: tuple[str, ...],
     force: bool,
@@ -154,7 +176,10 @@ def command(
     if stack:
         ranges = ranges[:1] * len(sources)
     reading = Reading(ranges, range_scope, fill_invalid)
-    plan = plan_jobs(sources, out, suffix=f".{form}", bits=depth, force=force, match=match, reading=reading)
+    aligning = _aligning(kind, reference, align_scope, transform, len(sources))
+    plan = plan_jobs(
+        sources, out, suffix=f".{form}", bits=depth, force=force, match=match, reading=reading, aligning=aligning
+    )
     if plan.folder is not None and match != "stem":
         _print_matches(plan, match)
     loaded = load(
@@ -177,6 +202,25 @@ def command(
             raise DataError(f"{len(plan.problems)} of {total} scenes cannot be fused: {remedy}")
         run_jobs(loaded, plan, bits=depth, report=report)
     answer(plan.jobs[0].target if plan.folder is None else plan.folder)
+
+
+def _aligning(
+    kind: str, reference: str, scope: Literal["pair", "folder"], transform: Path | None, sources: int
+) -> Aligning | None:
+    """Return the rules that the sources are aligned by, or None."""
+    from fusionkit.cli.align import reference_place
+    from fusionkit.errors import UsageError
+    from fusionkit.fuse.aligning import Aligning, read_transforms
+
+    if transform is not None:
+        if kind != "none":
+            raise UsageError("--transform gives the alignment: leave --align out")
+        place, given = read_transforms(transform)
+        return Aligning("auto", place, "folder", given)
+    place = reference_place(reference)
+    if place >= sources:
+        raise UsageError(f"--reference {reference}: there are {sources} sources")
+    return None if kind == "none" else Aligning(kind, place, scope)
 
 
 def _named_sources(

@@ -8,10 +8,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from fusionkit.data.pairing import match_folders
 from fusionkit.errors import DataError, FusionNote, UsageError
 from fusionkit.fuse.adapter import check_size, plan_calls
+from fusionkit.fuse.align.alignment import Alignment
+from fusionkit.fuse.aligning import Aligning
 from fusionkit.fuse.model import Model
 from fusionkit.fuse.reading import Reading, note_facts, note_range, upright_where_they_differ
 from fusionkit.io.atomic import write_text
@@ -50,6 +53,8 @@ class Plan:
         force: whether existing results are replaced.
         match: the rule that the files of folders were matched by.
         reading: how the sources are read.
+        aligning: how the sources are aligned, or None.
+        alignments: the alignments that were found, by the result they are for.
     """
 
     jobs: tuple[Job, ...]
@@ -59,6 +64,8 @@ class Plan:
     match: str = "stem"
     force: bool = False
     reading: Reading = field(default_factory=Reading)
+    aligning: Aligning | None = None
+    alignments: dict[Path, tuple[Alignment | None, ...]] = field(default_factory=dict)
 
 
 def plan_jobs(
@@ -70,6 +77,7 @@ def plan_jobs(
     force: bool = False,
     match: str = "stem",
     reading: Reading | None = None,
+    aligning: Aligning | None = None,
 ) -> Plan:
     """Plan the result of every pair of sources.
 
@@ -85,6 +93,7 @@ def plan_jobs(
         force: replace existing results.
         match: rule to match files of folders by, see :func:`fusionkit.data.pairing.match_folders`.
         reading: how the sources are read; by the automatic range where None.
+        aligning: how the sources are aligned; not where None.
 
     Raises:
         fusionkit.errors.UsageError: fewer than two sources, files and folders mixed, an unknown suffix, more bits
@@ -113,7 +122,7 @@ def plan_jobs(
         inside = place.is_dir() or str(out).endswith("/")
         target = place / f"{sources[0].stem}{suffix}" if inside else place
         plan = Plan((Job(tuple(sources), target),), (), tuple(sources), None)
-    plan = replace(plan, reading=reading or Reading())
+    plan = replace(plan, reading=reading or Reading(), aligning=aligning)
     for job in plan.jobs[:1]:
         most = deepest(job.target)
         if bits is not None and bits > most:
@@ -157,12 +166,14 @@ def check_jobs(plan: Plan, *, model: Model | None = None, report: Report | None 
     """
     if model is not None and plan.jobs:
         plan_calls(model.fuser.capabilities, len(plan.origins), name=model.name)
-    plan = replace(plan, reading=plan.reading.fixed([job.sources for job in plan.jobs]))
+    reading = plan.reading.fixed([job.sources for job in plan.jobs])
+    aligning = plan.aligning and plan.aligning.over(plan.jobs, lambda job: _read(job, reading, note=False))
+    plan = replace(plan, reading=reading, aligning=aligning)
     good: list[Job] = []
     problems = list(plan.problems)
     for start in range(0, len(plan.jobs), _CHUNK):
         jobs = plan.jobs[start : start + _CHUNK]
-        for job, fault in zip(jobs, in_threads(lambda job: _fault(job, plan.reading, model), jobs), strict=True):
+        for job, fault in zip(jobs, in_threads(lambda job: _fault(job, plan, model), jobs), strict=True):
             if fault:
                 problems.append(f"{job.target.stem}: {fault}")
             else:
@@ -172,11 +183,14 @@ def check_jobs(plan: Plan, *, model: Model | None = None, report: Report | None 
     return replace(plan, jobs=tuple(good), problems=tuple(sorted(problems)))
 
 
-def _fault(job: Job, reading: Reading, model: Model | None) -> str:
+def _fault(job: Job, plan: Plan, model: Model | None) -> str:
     """Why a job cannot be done, in one line; "" if it can."""
     sizes = []
     try:
-        images = upright_where_they_differ(reading.read(job.sources), note=False)
+        images = _read(job, plan.reading, note=False)
+        if plan.aligning is not None:
+            plan.alignments[job.target] = plan.aligning.find(images)
+            images = (images[plan.aligning.reference],) * len(images)
         for source, image in zip(job.sources, images, strict=True):
             sizes.append(image.size)
             if model is not None:
@@ -185,8 +199,12 @@ def _fault(job: Job, reading: Reading, model: Model | None) -> str:
         return str(error)
     if len(set(sizes)) > 1:
         listed = ", ".join(f"{source} {size}" for source, size in zip(job.sources, sizes, strict=True))
-        return f"sources differ in size ({listed})"
+        return f"sources differ in size ({listed}): --align brings them to one"
     return ""
+
+
+def _read(job: Job, reading: Reading, *, note: bool) -> Sequence[Image]:
+    return upright_where_they_differ(reading.read(job.sources), note=note)
 
 
 def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Report | None = None) -> None:
@@ -210,10 +228,16 @@ def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Repor
     _claim(plan)
     written = _write_record(model, plan, bits, taken, complete=False)
     for done, job in enumerate(plan.jobs, start=1):
-        images = plan.reading.read(job.sources)
+        images: Sequence[Image] = plan.reading.read(job.sources)
         taken[job.target.name] = [image.limits for image in images]
         _note_ranges(images, plan, noted)
-        fused = model.fuse(*images, bits=bits)
+        depth = bits or max(image.bits for image in images)
+        if plan.aligning is not None:
+            images = upright_where_they_differ(images)
+            if job.target not in plan.alignments:
+                plan.alignments[job.target] = plan.aligning.find(images)
+            images = plan.aligning.apply(images, plan.alignments[job.target])
+        fused = model.fuse(*images, bits=depth)
         _check_record(plan, written)
         fused.save(job.target, bits=bits)
         if report:
@@ -287,6 +311,7 @@ def _write_record(
         "sources": [str(origin) for origin in plan.origins],
         **plan.reading.describe(len(plan.origins)),
         "limits": taken,
+        "align": _alignment_record(plan),
         "match": plan.match,
         "files": {job.target.name: [source.name for source in job.sources] for job in plan.jobs},
         "results": [job.target.name for job in plan.jobs],
@@ -295,3 +320,16 @@ def _write_record(
     }
     write_text(plan.folder / RECORD, json.dumps(record, indent=2) + "\n")
     return (plan.folder / RECORD).stat()
+
+
+def _alignment_record(plan: Plan) -> dict[str, Any] | None:
+    """Settings of the alignment, and the transform and confidence of each source of each result."""
+    if plan.aligning is None:
+        return None
+    found = {
+        target.name: [
+            one and {"matrix": one.matrix.tolist(), "confidence": round(one.confidence, 4)} for one in alignments
+        ]
+        for target, alignments in plan.alignments.items()
+    }
+    return {**plan.aligning.describe(), "transforms": found}

@@ -202,7 +202,7 @@ def _check_sizes(images: Sequence[Image]) -> None:
     if len({image.size for image in images}) == 1:
         return
     listed = ", ".join(f"{image.name} {image.size}" for image in images)
-    raise DataError(f"sources differ in size ({listed}): bring them to one size, aligned")
+    raise DataError(f"sources differ in size ({listed}): bring them to one size, aligned: fusionkit fuse --align")
 
 
 def load(

@@ -1,0 +1,123 @@
+"""``fusionkit align``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from fusionkit.cli.notes import answer, say
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("align")
+@click.option("-a", "first", type=_PATH, required=True, help="First source: a file or a folder.")
+@click.option("-b", "second", type=_PATH, required=True, help="Second source.")
+@click.option("-s", "more", type=_PATH, multiple=True, help="Further source; may be repeated.")
+@click.option("-o", "--out", type=_PATH, help="Folder to write the aligned sources and their transforms to.")
+@click.option(
+    "--kind",
+    type=click.Choice(["auto", "translation", "rigid", "affine", "homography"]),
+    default="auto",
+    show_default=True,
+    help="Kind of transform; auto is affine.",
+)
+@click.option("--reference", default="b", show_default=True, help="Source that stays: a, b, or a number from 1.")
+@click.option(
+    "--align-scope",
+    type=click.Choice(["pair", "folder"]),
+    default="pair",
+    show_default=True,
+    help="Find a transform for each pair, or one for all pairs of a rig.",
+)
+@click.option("--match", default="stem", show_default=True, help="Match files of folders, as in fuse.")
+@click.option("--report", is_flag=True, help="Write nothing; print how far each pair is off.")
+def command(
+    first: Path,
+    second: Path,
+    more: tuple[Path, ...],
+    out: Path | None,
+    kind: str,
+    reference: str,
+    align_scope: Literal["pair", "folder"],
+    match: str,
+    report: bool,
+) -> None:
+    """Align images of one scene, of one modality or of two, or folders of them.
+
+    Write the sources on the grid of the reference into one folder per source, a, b..., and transforms.json, which
+    'fusionkit fuse --transform' takes. A pair whose alignment is not confident is named and not written.
+
+    \b
+    fusionkit align -a infrared.png -b visible.png -o aligned/
+    fusionkit align -a ir/ -b vi/ -o aligned/ --align-scope folder
+    fusionkit align -a ir/ -b vi/ --report
+    """
+    from fusionkit.errors import DataError, UsageError
+    from fusionkit.fuse.aligning import Aligning, write_transforms
+    from fusionkit.fuse.batch import plan_jobs
+    from fusionkit.fuse.reading import Reading, upright_where_they_differ
+    from fusionkit.io.images import Image, write_image
+
+    if (out is None) == (not report):
+        raise UsageError("give the folder to write to, -o, or --report")
+    aligning = Aligning(kind, reference_place(reference), align_scope)
+    plan = plan_jobs([first, second, *more], f"{out or '.'}/", match=match, force=True)
+    reading = Reading()
+    aligning = aligning.over(plan.jobs, lambda job: upright_where_they_differ(reading.read(job.sources), note=False))
+    if out is not None and out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out}: is not empty; name another place")
+    refused = 0
+    off = []
+    found = None
+    for job in plan.jobs:
+        images = upright_where_they_differ(reading.read(job.sources))
+        try:
+            found = aligning.find(images)
+        except DataError as error:
+            refused += 1
+            say(f"refused: {error}")
+            continue
+        for place, one in enumerate(found):
+            if one is not None:
+                off.append(one.distance)
+                x, y = one.shift
+                if report:
+                    answer(
+                        f"{job.target.stem}: source {place + 1} is off by {one.distance:.1f} pixels "
+                        f"(centre {x:+.1f}, {y:+.1f}), confidence {one.confidence:.2f}"
+                    )
+        if out is not None:
+            for place, (before, image) in enumerate(zip(images, aligning.apply(images, found), strict=True)):
+                target = out / "abcdefghijklmnopqrstuvwxyz"[place] / f"{job.target.stem}.png"
+                bits = min(before.bits, 16)
+                write_image(target, Image.from_tensor(image.tensor(), bits=bits, exif=before.exif, icc=before.icc))
+            single = plan.folder is None or aligning.scope == "folder"
+            name = "transforms.json" if single else f"transforms/{job.target.stem}.json"
+            write_transforms(out / name, found, reference=aligning.reference)
+    if not off:
+        raise DataError(f"none of {len(plan.jobs)} scenes can be aligned")
+    if report:
+        middle = sorted(off)[len(off) // 2]
+        answer(f"median {middle:.1f} pixels over {len(off)} alignments, {refused} refused")
+        if middle >= 3:
+            say("note: the pairs are off by 3 pixels or more: fuse them with --align")
+    else:
+        answer(out)
+
+
+def reference_place(text: str) -> int:
+    """Place of the reference, counted from 0, from a letter or a number.
+
+    Raises:
+        fusionkit.errors.UsageError: neither.
+    """
+    from fusionkit.errors import UsageError
+
+    if len(text) == 1 and text.isascii() and text.islower():
+        return ord(text) - ord("a")
+    if text.isdigit() and int(text) >= 1:
+        return int(text) - 1
+    raise UsageError(f"--reference {text}: a, b... or a number from 1 is needed")

@@ -1,0 +1,1 @@
+"""Aligns two images of one scene, of one modality or of two, or all pairs of one rig."""

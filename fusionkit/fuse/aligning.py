@@ -1,0 +1,186 @@
+"""Aligns the sources of scenes with one of them before they are fused, or by a transform that is given."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.fuse.align.alignment import CONFIDENT, KINDS, Alignment, align, grey
+from fusionkit.fuse.align.transforms import resample
+from fusionkit.io.atomic import write_text
+from fusionkit.io.images import Image
+from fusionkit.runtime.threads import in_threads
+
+__all__ = ["ALIGN_CHOICES", "Aligning", "read_transforms", "write_transforms"]
+
+ALIGN_CHOICES = ("none", "auto", *KINDS)
+"""Values of ``--align``; ``auto`` is affine."""
+
+_RIG = 20
+"""Most scenes that a common transform is found over."""
+
+
+@dataclass(frozen=True)
+class Aligning:
+    """Rules to bring sources onto the grid of their reference.
+
+    Attributes:
+        kind: one of :data:`ALIGN_CHOICES` but ``"none"``.
+        reference: place of the source that stays, counted from 0.
+        scope: ``"pair"``, a transform per scene; ``"folder"``, one for all scenes of a rig.
+        given: transforms that are used instead of finding some, one per source; None for the reference.
+        common: the alignments found over a folder, one per source.
+    """
+
+    kind: str = "auto"
+    reference: int = 1
+    scope: Literal["pair", "folder"] = "pair"
+    given: tuple[np.ndarray | None, ...] = ()
+    common: tuple[Alignment | None, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.kind not in ALIGN_CHOICES[1:]:
+            raise UsageError(f"align {self.kind}: {did_you_mean(self.kind, ALIGN_CHOICES)}")
+
+    def find(self, images: Sequence[Image]) -> tuple[Alignment | None, ...]:
+        """Find the transform of each source of a scene; None for the reference.
+
+        Raises:
+            fusionkit.errors.DataError: an alignment is not confident, or an image is too small.
+        """
+        fixed = self._reference(images)
+        if self.given:
+            return self._as_given(images, fixed)
+        if self.common:
+            return self.common
+        return tuple(None if image is fixed else self._align([image], [fixed]) for image in images)
+
+    def over(self, scenes: Sequence[Any], read: Callable[[Any], Sequence[Image]]) -> Aligning:
+        """Find one transform per source over the scenes of a rig.
+
+        Scenes that cannot be read, or are of another size than the first, are passed over.
+
+        Args:
+            scenes: the scenes; of many, twenty at equal distances are taken.
+            read: gives the images of a scene.
+
+        Raises:
+            fusionkit.errors.DataError: an alignment is not confident, or no scene can be read.
+        """
+        if self.scope == "pair" or self.given or not scenes:
+            return self
+        step = math.ceil(len(scenes) / _RIG)
+
+        def try_read(scene: Any) -> Sequence[Image] | None:
+            try:
+                return read(scene)
+            except DataError:
+                return None
+
+        found = [images for images in in_threads(try_read, scenes[::step]) if images is not None]
+        if not found:
+            raise DataError("no scene of the folders can be read, to align them by")
+        shapes = [image.pixels.shape[:2] for image in found[0]]
+        alike = [images for images in found if [image.pixels.shape[:2] for image in images] == shapes]
+        fixed = [self._reference(images) for images in alike]
+        common = tuple(
+            None if images is fixed[0] else self._align([images_[place] for images_ in alike], fixed)
+            for place, images in enumerate(alike[0])
+        )
+        return replace(self, common=common)
+
+    def apply(self, images: Sequence[Image], found: Sequence[Alignment | None]) -> list[Image]:
+        """Resample each source once onto the grid of the reference; it is continued by its border where it ends."""
+        shape = self._reference(images).pixels.shape[:2]
+        moved = []
+        for image, alignment in zip(images, found, strict=True):
+            if alignment is None:
+                moved.append(image)
+                continue
+            values = image.tensor()[0].permute(1, 2, 0).numpy()
+            pixels = resample(values, alignment.matrix, shape)[0].clip(0, 1)
+            moved.append(replace(image, pixels=np.ascontiguousarray(pixels.astype(np.float32))))
+        return moved
+
+    def describe(self) -> dict[str, Any]:
+        """List the settings for a record."""
+        return {
+            "kind": "given" if self.given else "affine" if self.kind == "auto" else self.kind,
+            "reference": self.reference,
+            "scope": self.scope,
+        }
+
+    def _reference(self, images: Sequence[Image]) -> Image:
+        if self.reference >= len(images):
+            raise UsageError(f"reference: source {self.reference + 1} of {len(images)} is asked for")
+        return images[self.reference]
+
+    def _align(self, moved: Sequence[Image], fixed: Sequence[Image]) -> Alignment:
+        kind = "affine" if self.kind == "auto" else self.kind
+        try:
+            found = align([_plane(image) for image in moved], [_plane(image) for image in fixed], kind)  # type: ignore[arg-type]
+        except UsageError as error:
+            raise DataError(f"{moved[0].name}: cannot be aligned: {error}") from None
+        if found.confidence < CONFIDENT:
+            of_how_many = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+            raise DataError(
+                f"{moved[0].name}{of_how_many}: cannot be aligned with {fixed[0].name}: the confidence is "
+                f"{found.confidence:.2f} and has to be {CONFIDENT}; give --transform, or leave it (--align none)"
+            )
+        return found
+
+    def _as_given(self, images: Sequence[Image], fixed: Image) -> tuple[Alignment | None, ...]:
+        if len(self.given) != len(images):
+            raise DataError(f"the transforms are for {len(self.given)} sources, and {len(images)} are fused")
+        return tuple(
+            None if image is fixed or matrix is None else Alignment(matrix, 1.0, (0.0, 0.0), 0.0)
+            for image, matrix in zip(images, self.given, strict=True)
+        )
+
+
+def _plane(image: Image) -> np.ndarray:
+    return grey(image.tensor()[0].permute(1, 2, 0).numpy())
+
+
+def write_transforms(path: Path, found: Sequence[Alignment | None], *, reference: int) -> None:
+    """Write the transforms of a scene or a rig, to be given again.
+
+    Raises:
+        fusionkit.errors.DataError: the file cannot be written.
+    """
+    record = {
+        "reference": reference,
+        "transforms": [None if one is None else one.matrix.tolist() for one in found],
+        "confidence": [None if one is None else round(one.confidence, 4) for one in found],
+    }
+    write_text(path, json.dumps(record, indent=2) + "\n")
+
+
+def read_transforms(path: Path) -> tuple[int, tuple[np.ndarray | None, ...]]:
+    """Read the reference and the transforms that :func:`write_transforms` wrote.
+
+    Raises:
+        fusionkit.errors.DataError: no such file, or not of this form.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        matrices = tuple(None if one is None else np.array(one, float) for one in record["transforms"])
+        reference = record["reference"]
+        whole = isinstance(record, Mapping) and isinstance(reference, int) and 0 <= reference < len(matrices)
+        if not whole or any(
+            one is not None and (one.shape != (3, 3) or not np.isfinite(one).all() or abs(np.linalg.det(one)) < 1e-9)
+            for one in matrices
+        ):
+            raise ValueError("3x3 matrices that can be inverted are needed")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}): check the name") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is no file of transforms ({error}): 'fusionkit align' writes one") from None
+    return reference, matrices
