@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.outer_loss import Fuse, Tests, read_tests, without_places
-from fusionkit.models.weights import import_weights, load_fuser
+from fusionkit.models.recognition import import_published
+from fusionkit.models.weights import load_fuser
 from fusionkit.plugins import catalogue
 from fusionkit_restormer.losses import sobel
 
@@ -90,7 +91,7 @@ def main(data: str, task: str, limit: int | None, models: Sequence[str], publish
     fusers: dict[str, Fuse] = {}
     for spec in published:
         label, _, file = spec.partition("=")
-        fusers[label] = import_weights("refusion", Path(file), task=task)[0]
+        fusers[label] = import_published((Path(file),), fuser="refusion", task=task)[0]
     for spec in models:
         label, _, file = spec.partition("=")
         fusers[label] = load_fuser(Path(file))[0]

@@ -32,7 +32,8 @@ from fusionkit.data.pair_finding import find_pairs
 from fusionkit.data.pair_store import PairStore, decode_source
 from fusionkit.fuse.tensors import stretch_range
 from fusionkit.metrics import score
-from fusionkit.models.weights import import_weights, load_fuser
+from fusionkit.models.recognition import import_published
+from fusionkit.models.weights import load_fuser
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import Task
 from fusionkit.train.checkpoints import load_checkpoint
@@ -248,7 +249,7 @@ def _of_run(run: Path, models: Sequence[str], tests: Sequence[Tests]) -> list[di
 def _loaded(file: str) -> Fuse:
     """Weights of a fuser, or ``refusion:FILE`` as the authors published them."""
     published = file.removeprefix("refusion:")
-    return load_fuser(Path(file))[0] if published == file else import_weights("refusion", Path(published))[0]
+    return load_fuser(Path(file))[0] if published == file else import_published((Path(published),), fuser="refusion")[0]
 
 
 def _asked(proposer: LossProposer, a: Tensor, b: Tensor) -> Tensor:

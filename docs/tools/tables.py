@@ -130,6 +130,30 @@ def classical() -> str:
     return table(("fuser", "task", "sources per call", "works on", "defined by"), rows)
 
 
+def rivals() -> str:
+    """Published networks: what they are, their authors' terms and faults."""
+    from fusionkit.plugins import catalogue
+
+    rows = []
+    for name in catalogue.fusers.names():
+        kind = catalogue.fusers.get(name)
+        if kind.__module__.startswith("fusionkit_rivals."):
+            published = kind.published_weights
+            rows.append(
+                (
+                    f"`{name}`",
+                    ", ".join(f"`{task}`" for task in dict.fromkeys(t for w in published for t in w.tasks)),
+                    f"{published[0].parameters:,}",
+                    ", ".join(f"`{file}`" for file in dict.fromkeys(f for w in published for f in w.files)),
+                    published[0].licence,
+                    "; ".join(kind.conventions.faults),
+                    kind.reference,
+                )
+            )
+    head = ("fuser", "tasks", "parameters", "files", "licence", "not right as published", "defined by")
+    return table(head, rows)
+
+
 def metrics() -> str:
     """List every registered metric."""
     from fusionkit.metrics.naming import conventions
@@ -255,6 +279,7 @@ def measured(name: str) -> str:
 
 TABLES: dict[str, Callable[..., str]] = {
     "classical": classical,
+    "rivals": rivals,
     "datasets": datasets,
     "exit codes": exit_codes,
     "groups": groups,

@@ -19,8 +19,9 @@ from fusionkit.fuse.backends import Backend
 from fusionkit.fuse.model import Model, load
 from fusionkit.fuse.tensors import Gamut, Stretch
 from fusionkit.models import MODEL_FILE
+from fusionkit.models.recognition import import_published
 from fusionkit.models.shipped import choose_model, current_model, shipped_models, split_name
-from fusionkit.models.weights import WeightsInfo, import_weights, read_info
+from fusionkit.models.weights import WeightsInfo, read_info
 from fusionkit.plugins import catalogue
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 
@@ -118,7 +119,7 @@ class FuserSpec:
         """
         file = self.file
         if file is not None and self._is_foreign():
-            fuser, info = import_weights(self.fuser, file, task=task)
+            fuser, info, _ = import_published((file,), fuser=self.fuser, task=task)
             digest = info.training["sha256"]
             imported = Model(
                 fuser,
@@ -344,7 +345,7 @@ def _loaded(
         weights_sha256=model.digest,
         parameters=sum(parameter.numel() for parameter in model.fuser.parameters()),
         stretch=model.stretch,
-        own_stretch=kind.stretch,
+        own_stretch=model.fuser.stretch,
         gamut=model.gamut,
         backend=model.backend,
         training=info.training if info else {},

@@ -24,6 +24,7 @@ from fusionkit.contracts.learning import (
     Terms,
 )
 from fusionkit.contracts.metric import Metric, MetricInfo
+from fusionkit.contracts.published_weights import PublishedWeights
 
 __all__ = [
     "Batch",
@@ -39,6 +40,7 @@ __all__ = [
     "Options",
     "OuterLoss",
     "Proposal",
+    "PublishedWeights",
     "Reconstructor",
     "ShippedModel",
     "Terms",

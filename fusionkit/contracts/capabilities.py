@@ -32,6 +32,7 @@ class Capabilities:
             wide, at multiples of :attr:`multiple`, give the result of the whole image. The toolkit fuses in tiles if
             the whole does not fit into memory. None where a pixel may depend on the whole image.
         needs_cuda: whether it runs on a CUDA device only.
+        square: whether images have to be as wide as they are high. Others are refused.
 
     Raises:
         fusionkit.errors.UsageError: a value that is not possible.
@@ -44,6 +45,7 @@ class Capabilities:
     max_sources: int | None = 2
     halo: int | None = None
     needs_cuda: bool = False
+    square: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.dtypes, tuple) or not self.dtypes or not set(self.dtypes) <= set(DTYPES):

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from fusionkit.config import check_bounds
 from fusionkit.contracts.capabilities import Capabilities
-from fusionkit.errors import UsageError
+from fusionkit.contracts.published_weights import PublishedWeights
+from fusionkit.errors import DataError, UsageError
 
 __all__ = ["Fuser", "NoOptions", "Options", "ShippedModel", "checked_options"]
 
@@ -73,11 +74,12 @@ class Fuser(nn.Module, ABC):
 
     Config: ClassVar[type] = NoOptions
     capabilities: Capabilities = Capabilities()
-    """Capabilities of the class; an instance whose options change them sets its own in ``__init__``."""
-    space: ClassVar[Literal["luminance", "rgb"]] = "luminance"
+    """Capabilities of the class. An instance whose options change them sets its own in ``__init__``, as with
+    :attr:`space` and :attr:`stretch`."""
+    space: Literal["luminance", "rgb"] = "luminance"
     tasks: ClassVar[tuple[str, ...] | None] = None
     """The tasks it is made for, or None for all."""
-    stretch: ClassVar[Literal["full", "none"]] = "none"
+    stretch: Literal["full", "none"] = "none"
     """The range stretch its authors use when they write a result: the default of ``fuse --stretch``."""
     reference: ClassVar[str] = ""
     """Paper that defines the method."""
@@ -85,6 +87,8 @@ class Fuser(nn.Module, ABC):
     """The tasks whose default it is if several fusers ship a model for one."""
     control: ClassVar[bool] = False
     """True for a method that downstream benchmarks compare every other one with, such as a single source."""
+    published_weights: ClassVar[tuple[PublishedWeights, ...]] = ()
+    """Weights that the method's authors published and that :meth:`import_weights` reads."""
 
     def __init__(self, config: Options = None) -> None:
         super().__init__()
@@ -148,10 +152,37 @@ class Fuser(nn.Module, ABC):
         return ()
 
     @classmethod
+    def rename_published(cls, name: str) -> str | None:
+        """Translate the published name of a tensor.
+
+        Returns:
+            Its name in this class's ``state_dict``, "" for a tensor that never acts, None for one that has no place.
+        """
+        return name
+
+    @classmethod
+    def published_options(cls, tensors: Mapping[str, Tensor]) -> Mapping[str, Any]:
+        """Read the options that shapes tell, such as a width.
+
+        Args:
+            tensors: published weights under the names of :meth:`rename_published`; some may be missing.
+
+        Returns:
+            Options of :attr:`Config`; defaults where a tensor is missing or of another form.
+        """
+        return {}
+
+    @classmethod
     def import_weights(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename weights published by the method's authors into this class's ``state_dict``.
 
         Raises:
             DataError: a tensor is missing, left over or of another shape.
         """
-        raise UsageError(f"{cls.__name__} has no published weights to import")
+        if not cls.published_weights:
+            raise UsageError(f"{cls.__name__} has no published weights to import")
+        renamed = {name: cls.rename_published(name) for name in tensors}
+        unknown = [name for name, ours in renamed.items() if ours is None]
+        if unknown:
+            raise DataError(f"has no place for {len(unknown)}: {', '.join(unknown[:3])}")
+        return {ours: tensors[name] for name, ours in renamed.items() if ours}

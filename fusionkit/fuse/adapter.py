@@ -34,7 +34,7 @@ def check_device(fuser: Fuser | type[Fuser], device: torch.device, *, name: str)
 
 
 def check_size(fuser: Fuser, size: tuple[int, int], *, name: str, image: str) -> None:
-    """Refuse images that are smaller than a fuser takes.
+    """Refuse images that are smaller than a fuser takes, or not square where it takes no others.
 
     Args:
         fuser: the fuser.
@@ -49,6 +49,10 @@ def check_size(fuser: Fuser, size: tuple[int, int], *, name: str, image: str) ->
     if min(size) < least:
         remedy = "give larger images, or use another model"
         raise DataError(f"{image}: is {size[1]}x{size[0]} pixels, and {name} takes {least}x{least} or more: {remedy}")
+    if fuser.capabilities.square and size[0] != size[1]:
+        raise DataError(
+            f"{image}: is {size[1]}x{size[0]} pixels, and {name} takes square images: cut or pad the sources"
+        )
 
 
 def plan_calls(capabilities: Capabilities, count: int, *, name: str) -> list[slice]:

@@ -333,8 +333,11 @@ def _registered(
     if any(True for _ in built.parameters()):
         tasks = ", ".join(sorted({model.task for model in shipped_models(kind)}))
         has = f" (there are weights for: {tasks})" if tasks else ""
-        raise UsageError(
-            f"{fuser} has no trained weights{f' for task {task}' if task else ''}{has}; train it and give its run "
-            f"folder: fusionkit train {fuser} --task {task or 'TASK'}"
-        )
+        how = f"train it and give its run folder: fusionkit train {fuser} --task {task or 'TASK'}"
+        if kind.published_weights:
+            source = kind.published_weights[0].source
+            how = (
+                f"import those that its authors published ({source}): fusionkit weights import FILE -o OUT.safetensors"
+            )
+        raise UsageError(f"{fuser} has no trained weights{f' for task {task}' if task else ''}{has}; {how}")
     return Model(built, name=name, task=task or "", device=device, stretch=stretch, backend=backend)

@@ -144,13 +144,21 @@ def default_fuser(task: str) -> str:
     )
 
 
+def how_to_get_weights(kind: type[Fuser], name: str, task: str = "TASK") -> str:
+    """Say how a fuser gets weights: by training or, if its authors published some, by importing them."""
+    if kind.published_weights:
+        weights = kind.published_weights[0]
+        return f"import its authors' weights: fusionkit weights import FILE ({weights.source}; {weights.terms})"
+    return f"not yet: fusionkit train {name} --task {task}"
+
+
 def _of(name: str, problems: list[str]) -> list[ModelEntry]:
     kind: type[Fuser] = catalogue.fusers.get(name)
     fuser = kind()
     parameters = sum(p.numel() for p in fuser.parameters())
     shipped = shipped_models(kind)
     if not shipped:
-        trained = f"not yet: fusionkit train {name} --task TASK" if parameters else "needs no training"
+        trained = how_to_get_weights(kind, name) if parameters else "needs no training"
         task = "" if parameters else ", ".join(kind.tasks) if kind.tasks else "any"
         return [
             ModelEntry(

@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -31,7 +32,7 @@ FORMAT = 1
 _KEY = "fusionkit"
 _DIGEST = "sha256"
 _COMPANION = "fusionkit-companion"
-_WRAPPERS = ("state_dict", "model", "net", "params_ema", "params", "generator")
+_WRAPPERS = ("state_dict", "model", "net", "params_ema", "params", "generator", "weight")
 """Keys under which published files hold their tensors."""
 _MOST_WRAPPERS = 4
 
@@ -222,16 +223,28 @@ def misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a foreign weights file: safetensors, or a PyTorch file, without running code in it.
+    """Read the tensors of a foreign weights file: safetensors, a PyTorch file or an array, without running code in it.
 
     A PyTorch file may hold them flat or under one of the usual keys (``state_dict``, ``model``, ``params_ema``, ...);
-    ``module.`` before every name, which ``DataParallel`` adds, is taken off.
+    ``module.`` before every name, which ``DataParallel`` adds, is taken off. An ``.npy`` file holds one tensor, which
+    is called ``array``.
 
     Raises:
         DataError: it is missing, damaged, holds more than tensors (code, whole modules), or no tensors.
     """
+    return unwrapped(read_contents(path), path)[0]
+
+
+def read_contents(path: Path) -> Any:
+    """Read all that a foreign weights file holds, without running code in it.
+
+    Beside tensors and plain values, a PyTorch file may hold NumPy scalars, such as the scores of a checkpoint.
+
+    Raises:
+        DataError: it is missing, damaged, or holds anything else (code, whole modules).
+    """
     if not path.is_file():
-        raise DataError(f"{path}: no such file: give a .safetensors, .pth or .pt file")
+        raise DataError(f"{path}: no such file: give a .safetensors, .pth, .pt, .pkl, .model or .npy file")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty: copy it again")
     if path.suffix == ".safetensors":
@@ -239,11 +252,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         except (SafetensorError, OSError, struct.error) as error:
             raise DataError(f"{path}: is not a readable safetensors file ({error})") from None
+    if path.suffix == ".npy":
+        try:
+            return {"array": torch.from_numpy(np.load(path, allow_pickle=False))}
+        except (ValueError, OSError, EOFError, TypeError, SyntaxError) as error:
+            raise DataError(f"{path}: is not a readable array of numbers ({shortened(str(error))})") from None
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_scalars()):
             # PyTorch warns of pickle protocols it does not expect; what it cannot read it refuses below.
             warnings.simplefilter("ignore", UserWarning)
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DataError(
             f"{path}: holds more than tensors and was not opened, since that could run code in it: "
@@ -252,15 +270,34 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged file makes PyTorch's reader fail in any way
         why = shortened((str(error).splitlines() or [type(error).__name__])[0])
         raise DataError(f"{path}: is not a readable PyTorch file ({why})") from None
-    return _state_dict(loaded, path)
 
 
-def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
-    """Take the named tensors out of the contents of a PyTorch file, without wrappers around them or their names."""
+def _numpy_scalars() -> list[Any]:
+    """List what a pickled NumPy number names, by its names before and since NumPy 2; none of it runs a file's code."""
+    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
+    kinds = [type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8", "?")]
+    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *kinds]
+
+
+def unwrapped(loaded: Any, path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Take the named tensors out of the contents of a foreign file, without wrappers around them or their names.
+
+    Returns:
+        The tensors, and the keys that they lay under, with ``"module."`` if it began every name.
+
+    Raises:
+        DataError: there are no named tensors.
+    """
+    wrappers: list[str] = []
     for _ in range(_MOST_WRAPPERS):
         if not isinstance(loaded, Mapping) or all(isinstance(v, Tensor) for v in loaded.values()):
             break
-        loaded = next((loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), None)
+        key = next((key for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), None)
+        if key is None:
+            loaded = None
+            break
+        wrappers.append(key)
+        loaded = loaded[key]
     named = isinstance(loaded, Mapping) and loaded and all(isinstance(v, Tensor) for v in loaded.values())
     if not named or not all(isinstance(name, str) for name in loaded):
         raise DataError(
@@ -269,34 +306,8 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, Tensor]:
     tensors = dict(loaded)
     while all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    return tensors
-
-
-def import_weights(name: str, path: Path, *, task: str = "") -> tuple[Fuser, WeightsInfo]:
-    """Build a fuser with weights that the method's authors published.
-
-    Args:
-        name: registered fuser.
-        path: safetensors or PyTorch file.
-        task: what they were trained for, if known.
-
-    Raises:
-        DataError: the file cannot be read, or does not fit; says which tensors.
-        UsageError: no such fuser, or it has no published weights.
-    """
-    from fusionkit.plugins import catalogue
-
-    kind = catalogue.fusers.get(name)
-    try:
-        tensors = kind.import_weights(read_tensors(path))
-    except DataError as error:
-        prefix = "" if str(error).startswith(str(path)) else f"{path}: "
-        raise DataError(f"{prefix}{error}") from None
-    fuser: Fuser = kind()
-    fuser.load_state_dict(tensors)
-    return fuser.eval(), WeightsInfo(
-        fuser=name, task=task, training={"imported": path.name, "sha256": file_digest(path)}
-    )
+        wrappers.append("module.")
+    return tensors, tuple(wrappers)
 
 
 def _content_digest(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

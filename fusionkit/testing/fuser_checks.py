@@ -123,8 +123,8 @@ def _counts(able: Capabilities) -> tuple[int, ...]:
 
 def _fitting(able: Capabilities, height: int, width: int) -> tuple[int, int]:
     """The least size from this one on that a fuser states to take."""
-    rounded = (-(-max(length, able.min_size) // able.multiple) * able.multiple for length in (height, width))
-    return next(rounded), next(rounded)
+    rounded = [-(-max(length, able.min_size) // able.multiple) * able.multiple for length in (height, width)]
+    return (max(rounded), max(rounded)) if able.square else (rounded[0], rounded[1])
 
 
 def _check_declared(subject: str, module: Fuser) -> None:

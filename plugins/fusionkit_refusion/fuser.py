@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from fusionkit.contracts import ShippedModel
+from fusionkit.contracts import PublishedWeights, ShippedModel
 from fusionkit.models.shipped import models_in
 from fusionkit_restormer.fuser import RestormerFuser
 
@@ -23,6 +23,16 @@ class ReFusionFuser(RestormerFuser):
 
     reference = "Bai et al., ReFusion, IJCV 2025"
     default_for: ClassVar[tuple[str, ...]] = ("ivif", "mif", "mfif", "meif")
+
+    published_weights: ClassVar[tuple[PublishedWeights, ...]] = (
+        PublishedWeights(
+            title="ReFusion",
+            source="https://github.com/HaowenBai/ReFusion",
+            licence="none stated",
+            files=("ReFusion_IVF.pth", "ReFusion_MIF.pth", "ReFusion_MFF.pth", "ReFusion_MEF.pth"),
+            parameters=59856,
+        ),
+    )
 
     @classmethod
     def pretrained(cls) -> Sequence[ShippedModel]:

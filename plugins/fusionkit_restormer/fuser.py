@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -13,7 +14,7 @@ from fusionkit.contracts import Fuser
 from fusionkit_restormer.encoder import Depth, Encoder, Factor, Width, check_heads
 from fusionkit_restormer.inputs import CHANNELS, Inputs, network_inputs
 from fusionkit_restormer.merge import AdaptiveFusion
-from fusionkit_restormer.published import rename_published
+from fusionkit_restormer.published import published_name, rename_published
 from fusionkit_restormer.restormer import RestormerBlock
 from fusionkit_restormer.strips import fuse_in_strips
 
@@ -112,6 +113,17 @@ class RestormerFuser(Fuser):
         return out if self.config.output == "direct" else out * a + (1 - out) * b
 
     @classmethod
+    def rename_published(cls, name: str) -> str | None:
+        """Translate the authors' name of a tensor."""
+        return published_name(name) or (name if name in _own_names(cls) else None)
+
+    @classmethod
     def import_weights(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The authors' published weights under this class's names."""
         return rename_published(tensors, cls().state_dict())
+
+
+@cache
+def _own_names(kind: type[RestormerFuser]) -> frozenset[str]:
+    with torch.device("meta"):
+        return frozenset(kind().state_dict())

@@ -43,11 +43,13 @@ _LAYERS = {
     "FM.project_out1": "merge.gating.project.0",
     "FM.project_out2": "merge.gating.project.1",
 }
+_TWIN = re.compile(r"\.conv\.(weight|bias)$")
 _STAGES = re.compile(r"^(encoder1|encoder2|decoder)\.(\d+)\.(.+?)(\.weight|\.bias)?$")
 
 
-def _rename(name: str) -> str | None:
-    name = name.removeprefix("module.")
+def published_name(name: str) -> str | None:
+    """Translate a published name into the fuser's; None for an unknown one. Both names of a twin become one."""
+    name = _TWIN.sub(r".\1", name.removeprefix("module."))
     stage = _STAGES.match(name)
     if stage:
         where, index, layer, suffix = stage[1], int(stage[2]), stage[3], stage[4] or ""
@@ -73,7 +75,7 @@ def _without_twins(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     kept: dict[str, Tensor] = {}
     differing = []
     for name, tensor in tensors.items():
-        plain = re.sub(r"\.conv\.(weight|bias)$", r".\1", name)
+        plain = _TWIN.sub(r".\1", name)
         if plain in kept and not torch.equal(kept[plain], tensor):
             differing.append(plain)
         kept.setdefault(plain, tensor)
@@ -100,7 +102,7 @@ def rename_published(tensors: Mapping[str, Tensor], expected: Mapping[str, Tenso
     renamed: dict[str, Tensor] = {}
     unknown = []
     for name, tensor in _without_twins(tensors).items():
-        target = name if name in expected else _rename(name)
+        target = name if name in expected else published_name(name)
         if target is None or target not in expected:
             unknown.append(name)
         else:

@@ -20,7 +20,8 @@ from fusionkit.contracts import Batch
 from fusionkit.errors import DataError, UsageError
 from fusionkit.io.color import luminance
 from fusionkit.io.images import read_image
-from fusionkit.models.weights import WeightsInfo, import_weights, load_fuser, save_fuser
+from fusionkit.models.recognition import import_published
+from fusionkit.models.weights import WeightsInfo, load_fuser, save_fuser
 from fusionkit.testing import check_fuser, check_loss_proposer, check_reconstructor
 from fusionkit_refusion.fuser import ReFusionFuser
 from fusionkit_refusion.proposer import EqualProposer, ProposerOptions, ReFusionProposer
@@ -222,7 +223,8 @@ def test_with_the_published_weights_it_gives_the_authors_images(
     rows = list(csv.DictReader((published / "index.csv").read_text().splitlines()))
     assert rows
     for task in sorted({row["task"] for row in rows}):
-        fuser, info = import_weights("refusion", published / f"refusion_{task}.safetensors", task=task)
+        weights = published / f"refusion_{task}.safetensors"
+        fuser, info, _ = import_published((weights,), fuser="refusion", task=task)
         save_fuser(tmp_path / f"{task}.safetensors", fuser, info)
         model = fusionkit.load(tmp_path / f"{task}.safetensors", device="cpu")
         for row in (row for row in rows if row["task"] == task):
@@ -238,7 +240,7 @@ def test_weights_of_another_network_are_refused_naming_what_does_not_fit(tmp_pat
     file = tmp_path / "other.pth"
     torch.save({"conv.weight": torch.zeros(3, 3)}, file)
     with pytest.raises(DataError, match=r"other\.pth.*conv\.weight"):
-        import_weights("refusion", file)
+        import_published((file,), fuser="refusion")
 
 
 def test_a_weights_file_brings_its_fuser_back(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from fusionkit.errors import DataError
-from fusionkit.models.weights import import_weights
+from fusionkit.models.recognition import import_published
 from fusionkit_refusion.fuser import ReFusionFuser
-from fusionkit_restormer.published import _LAYERS, _rename
+from fusionkit_restormer.published import _LAYERS, published_name
 
 BLOCKS = [(stage, k) for stage in ("encoder1", "encoder2", "decoder") for k in range(2)]
 CONVOLUTIONS = ("attn.qkv", "attn.qkv_dwconv", "attn.project_out", "ffn.project_in", "ffn.dwconv", "ffn.project_out")
@@ -25,9 +25,9 @@ def published(fuser: ReFusionFuser) -> dict[str, Tensor]:
     convolutions += [name for name in _LAYERS if "temperature" not in name]
     others = [f"{stage}.{k}.{name}" for stage, k in BLOCKS for name in (*NORMS, "attn.temperature")]
     others += ["FM.temperature1", "FM.temperature2"]
-    tensors = {name: own[str(_rename(name))] for name in others}
+    tensors = {name: own[str(published_name(name))] for name in others}
     for name in convolutions:
-        tensors[f"{name}.weight"] = tensors[f"{name}.conv.weight"] = own[str(_rename(f"{name}.weight"))]
+        tensors[f"{name}.weight"] = tensors[f"{name}.conv.weight"] = own[str(published_name(f"{name}.weight"))]
     assert len(tensors) == len(own) + 54
     return tensors
 
@@ -40,7 +40,7 @@ def test_the_authors_file_is_imported_though_each_convolution_stands_in_it_twice
     tensors = published(fuser)
     # Saved as one storage per convolution, as a layer that keeps both names is.
     torch.save({f"module.{n}" if parallel else n: t for n, t in tensors.items()}, tmp_path / "ReFusion_IVF.pth")
-    imported, info = import_weights("refusion", tmp_path / "ReFusion_IVF.pth", task="ivif")
+    imported, info, _ = import_published((tmp_path / "ReFusion_IVF.pth",), task="ivif")
     assert info.task == "ivif"
     for name, tensor in fuser.state_dict().items():
         assert torch.equal(imported.state_dict()[name], tensor), name
@@ -52,7 +52,7 @@ def test_a_file_with_the_second_names_alone_is_imported(tmp_path: Path) -> None:
     alone = {n: t for n, t in tensors.items() if f"{n.removesuffix('.weight')}.conv.weight" not in tensors}
     assert len(alone) == len(fuser.state_dict())
     torch.save(alone, tmp_path / "x.pth")
-    imported, _ = import_weights("refusion", tmp_path / "x.pth")
+    imported, _, _ = import_published((tmp_path / "x.pth",), fuser="refusion")
     assert all(torch.equal(imported.state_dict()[name], tensor) for name, tensor in fuser.state_dict().items())
 
 
@@ -61,4 +61,4 @@ def test_twins_that_differ_are_refused_by_name(tmp_path: Path) -> None:
     tensors["FM.qkv1.conv.weight"] = tensors["FM.qkv1.conv.weight"] + 1
     torch.save(tensors, tmp_path / "x.pth")
     with pytest.raises(DataError, match=r"x\.pth: two tensors are stored for FM\.qkv1\.weight, and they differ"):
-        import_weights("refusion", tmp_path / "x.pth")
+        import_published((tmp_path / "x.pth",), fuser="refusion")
