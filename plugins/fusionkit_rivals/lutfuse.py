@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from pydantic import Field
 from torch import Tensor, nn
 
 from fusionkit.contracts import PublishedWeights
@@ -32,7 +33,7 @@ class LUTFuseOptions(RivalOptions):
         size: entries of the table per axis.
     """
 
-    size: int = 16
+    size: Annotated[int, Field(ge=2, le=64)] = 16
 
 
 class ContextNet(nn.Module):

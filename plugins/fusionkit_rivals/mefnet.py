@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from pydantic import Field
 from torch import Tensor, nn
 
 from fusionkit.contracts import PublishedWeights
-from fusionkit.errors import UsageError
 from fusionkit.io.color import luminance
 from fusionkit_rivals.conventions import Conventions, chroma_by_distance, join_colour, save_levels, to_levels
 from fusionkit_rivals.layers import Padding, convolution, zeros_or
@@ -32,11 +32,7 @@ class MEFNetOptions(RivalOptions):
         short_side: short side of the image that the weights are computed from, in pixels.
     """
 
-    short_side: int = 128
-
-    def __post_init__(self) -> None:
-        if self.short_side < 2:
-            raise UsageError(f"short_side is {self.short_side}: give 2 or more pixels; its authors use 128")
+    short_side: Annotated[int, Field(ge=2, le=4096)] = 128
 
 
 class MixedNorm(nn.Module):
