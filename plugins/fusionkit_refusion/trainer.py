@@ -91,7 +91,7 @@ class ReFusionTrainer(BilevelTrainer):
         "minutes; above average and maximum in SCD and Qabf over the medical test pairs together",
         "quick": "The same recipe with 800 steps, for a first look: minutes on a laptop",
         "bright": "Weights reconstruction errors by the square of the brightness, doubles the noise on R's input, and "
-        "shows F the gradients and shares that P sees; P learns first, then F; 1,100 steps",
+        "shows F the gradients and shares that P sees; P learns first, then F; 1,180 steps",
         "paper": "the paper's schedule and updates: 50 epochs of 600 meta and 1600 fusion steps, exact hypergradient",
     }
 
