@@ -217,10 +217,12 @@ def _aligning(
             raise UsageError("--transform gives the alignment: leave --align out")
         place, given = read_transforms(transform)
         return Aligning("auto", place, "folder", given)
+    if kind == "none":
+        return None
     place = reference_place(reference)
     if place >= sources:
         raise UsageError(f"--reference {reference}: there are {sources} sources")
-    return None if kind == "none" else Aligning(kind, place, scope)
+    return Aligning(kind, place, scope)
 
 
 def _named_sources(

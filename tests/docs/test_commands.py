@@ -26,6 +26,10 @@ ELSEWHERE = (
     "ReFusion_IVIF.pth",
     "ct.png",
     "near/",
+    "shot-",
+    "thermal/",
+    "ir/",
+    "new-ir/",
 )
 """Data that only a reader has."""
 PLUGIN = "my-method"

@@ -93,7 +93,7 @@ def _surfaces(
             for y in displaced
             for x in displaced
         ]
-        total = total + np.stack(planes)
+        total = total + np.stack(planes).astype(np.float64)
         norm = np.sqrt((edges * edges).sum() * (fixed * fixed * mask).sum() + 1e-9)
         score += float((edges * fixed).sum() / norm) / len(moved)
     rows, columns = shape[0] // step, shape[1] // step
