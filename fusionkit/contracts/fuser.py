@@ -84,7 +84,7 @@ class Fuser(nn.Module, ABC):
     reference: ClassVar[str] = ""
     """Paper that defines the method."""
     default_for: ClassVar[tuple[str, ...]] = ()
-    """The tasks whose default it is if several fusers ship a model for one."""
+    """The tasks whose default it is where several fusers can be; it ships a model for each of them, or needs none."""
     control: ClassVar[bool] = False
     """True for a method that downstream benchmarks compare every other one with, such as a single source."""
     published_weights: ClassVar[tuple[PublishedWeights, ...]] = ()
@@ -112,6 +112,17 @@ class Fuser(nn.Module, ABC):
         Returns:
             The fused image, ``(B, C, H, W)`` in [0, 1].
         """
+
+    def fuse_stream(self, sources: Sequence[Tensor]) -> Tensor:
+        """Fuse sources that are read whenever they are looked up: the result of :meth:`forward` in less memory.
+
+        A fuser overrides it if its memory need not grow with the number of sources; it then looks each source up at
+        most twice and keeps none of them. It has ``capabilities.multiple`` 1.
+
+        Args:
+            sources: as :meth:`forward` takes them; ``sources[k]`` reads source k anew.
+        """
+        return self(*sources)
 
     def maps(self, *sources: Tensor) -> Mapping[str, Tensor]:
         """Compute how it weighs the sources, as images to look at beside a result; {} for a method without weights.

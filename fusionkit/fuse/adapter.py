@@ -15,7 +15,7 @@ from fusionkit.runtime.devices import is_out_of_memory
 _ROUNDING = 0.01
 """Distance from [0, 1] that a result may have: half precision rounds by up to 0.004 there."""
 
-__all__ = ["call_fuser", "call_maps", "check_device", "check_size", "plan_calls"]
+__all__ = ["call_fuser", "call_maps", "call_stream", "check_device", "check_size", "plan_calls"]
 
 
 def check_device(fuser: Fuser | type[Fuser], device: torch.device, *, name: str) -> None:
@@ -98,13 +98,39 @@ def call_fuser(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
             given with values in [0, 1], up to rounding.
         fusionkit.errors.UsageError: the fuser's weights are of a type in which its results are not right.
     """
-    fused = _call(fuser, _fit(fuser, sources))
+    return _crop(_check_range(fuser, _call(fuser, _fit(fuser, sources))), sources[0])
+
+
+def call_stream(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
+    """Fuse sources that are read when they are looked up, with the fuser's ``fuse_stream``.
+
+    Args:
+        fuser: a fuser with ``fuse_stream``, on the sources' device.
+        sources: ``(B, C, H, W)`` in [0, 1], of a type and number that the fuser takes.
+
+    Returns:
+        ``(B, C, H, W)`` in [0, 1].
+
+    Raises:
+        fusionkit.errors.PluginError: as :func:`call_fuser`.
+        fusionkit.errors.DataError: a source cannot be read.
+    """
+    with plugin_call(type(fuser), "fuse these sources"):
+        fused = fuser.fuse_stream(sources)
+    if not isinstance(fused, Tensor):
+        kind = type(fused).__name__
+        raise PluginError(f"{owner(type(fuser))} gave back a {kind}: a fuser returns a tensor: correct it")
+    return _check_range(fuser, fused)
+
+
+def _check_range(fuser: Fuser, fused: Tensor) -> Tensor:
+    """Refuse values outside [0, 1], and clamp what rounding leaves outside."""
     low, high = (float(value) for value in torch.aminmax(fused.detach()))
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise PluginError(
             f"{owner(type(fuser))} gave values from {low:.6g} to {high:.6g}; a fused image is in [0, 1]: correct it"
         )
-    return _crop(fused.clamp(0, 1), sources[0])
+    return fused.clamp(0, 1)
 
 
 def call_maps(fuser: Fuser, sources: Sequence[Tensor]) -> Mapping[str, Tensor]:

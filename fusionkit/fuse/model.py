@@ -7,7 +7,7 @@ stretch, metadata, and more sources than it takes at once.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,6 +25,7 @@ from fusionkit.fuse.array_sources import as_array
 from fusionkit.fuse.backends import Backend, use_backend
 from fusionkit.fuse.fused import Fused
 from fusionkit.fuse.reading import Reading, make_reading, note_facts, note_range, upright_where_they_differ
+from fusionkit.fuse.stack import fuse_stack, is_streamed
 from fusionkit.fuse.tensors import Gamut, Stretch, check_gamut, check_stretch, fuse_tensors
 from fusionkit.io.images import Image, as_pixels, read_image
 from fusionkit.plugins.guard import plugin_call
@@ -134,22 +135,30 @@ class Model:
         grey = [image.is_grey for image in images]
         described = images[grey.index(False)] if False in grey else images[0]
         return Fused(
-            self._fuse([image.tensor()[:, : 1 if g else 3] for image, g in zip(images, grey, strict=True)]),
+            self._fuse(lambda k: images[k].tensor()[:, : 1 if grey[k] else 3], len(images), size=images[0].size),
             bits=max(depths) if bits is None else bits,
             exif=described.exif,
             orientation=images[0].orientation,
             icc=described.icc,
         )
 
-    def _fuse(self, tensors: Sequence[Tensor]) -> Tensor:
+    def _fuse(self, source: Callable[[int], Tensor], count: int, *, size: str) -> Tensor:
+        """Fuse sources whose tensors are made when they are needed: of a stack, one at a time."""
+
+        def read(k: int) -> Tensor:
+            return source(k).to(self.device)
+
         try:
             with torch.inference_mode():
-                moved = [tensor.to(self.device) for tensor in tensors]
-                fused = fuse_tensors(self.fuser, *moved, stretch=self.stretch, gamut=self.gamut).float().cpu()
+                if is_streamed(self.fuser, count):
+                    fused = fuse_stack(self.fuser, read, count, stretch=self.stretch, gamut=self.gamut)
+                else:
+                    tensors = [read(k) for k in range(count)]
+                    fused = fuse_tensors(self.fuser, *tensors, stretch=self.stretch, gamut=self.gamut)
+                fused = fused.float().cpu()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            size = f"{tensors[0].shape[3]}x{tensors[0].shape[2]}"
             raise DataError(
                 f"{size} images do not fit into the memory of {self.device}: fuse smaller ones, or on another device"
             ) from None

@@ -13,7 +13,7 @@ from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.fuse.adapter import call_fuser, check_size, plan_calls
 from fusionkit.io.color import fit_gamut, fuse_chroma, luminance, rgb_to_ycrcb, ycrcb_to_rgb
 
-__all__ = ["Gamut", "Stretch", "check_gamut", "check_stretch", "fuse_tensors", "stretch_range"]
+__all__ = ["Gamut", "Stretch", "check_gamut", "check_stretch", "finish", "fold", "fuse_tensors", "stretch_range"]
 
 Stretch = Literal["full", "none"]
 """Range stretch of the fused luminance before it is written: to its own full range, or none."""
@@ -70,7 +70,7 @@ def fuse_tensors(fuser: Fuser, *sources: Tensor, stretch: Stretch = "none", gamu
     calls = plan_calls(fuser.capabilities, len(sources), name=name)
     colour = [source for source in sources if source.shape[1] == 3]
     if fuser.space == "rgb":
-        fused = _fold(fuser, calls, [source.expand(-1, 3, -1, -1) for source in sources])
+        fused = fold(fuser, calls, [source.expand(-1, 3, -1, -1) for source in sources])
         if not colour:
             y, chroma = luminance(fused), None
         elif stretch == "none":
@@ -79,9 +79,24 @@ def fuse_tensors(fuser: Fuser, *sources: Tensor, stretch: Stretch = "none", gamu
             ycrcb = rgb_to_ycrcb(fused)
             y, chroma = ycrcb[:, :1], ycrcb[:, 1:]
     else:
-        y = _fold(fuser, calls, [luminance(source) for source in sources])
+        y = fold(fuser, calls, [luminance(source) for source in sources])
         # A grey source has neutral chroma everywhere, which the rule leaves out.
         chroma = fuse_chroma(*(rgb_to_ycrcb(source)[:, 1:] for source in colour)) if colour else None
+    return finish(y, chroma, stretch=stretch, gamut=gamut)
+
+
+def finish(y: Tensor, chroma: Tensor | None, *, stretch: Stretch, gamut: Gamut) -> Tensor:
+    """Stretch a fused luminance and join it with its chroma.
+
+    Args:
+        y: ``(B, 1, H, W)`` in [0, 1].
+        chroma: ``(B, 2, H, W)``: Cr, Cb; None for a grey result.
+        stretch: range stretch of the luminance.
+        gamut: rule for colours that leave RGB.
+
+    Returns:
+        ``(B, C, H, W)`` in [0, 1], C 1 or 3.
+    """
     if stretch == "full":
         y = stretch_range(y)
     if chroma is None:
@@ -122,7 +137,8 @@ def _check_sources(sources: Sequence[Tensor]) -> None:
             raise UsageError(f"sources of a floating type, in [0, 1], are needed, got {source.dtype}: convert them")
 
 
-def _fold(fuser: Fuser, calls: Sequence[slice], sources: Sequence[Tensor]) -> Tensor:
+def fold(fuser: Fuser, calls: Sequence[slice], sources: Sequence[Tensor]) -> Tensor:
+    """Fuse the sources of each call of :func:`fusionkit.fuse.adapter.plan_calls` with the result of those before."""
     fused = call_fuser(fuser, sources[calls[0]])
     for call in calls[1:]:
         fused = call_fuser(fuser, [fused, *sources[call]])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fusionkit.errors import UsageError
 
-__all__ = ["fit_gamut", "fuse_chroma", "luminance", "rgb_to_ycrcb", "ycrcb_to_rgb"]
+__all__ = ["ChromaSum", "fit_gamut", "fuse_chroma", "luminance", "rgb_to_ycrcb", "ycrcb_to_rgb"]
 
 # ITU-R BT.601 luma and the chroma scales as OpenCV and kornia round them. The inverse is derived from them, so that
 # it is exact; OpenCV (and kornia before 0.9) rounds the inverse too and drifts by 3e-4 in a round trip.
@@ -137,11 +137,41 @@ def fuse_chroma(*chroma: Tensor, tau: float = _NEUTRAL) -> Tensor:
     shapes = {tuple(c.shape) for c in chroma}
     if len(shapes) > 1:
         raise UsageError(f"fuse_chroma: sources of one shape are needed, got {sorted(shapes)}")
-    # The same formula relative to tau, which keeps small chroma free of rounding errors.
-    departures = torch.stack(chroma) - tau
-    weights = departures.abs()
-    total = weights.sum(0)
-    return tau + (departures * weights).sum(0) / torch.where(total > 0, total, torch.ones_like(total))
+    total = ChromaSum(tau)
+    for source in chroma:
+        total.add(source)
+    return total.value()
+
+
+class ChromaSum:
+    """The sums of :func:`fuse_chroma`, for sources that come one at a time.
+
+    Args:
+        tau: neutral chroma.
+    """
+
+    def __init__(self, tau: float = _NEUTRAL) -> None:
+        self._tau = tau
+        self._weighted: Tensor | None = None
+        self._total: Tensor | None = None
+
+    def add(self, chroma: Tensor) -> None:
+        """Add the chroma ``(B, C, H, W)`` of one more source."""
+        # The formula relative to tau, which keeps small chroma free of rounding errors.
+        departure = chroma - self._tau
+        weight = departure.abs()
+        self._weighted = departure * weight if self._weighted is None else self._weighted + departure * weight
+        self._total = weight if self._total is None else self._total + weight
+
+    def value(self) -> Tensor:
+        """The fused chroma ``(B, C, H, W)`` of all sources that were added.
+
+        Raises:
+            fusionkit.errors.UsageError: none was.
+        """
+        if self._weighted is None or self._total is None:
+            raise UsageError("fuse_chroma: at least one source is needed")
+        return self._tau + self._weighted / torch.where(self._total > 0, self._total, torch.ones_like(self._total))
 
 
 def _check(image: Tensor, channels: tuple[int, ...]) -> None:

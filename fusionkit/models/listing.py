@@ -118,9 +118,10 @@ def select_models(entries: Sequence[ModelEntry], patterns: Sequence[str]) -> lis
 
 
 def default_fuser(task: str) -> str:
-    """Choose the fuser whose shipped model is used for a task by default.
+    """Choose the fuser that is used for a task by default.
 
-    It is the only one that ships a model for the task, or the one whose class says ``default_for`` this task.
+    It is the only one that ships a model for the task, or the one whose class says ``default_for`` this task and which
+    ships a model for it or needs none.
 
     Raises:
         fusionkit.errors.UsageError: an unknown task, no model for it, or several and none of them the default.
@@ -129,7 +130,7 @@ def default_fuser(task: str) -> str:
     shipping = []
     for name in catalogue.fusers.names():
         try:
-            if run_guarded(lambda name=name: current_model(shipped_models(catalogue.fusers.get(name)), task)):  # type: ignore[misc]
+            if run_guarded(lambda name=name: _can_fuse(catalogue.fusers.get(name), task)):  # type: ignore[misc]
                 shipping.append(name)
         except PluginCallFailed:  # list_models reports it; a broken plugin must not keep the others from fusing
             continue
@@ -150,6 +151,13 @@ def how_to_get_weights(kind: type[Fuser], name: str, task: str = "TASK") -> str:
         weights = kind.published_weights[0]
         return f"import its authors' weights: fusionkit weights import FILE ({weights.source}; {weights.terms})"
     return f"not yet: fusionkit train {name} --task {task}"
+
+
+def _can_fuse(kind: type[Fuser], task: str) -> bool:
+    """Return whether a fuser ships a model for a task, or is its default and has nothing to learn."""
+    if current_model(shipped_models(kind), task) is not None:
+        return True
+    return task in kind.default_for and not any(True for _ in kind().parameters())
 
 
 def _of(name: str, problems: list[str]) -> list[ModelEntry]:

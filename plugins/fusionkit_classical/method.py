@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,21 +11,18 @@ from torch import Tensor
 from fusionkit.contracts import Capabilities, Fuser
 from fusionkit.errors import UsageError
 
-__all__ = ["FLOATING", "ClassicalFuser", "lettered", "stack_sources"]
+__all__ = ["FLOATING", "ClassicalFuser", "check_sources", "lettered", "stack_sources"]
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The types in which the results are right: every type is computed in float64."""
 
 
-def stack_sources(sources: tuple[Tensor, ...], *, limit: int | None = None) -> Tensor:
-    """Check aligned sources and stack them in float64.
+def check_sources(sources: Sequence[Tensor], *, limit: int | None = None) -> None:
+    """Check that sources are two or more float tensors of one shape.
 
     Args:
-        sources: two or more float tensors ``(B, C, H, W)`` of one shape, on one device.
+        sources: tensors ``(B, C, H, W)``.
         limit: the greatest number of sources that the method takes; None for any number.
-
-    Returns:
-        ``(S, B, C, H, W)`` float64, a copy. On devices without float64 (Apple's MPS) it lies on the CPU.
 
     Raises:
         UsageError: fewer than two sources, more than ``limit``, not float, not 4-D, empty, or unlike shapes.
@@ -45,6 +42,22 @@ def stack_sources(sources: tuple[Tensor, ...], *, limit: int | None = None) -> T
                 f"source {number} has shape {tuple(source.shape)}, source 1 has {tuple(first.shape)}: "
                 "sources must be aligned and of one size"
             )
+
+
+def stack_sources(sources: tuple[Tensor, ...], *, limit: int | None = None) -> Tensor:
+    """Check aligned sources and stack them in float64.
+
+    Args:
+        sources: two or more float tensors ``(B, C, H, W)`` of one shape, on one device.
+        limit: the greatest number of sources that the method takes; None for any number.
+
+    Returns:
+        ``(S, B, C, H, W)`` float64, a copy. On devices without float64 (Apple's MPS) it lies on the CPU.
+
+    Raises:
+        UsageError: fewer than two sources, more than ``limit``, not float, not 4-D, empty, or unlike shapes.
+    """
+    check_sources(sources, limit=limit)
     stack = torch.stack(sources)
     return (stack.cpu() if stack.device.type == "mps" else stack).to(torch.float64)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-__all__ = ["Exponent", "Levels", "Positive", "Radius", "Share", "Window"]
+__all__ = ["Deviation", "Exponent", "Levels", "Positive", "Radius", "Share", "Window"]
 
 
 def _odd(width: int) -> int:
@@ -23,6 +23,8 @@ Levels = Annotated[int, Field(ge=0, le=32)]
 """Halvings of a pyramid or a wavelet transform."""
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 """A number above 0."""
+Deviation = Annotated[float, Field(ge=0, le=256)]
+"""Standard deviation of a Gaussian, in pixels; 0 for none."""
 Exponent = Annotated[float, Field(ge=0, le=1e3)]
 """An exponent or a weight, 0 or more."""
 Share = Annotated[float, Field(ge=0, le=1)]

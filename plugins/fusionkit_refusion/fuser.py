@@ -22,7 +22,7 @@ class ReFusionFuser(RestormerFuser):
     """
 
     reference = "Bai et al., ReFusion, IJCV 2025"
-    default_for: ClassVar[tuple[str, ...]] = ("ivif", "mif", "mfif", "meif")
+    default_for: ClassVar[tuple[str, ...]] = ("ivif", "mif", "meif")
 
     published_weights: ClassVar[tuple[PublishedWeights, ...]] = (
         PublishedWeights(

@@ -33,11 +33,13 @@ PLACES = {
     "gtf": "gtf:Gtf",
     "mertens": "mertens:Mertens",
     "focus-gf": "focus:FocusGf",
+    "focus-select": "focus_select:FocusSelect",
 }
 PUBLIC = {"fusionkit.contracts", "fusionkit.errors"}
-ORDERED = {"copy-a", "copy-b", "gtf", "focus-gf"}
-"""What claims no symmetry in the sources; ``focus-gf`` only fills the first one's small regions first."""
-WITHIN = {"average", "maximum", "copy-a", "copy-b", "cbf", "pca"}
+ORDERED = {"copy-a", "copy-b", "gtf", "focus-gf", "focus-select"}
+"""What claims no symmetry in the sources; ``focus-gf`` only fills the first one's small regions first, and of sources
+that tie ``focus-select`` takes the first."""
+WITHIN = {"average", "maximum", "copy-a", "copy-b", "cbf", "pca", "focus-select"}
 """Fused pixels lie between the sources' pixels: weights in [0, 1] and nothing else."""
 
 
@@ -114,7 +116,7 @@ def test_order_does_not_matter_where_the_method_claims_it(
     assert gap < 1e-6 or name in ORDERED
 
 
-@pytest.mark.parametrize("name", sorted(ORDERED - {"focus-gf"}))
+@pytest.mark.parametrize("name", sorted(ORDERED - {"focus-gf", "focus-select"}))
 def test_order_matters_where_no_symmetry_is_claimed(name: str) -> None:
     a, b = draw(name, (24, 24), 0, 2)
     fuser = load(name)()
