@@ -29,7 +29,6 @@ CASES = (
     ("DIDFuse", "didfuse", "ivif", "TNO"),
     ("LUT-Fuse", "lut-fuse", "ivif", "MSRS"),
     ("SESF-Fuse", "sesf-fuse", "mfif", "Lytro"),
-    ("MEFNet", "mef-net", "meif", "MEFB"),
     ("MATR", "matr", "mif", "Harvard_MRI_SPECT"),
 )
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fusionkit.contracts import PublishedWeights
 from fusionkit.io.color import luminance
 from fusionkit_rivals.conventions import Conventions, chroma_by_distance, join_colour, save_levels, to_levels
-from fusionkit_rivals.layers import Padding, convolution, zeros_or
+from fusionkit_rivals.layers import convolution
 from fusionkit_rivals.rival import Rival, RivalOptions
 
 __all__ = ["MEFNet", "MEFNetOptions"]
@@ -51,10 +51,11 @@ class MixedNorm(nn.Module):
 class WeightNet(nn.Module):
     """Six dilated convolutions of 24 channels, and one weight per pixel."""
 
-    def __init__(self, padding: Padding) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        # Zeros, as it was trained: by repeated pixels the weights near the border are no better.
         steps = ((1, 1), (24, 2), (24, 4), (24, 8), (24, 16), (24, 1))
-        self.layers = nn.ModuleList(convolution(n, 24, padding=padding, dilation=d, bias=False) for n, d in steps)
+        self.layers = nn.ModuleList(convolution(n, 24, padding="zeros", dilation=d, bias=False) for n, d in steps)
         self.norms = nn.ModuleList(MixedNorm(24) for _ in steps)
         self.last = nn.Conv2d(24, 1, 1)
 
@@ -112,10 +113,7 @@ class MEFNet(Rival):
         colour="chroma weighted by |C - 0.5|",
         order="any",
         whole_image="the small image and its statistics",
-        faults=(
-            "zeros as wide as the dilation, up to 16 of 128 pixels, pad the convolutions",
-            "running sums of the guided filter lose digits",
-        ),
+        faults=("running sums of the guided filter lose digits",),
     )
     published_weights: ClassVar[tuple[PublishedWeights, ...]] = (
         PublishedWeights(
@@ -138,7 +136,7 @@ class MEFNet(Rival):
 
     def __init__(self, config: MEFNetOptions | None = None) -> None:
         super().__init__(config)
-        self.net = WeightNet(zeros_or(self.config.published))
+        self.net = WeightNet()
 
     def weigh(self, *planes: Tensor, small: tuple[Tensor, ...] | None = None) -> Tensor:
         """Compute the weights ``(S, B, 1, H, W)``, which sum to 1 over the sources."""
