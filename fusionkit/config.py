@@ -87,8 +87,8 @@ def _numbers(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[
         elif isinstance(value, list | tuple):
             yield from _numbers(dict(zip(map(str, range(len(value))), value, strict=True)), (*path, name))
         elif isinstance(value, int | float):
-            # A number that float32 cannot hold is as useless as infinity.
-            yield (*path, name), value if abs(value) < 1e38 or math.isnan(value) else math.inf
+            # A number that float32 cannot hold is as useless as infinity; only NaN differs from itself.
+            yield (*path, name), value if abs(value) < 1e38 or value != value else math.inf
 
 
 def current_names(kind: type, values: Mapping[str, Any], origin: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -78,6 +79,26 @@ def check_plugins(name: str | None = None) -> Findings:
         if entry in chosen
     ]
     return Findings(tuple(found), faults)
+
+
+def called(findings: Findings, fault_of: Callable[[Any, str], str]) -> Findings:
+    """Add what goes wrong when the plugins of other packages are called.
+
+    Args:
+        findings: of :func:`check_plugins`.
+        fault_of: calls a loaded plugin of a registered name and says why it fails, or "".
+    """
+    kinds = {registry.kind: registry for registry in registries()}
+    found = []
+    for finding in findings.findings:
+        entry = finding.entry
+        if finding.problem is None and not entry.built_in:
+            cause = fault_of(kinds[finding.kind].get(entry.qualified), entry.name)
+            if cause:
+                remedy = f"correct {entry.target} of {entry.distribution}, or install another version of it"
+                finding = replace(finding, problem=Problem("call", cause, remedy))
+        found.append(finding)
+    return replace(findings, findings=tuple(found))
 
 
 def _called(entry: Entry, name: str) -> bool:

@@ -11,8 +11,8 @@ HOST = "image-fusionkit"
 IN_PROCESS = "in-process"
 """Stands for a distribution where a name was registered by a running program."""
 
-Stage = Literal["discover", "version", "load", "contract"]
-"""Stage at which a plugin failed: metadata, version, import, or contract."""
+Stage = Literal["discover", "version", "load", "contract", "call"]
+"""Stage at which a plugin failed: metadata, version, import, contract, or a call on small images."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def test_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     assert resolve(Outer, ("file", read_toml(file))).inner.rate == 0.5
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1" + "0" * 100, "1e300"])
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1" + "0" * 100, "1" + "0" * 400, "1e300"])
 @pytest.mark.parametrize("option", ["inner.rate", "rate", "inner.count"])
 def test_numbers_that_are_not_finite_are_refused_by_name(option: str, text: str) -> None:
     with pytest.raises(UsageError, match=rf"--set: {option}="):

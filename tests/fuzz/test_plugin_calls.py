@@ -108,6 +108,20 @@ def test_fuse_ends_with_one_line_and_the_code_of_plugins_and_writes_nothing(name
     assert not Path("out.png").exists()
 
 
+@pytest.mark.parametrize("name", ["raising-toy", "exiting-toy", "needy-toy", "numpy-toy", "bytes-toy"])
+def test_check_finds_what_a_call_would_meet(name: str) -> None:
+    result = run("plugins", "check", name)
+    assert result.exit_code == 3, result.output
+    assert "FAILED at call" in result.stdout
+    assert TOYS[name].__name__ in result.stdout
+
+
+def test_check_passes_what_works_and_prints_nothing_of_it() -> None:
+    result = run("plugins", "check", "printing-toy")
+    assert (result.exit_code, result.stdout.count("\n")) == (0, 1), result.output
+    assert "hello" not in result.stdout
+
+
 def test_what_a_plugin_prints_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     Model(Printing()).fuse(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8))
     captured = capsys.readouterr()
