@@ -14,7 +14,7 @@ __all__ = ["Metric", "MetricInfo"]
 
 @dataclass(frozen=True, kw_only=True)
 class MetricInfo:
-    """Description of a metric, as data. No field may be blank.
+    """Description of a metric, as data. No field but ``aliases`` may be blank.
 
     Attributes:
         name: the field's abbreviation, the registered name (``"EN"``).
@@ -32,6 +32,7 @@ class MetricInfo:
         undefined: on which images the formula is 0/0 and what the metric gives there.
         differentiable: whether its gradient with respect to the fused image is exact and useful as a loss.
         notes: what else a reader of the number should know.
+        aliases: other names that papers have for the metric (``"VIF"`` for VIFp).
     """
 
     name: str
@@ -49,6 +50,7 @@ class MetricInfo:
     undefined: str = "none: the formula is defined on every image"
     differentiable: bool = False
     notes: tuple[str, ...] = field(default=("none",))
+    aliases: tuple[str, ...] = ()
 
 
 class Metric(ABC):

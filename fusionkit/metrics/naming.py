@@ -14,7 +14,7 @@ __all__ = ["build", "conventions", "profile_metrics", "resolve", "settings_of"]
 
 
 def resolve(names: Iterable[str]) -> tuple[str, ...]:
-    """The registered names that ``names`` stand for: as they are, or in another case (``"ssim"``).
+    """The registered names that ``names`` stand for: as they are, written otherwise (``"ms_ssim"``), or an alias.
 
     Args:
         names: metric names; ``dist:name`` where two distributions claim one.
@@ -25,18 +25,34 @@ def resolve(names: Iterable[str]) -> tuple[str, ...]:
     Raises:
         UsageError: an unknown name; the message has the nearest known one.
     """
-    known = {name.casefold(): name for name in catalogue.metrics.names()}
+    known = {_folded(name): name for name in catalogue.metrics.names()}
     found: dict[str, None] = {}
     for name in names:
-        folded = name.strip().casefold()
-        if folded in known:
-            found[known[folded]] = None
+        folded = _folded(name)
+        # Aliases are in the metrics' classes: they are loaded for a name that is not registered.
+        registered = known.get(folded) or _aliases().get(folded)
+        if registered is not None:
+            found[registered] = None
             continue
         nearest = difflib.get_close_matches(folded, known, n=1, cutoff=0.5)
         if nearest and ":" not in name:
             raise UsageError(f"unknown metric {name!r}: {did_you_mean(known[nearest[0]], known.values())}")
         found[name if catalogue.metrics.entry(name) else ""] = None
     return tuple(found)
+
+
+def _folded(name: str) -> str:
+    """A name without case, hyphens and underscores: ``"MS_SSIM"`` and ``"ms-ssim"`` are one."""
+    return name.strip().casefold().replace("-", "").replace("_", "")
+
+
+def _aliases() -> dict[str, str]:
+    """Folded alias -> the one registered metric that has it."""
+    claims: dict[str, list[str]] = {}
+    for name, metric in catalogue.metrics.usable().items():
+        for alias in metric.info.aliases:
+            claims.setdefault(_folded(alias), []).append(name)
+    return {alias: owners[0] for alias, owners in claims.items() if len(owners) == 1}
 
 
 def build(name: str, profile: str = "standard") -> Metric:

@@ -72,6 +72,7 @@ class Qabf(CachingMetric):
 
     info: ClassVar[MetricInfo] = MetricInfo(
         name="Qabf",
+        aliases=("QG",),
         title="gradient-based fusion performance",
         measures="how much of the sources' edges, in strength and orientation, the fused image keeps",
         higher_is_better=True,

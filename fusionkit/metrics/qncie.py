@@ -80,6 +80,7 @@ class QNCIE(CachingMetric):
 
     info: ClassVar[MetricInfo] = MetricInfo(
         name="QNCIE",
+        aliases=("NCIE",),
         title="nonlinear correlation information entropy",
         measures="joint dependence of both sources and the fused image, through their mutual information",
         higher_is_better=True,

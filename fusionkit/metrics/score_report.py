@@ -191,7 +191,8 @@ def explain(name: str) -> str:
     (name,) = resolve([name])
     metric = build(name)
     info = metric.info
-    lines = [f"{info.name}: {info.title}"]
+    also = f" (also {', '.join(info.aliases)})" if info.aliases else ""
+    lines = [f"{info.name}: {info.title}{also}"]
     for key, value in (
         ("measures", info.measures),
         ("formula", info.equation),

@@ -44,6 +44,7 @@ class SD(CachingMetric):
 
     info: ClassVar[MetricInfo] = MetricInfo(
         name="SD",
+        aliases=("STD",),
         title="standard deviation",
         measures="the contrast of the fused image; noise and over-exposure raise it too",
         higher_is_better=True,

@@ -161,6 +161,7 @@ class VIFp(CachingMetric):
 
     info: ClassVar[MetricInfo] = MetricInfo(
         name="VIFp",
+        aliases=("VIF",),
         title="visual information fidelity (pixel domain)",
         measures="how much of the information a viewer gets from the sources the fused image still gives",
         higher_is_better=True,
