@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from fusionkit.errors import UsageError
 from fusionkit.io.locks import file_lock
 from fusionkit.plugins.guard import PluginCallFailed
 from fusionkit.runtime.processes import Processes
 
-__all__ = ["LOCKS", "Job", "Progress", "Say", "run_jobs", "shared"]
+__all__ = ["Job", "Progress", "Say", "claimed_labels", "lock_file", "run_jobs", "shared"]
 
 LOCKS = "locks"
 """Sub-folder of the lock files."""
@@ -32,8 +37,16 @@ class Job(Protocol):
         """Title for messages."""
 
     @property
-    def lock(self) -> Path:
-        """The lock file that a process holds while it works on it."""
+    def key(self) -> tuple[str, ...]:
+        """Names of the work: processes with equal keys do it one at a time."""
+
+    @property
+    def label(self) -> tuple[str, ...]:
+        """Names of the method and data set that the results stand under."""
+
+    @property
+    def identity(self) -> str:
+        """Digest of the method; results under one label are of one identity."""
 
     def known(self) -> bool:
         """Return whether the result is on disk.
@@ -54,6 +67,39 @@ class Job(Protocol):
         """
 
 
+def lock_file(out: Path, *key: str) -> Path:
+    """The lock file of a piece of work in a bench's folder."""
+    return out / LOCKS / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.lock"
+
+
+@contextmanager
+def claimed_labels(out: Path, jobs: Iterable[Job]) -> Iterator[None]:
+    """Keep the labels of jobs for their methods while the block runs; processes with the same methods share them.
+
+    Raises:
+        fusionkit.errors.UsageError: another process works on another method under one of the labels.
+        fusionkit.errors.DataError: the lock file cannot be made.
+    """
+    own = f"{os.getpid()}-{secrets.token_hex(4)}"
+    with ExitStack() as held:
+        for label, identity in dict.fromkeys((job.label, job.identity) for job in jobs):
+            door = lock_file(out, "label", *label)
+            mine = f"{door.stem}-{identity[:16]}-"
+            with file_lock(door, wait=True):
+                for other in door.parent.glob(f"{door.stem}-*.lock"):
+                    if other.name.startswith(mine):
+                        continue
+                    with file_lock(other, wait=False) as free:
+                        if not free:
+                            raise UsageError(
+                                f"{label[0]} is the label of another method in {out}, which a running bench is at: "
+                                "give this one a label of its own, as in --fuser LABEL=MODEL, or another --out"
+                            )
+                    other.unlink(missing_ok=True)
+                held.enter_context(file_lock(door.with_name(f"{mine}{own}.lock"), wait=True))
+        yield
+
+
 def shared(jobs: Sequence[T], processes: Processes) -> list[T]:
     """The order in which a process takes jobs: each process starts elsewhere, so that they rarely meet.
 
@@ -64,11 +110,12 @@ def shared(jobs: Sequence[T], processes: Processes) -> list[T]:
     return [*jobs[first:], *jobs[:first]]
 
 
-def run_jobs(jobs: Sequence[Job], *, progress: Progress | None = None, say: Say = print) -> int:
+def run_jobs(jobs: Sequence[Job], out: Path, *, progress: Progress | None = None, say: Say = print) -> int:
     """Do every job that is neither known nor being done by another process, then wait for those of the others.
 
     Args:
         jobs: in this process's order.
+        out: the bench's folder.
         progress: called as work goes on.
         say: called with one line on what is done and what failed.
 
@@ -86,7 +133,7 @@ def run_jobs(jobs: Sequence[Job], *, progress: Progress | None = None, say: Say 
             try:
                 if job.known():
                     continue
-                with file_lock(job.lock, wait=wait) as held:
+                with file_lock(lock_file(out, *job.key), wait=wait) as held:
                     if not held:
                         later.append(job)
                     elif not job.known():

@@ -155,6 +155,10 @@ class ResultsSpec:
 
     def place(self, task: str, dataset: str, label: str) -> Path:
         """The folder of a data set's images: ``TASK/DATASET``, ``DATASET`` or ``TASK`` below it, or itself."""
+        # The name of a data set may be a manifest's, which must not lead elsewhere.
+        task, dataset, label = (
+            name if Path(name).name == name != ".." else file_name(name) for name in (task, dataset, label)
+        )
         for parts in ((task, label), (task, dataset), (label,), (dataset,), (task,)):
             if self.folder.joinpath(*parts).is_dir():
                 return self.folder.joinpath(*parts)
@@ -183,6 +187,12 @@ class BenchMethod:
         fields = {"fuser", "version", "config", "weights_sha256", "stretch", "gamut"}
         decisive = self.about.model_dump_json(include=fields)
         return hashlib.sha256(decisive.encode()).hexdigest()
+
+    @property
+    def claim(self) -> str:
+        """A digest by which two methods under one label are told apart: of results, their folder decides."""
+        place = f"{self.identity} {self.folder.resolve() if self.folder else ''}"
+        return hashlib.sha256(place.encode()).hexdigest()
 
 
 def parse_fuser(text: str) -> FuserSpec:

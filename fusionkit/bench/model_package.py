@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fusionkit.bench.records import Record, read_records
+from fusionkit.bench.record_files import read_records
+from fusionkit.bench.records import Record
 from fusionkit.data.pair_finding import find_pairs
 from fusionkit.data.pair_set import NONE_STATED, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,23 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from fusionkit.bench.datasets import Dataset
-from fusionkit.bench.image_scores import ImageScores, metric_use, present_use, use_key
-from fusionkit.bench.jobs import LOCKS, Progress
+from fusionkit.bench.image_scores import ImageScores, metric_use, present_use, score_image, use_key
 from fusionkit.bench.methods import BenchMethod
 from fusionkit.bench.pair_fuser import PairFuser
+from fusionkit.bench.record_files import read_record, write_record
 from fusionkit.bench.records import (
     DataNote,
     ImageResult,
     MetricUse,
     Record,
-    file_name,
     fused_folder,
     map_file,
     maps_folder,
-    read_record,
     record_path,
-    write_record,
 )
+from fusionkit.bench.request import Bench
 from fusionkit.bench.results_log import LogEntry, ResultsLog, logs_folder, merge, now, read_logs, signature
 from fusionkit.contracts import Metric
 from fusionkit.data.pair_set import Pair
@@ -35,13 +32,9 @@ from fusionkit.errors import DataError
 from fusionkit.io.digest import file_digest
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 
-__all__ = ["QualityJob", "QualityPart"]
+__all__ = ["QualityJob"]
 
 Draw = Callable[[Pair, Path], tuple[str, ...]]
-Score = Callable[[Path, Pair, Mapping[str, Metric]], ImageScores]
-
-
-_PART, _MOST_PARTS = 8, 64
 
 
 @dataclass(kw_only=True, eq=False)
@@ -49,26 +42,26 @@ class QualityJob:
     """One method on one data set. Processes share it part by part.
 
     Attributes:
-        out: the bench's folder.
+        bench: whose job it is.
         dataset: what is fused.
         method: what it is fused with.
         metrics: what it is scored by.
         profile: the metrics' convention.
-        score: scores a fused file of a pair by some of the metrics.
         draw: writes the weight maps of a pair into a folder; None where there are none.
         environment: versions and machine, for the record.
         began: start of this bench, in seconds since 1970: what failed later is not tried again.
+        repaired: what was found changed on the disk and done again, a few words each.
     """
 
-    out: Path
+    bench: Bench
     dataset: Dataset
     method: BenchMethod
     metrics: Mapping[str, Metric]
     profile: str
-    score: Score
     draw: Draw | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=now)
+    repaired: dict[str, None] = field(init=False, default_factory=dict)
     _log: ResultsLog = field(init=False, repr=False)
     _fuse: PairFuser | None = field(init=False, repr=False)
     _given: Mapping[str, list[Path]] = field(init=False, repr=False, default_factory=dict)
@@ -78,7 +71,7 @@ class QualityJob:
 
     def __post_init__(self) -> None:
         self._fuse = PairFuser(self.method.model) if self.method.model else None
-        self._log = ResultsLog(self._logs)
+        self._log = ResultsLog(logs_folder(*self._place))
         if self.method.folder is not None:
             self._given = image_files(self.method.folder)
 
@@ -88,22 +81,21 @@ class QualityJob:
         return self.method.about.name
 
     @property
-    def _logs(self) -> Path:
-        return logs_folder(self.out, self.dataset.task.name, self.dataset.label, self.name)
+    def title(self) -> str:
+        """Method and data set, for messages."""
+        return f"{self.name} on {self.dataset.title}"
+
+    @property
+    def _place(self) -> tuple[Path, str, str, str]:
+        return self.bench.out, self.dataset.task.name, self.dataset.label, self.name
 
     @property
     def _maps(self) -> Path:
-        return maps_folder(self.out, self.dataset.task.name, self.dataset.label, self.name)
+        return maps_folder(*self._place)
 
     def has_images(self) -> bool:
         """Return whether a folder of results has an image of any of the pairs; True for what fuses by itself."""
         return self._fuse is not None or any(pair.name in self._given for pair in self.dataset.selected)
-
-    def parts(self) -> list[QualityPart]:
-        """The pairs to score, in parts that depend on the data alone, so that all processes have the same."""
-        pairs = self.dataset.selected
-        size = max(_PART, -(-len(pairs) // _MOST_PARTS))
-        return [QualityPart(self, start, pairs[start : start + size]) for start in range(0, len(pairs), size)]
 
     def refresh(self) -> None:
         """Read what all processes have logged by now, and the record.
@@ -111,10 +103,10 @@ class QualityJob:
         Raises:
             fusionkit.errors.DataError: a record or log is there that cannot be read.
         """
-        seen = signature(self._logs)
+        seen = signature(self._log.path.parent)
         if self._seen == seen:
             return
-        entries = [*self._recorded(), *read_logs(self._logs)]
+        entries = self._entries()
         self._known = self._merged(entries)
         self._tried = {}
         for entry in entries:
@@ -149,17 +141,17 @@ class QualityJob:
             undrawn = self.draw is not None and not self._is_drawn(image)
             if not missing and not undrawn:
                 return
-            found = (
-                self.score(self._target(pair), pair, missing)
-                if missing
-                else ImageScores(image.height, image.width, {}, {})
-            )
+            found = self._scored(pair, missing) if missing else ImageScores(image.height, image.width, {}, {})
             if undrawn:
                 image = image.model_copy(update=self._drawn(pair))
         except PluginCallFailed as error:
             self._add(pair, failure=str(error))
             return
         self._add(pair, image=image, found=found)
+
+    def _scored(self, pair: Pair, metrics: Mapping[str, Metric]) -> ImageScores:
+        target, device = self._target(pair), self.bench.device
+        return score_image(target, pair.files, metrics, truth=pair.truth, profile=self.profile, device=device)
 
     def _is_of(self, image: ImageResult, pair: Pair) -> bool:
         return (image.sources_sha256, image.truth_sha256) == run_guarded(lambda: self.dataset.digests(pair))
@@ -176,6 +168,8 @@ class QualityJob:
         before = known if isinstance(known, ImageResult) and self._is_of(known, pair) else None
         if before and self._is_there(before, pair):
             return before
+        if before and self._fuse and target.is_file():
+            self.repaired["fused images that are not those that were scored: fused again"] = None
         cost = self._fuse(pair, target) if self._fuse else None
         fused_sum = run_guarded(lambda: file_digest(target))
         if before and before.fused_sha256 == fused_sum:
@@ -204,7 +198,7 @@ class QualityJob:
 
     def _target(self, pair: Pair) -> Path:
         if self._fuse is not None:
-            return fused_folder(self.out, self.dataset.task.name, self.dataset.label, self.name) / f"{pair.name}.png"
+            return fused_folder(*self._place) / f"{pair.name}.png"
         files = self._given.get(pair.name, [])
         if len(files) != 1:
             listed = (
@@ -221,7 +215,7 @@ class QualityJob:
         }
 
     def _relative(self, file: Path) -> str:
-        return Path(os.path.relpath(file.absolute(), self.out.absolute())).as_posix()
+        return Path(os.path.relpath(file.absolute(), self.bench.out.absolute())).as_posix()
 
     def _add(
         self, pair: Pair, *, image: ImageResult | None = None, found: ImageScores | None = None, failure: str = ""
@@ -259,12 +253,28 @@ class QualityJob:
 
         return merge(entries, method=self.method.identity, profile=self.profile, use=use)
 
+    def _entries(self) -> list[LogEntry]:
+        """What is on the disk, oldest first: the record, which may have come here without the logs, and all logs.
+
+        What was changed since it was written does not count, and is done again.
+        """
+        entries = read_logs(self._log.path.parent)
+        if any(entry.changed for entry in entries):
+            self.repaired["entries of its log were changed after they were written: scored again"] = None
+        return [*self._recorded(), *(entry for entry in entries if not entry.changed)]
+
     def _recorded(self) -> list[LogEntry]:
-        """The record on the disk as entries older than all others: it may have come here without the logs."""
-        path = record_path(self.out, self.dataset.task.name, self.dataset.label, self.profile, self.name)
+        path = record_path(*self._place[:3], self.profile, self.name)
         if not path.is_file():
             return []
-        record = read_record(path)
+        record = read_record(path, Record)
+        if why := [fault for fault in record.faults if fault not in record.contradictions()]:
+            self.repaired[f"its record was {why[0]}: scored again"] = None
+            return []
+        for name, use in record.metrics.items():
+            now_used = present_use(name, self.profile)
+            if now_used and (use.higher_is_better, use.unit) != (now_used.higher_is_better, now_used.unit):
+                self.repaired[f"its record had another direction or unit of {name}"] = None
         identity = BenchMethod(record.method, self.method.model, self.method.folder).identity
         uses = {name: use_key(use) for name, use in record.metrics.items()}
         return [
@@ -282,9 +292,8 @@ class QualityJob:
             fusionkit.errors.DataError: it cannot be written.
         """
         seen = None
-        while seen != (seen := signature(self._logs)):
-            record = self._assembled(self._merged([*self._recorded(), *read_logs(self._logs)]))
-            write_record(self.out, record)
+        while seen != (seen := signature(self._log.path.parent)):
+            record = write_record(self.bench.out, self._assembled(self._merged(self._entries())))
         return record
 
     def _placed(self, image: ImageResult, pair: Pair) -> ImageResult:
@@ -333,64 +342,6 @@ class QualityJob:
             failures=failures,
             environment=dict(self.environment),
         )
-
-
-@dataclass(frozen=True)
-class QualityPart:
-    """Some pairs of a job, which one process does at a time.
-
-    Attributes:
-        job: the method on the data set.
-        start: place of the first pair.
-        pairs: the pairs.
-    """
-
-    job: QualityJob
-    start: int
-    pairs: Sequence[Pair]
-
-    @property
-    def title(self) -> str:
-        """Method and data set, for messages."""
-        return f"{self.job.name} on {self.job.dataset.title}"
-
-    @property
-    def lock(self) -> Path:
-        """The lock file that a process holds while it works on these pairs."""
-        dataset = self.job.dataset
-        parts = (dataset.task.name, dataset.label, file_name(self.job.name))
-        digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-        return self.job.out / LOCKS / f"{digest}-{self.start}.lock"
-
-    def known(self) -> bool:
-        """Return whether nothing is left to do.
-
-        Raises:
-            fusionkit.errors.DataError: a record or log is there that cannot be read.
-        """
-        self.job.refresh()
-        return all(self.job.is_done(pair) for pair in self.pairs)
-
-    def run(self, progress: Progress | None) -> str:
-        """Do every pair and write the job's record; what fails is in the record.
-
-        Raises:
-            fusionkit.errors.DataError: something cannot be written.
-            KeyboardInterrupt: interrupted; the record of what is done is written.
-        """
-        total = len(self.job.dataset.selected)
-        try:
-            for done, pair in enumerate(self.pairs, self.start):
-                if progress:
-                    progress(self.title, done, total)
-                self.job.do(pair)
-        except KeyboardInterrupt:
-            self.job.save()
-            raise
-        self.job.save()
-        if progress:
-            progress(self.title, self.start + len(self.pairs), total)
-        return ""
 
 
 def _in_order(image: ImageResult, metrics: Mapping[str, MetricUse]) -> ImageResult:

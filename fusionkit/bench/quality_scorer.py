@@ -4,35 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
 
 from fusionkit.bench.datasets import Dataset, find_datasets
-from fusionkit.bench.image_scores import INFINITE, UNDEFINED, choose_metrics, score_image
-from fusionkit.bench.jobs import Say
+from fusionkit.bench.image_scores import INFINITE, UNDEFINED, choose_metrics
 from fusionkit.bench.methods import (
     NO_FUSER,
     BenchMethod,
     FuserSpec,
     ResultsSpec,
     check_names,
-    load_methods,
     parse_fuser,
     parse_results,
     usable,
 )
 from fusionkit.bench.published_tables import protocol_profile
-from fusionkit.bench.quality_job import QualityJob, QualityPart
+from fusionkit.bench.quality_job import QualityJob
+from fusionkit.bench.quality_parts import QualityPart, parts_of
 from fusionkit.bench.records import Record
+from fusionkit.bench.request import Bench, BenchRequest
 from fusionkit.bench.weight_maps import MapDrawer, drawer
 from fusionkit.errors import DataError, UsageError
 from fusionkit.plugins.guard import PluginCallFailed
 from fusionkit.train.run_folder import environment
-
-if TYPE_CHECKING:
-    from fusionkit.bench.benchmark import BenchRequest
 
 __all__ = ["QualityScorer"]
 
@@ -53,75 +46,63 @@ class QualityScorer:
     profile: str | None = None
     maps: bool = True
 
-    def jobs(self, request: BenchRequest, out: Path, device: torch.device, say: Say) -> list[QualityPart]:
+    def jobs(self, bench: Bench) -> list[QualityPart]:
         """The parts of each method on each data set.
 
         Raises:
             fusionkit.errors.FusionkitError: the request cannot be met, or a model not be loaded.
         """
+        request = bench.request
         results = [parse_results(text) for text in request.results]
         fusers = _fusers(request)
         check_names([*(fusers or ()), *results])
         datasets = find_datasets(request.data, request.tasks, split=request.split, limit=request.limit)
-        _check_tasks(fusers or (), datasets)
+        bench.check_tasks(fusers or (), [dataset.task.name for dataset in datasets])
         jobs: list[QualityJob] = []
         for dataset in datasets:
-            own = _every_fuser(dataset, device, say) if fusers is None else fusers
-            specs: list[FuserSpec | ResultsSpec] = [*own, *results]
+            specs: list[FuserSpec | ResultsSpec] = [
+                *(_every_fuser(dataset, bench) if fusers is None else fusers),
+                *results,
+            ]
             check_names(specs)
-            jobs += self._of(dataset, specs, request, out, device, say)
-        return [part for job in _with_images(jobs, say) for part in job.parts()]
+            jobs += self._of(dataset, specs, bench)
+        return [part for job in _with_images(jobs, bench) for part in parts_of(job)]
 
-    def records(self, jobs: Sequence[QualityPart], say: Say) -> tuple[tuple[tuple[Record, ...], ...], int]:
+    def records(self, bench: Bench, jobs: Sequence[QualityPart]) -> tuple[tuple[tuple[Record, ...], ...], int]:
         """The records of the jobs, as far as they were asked for, and the number of results and values missing."""
         tables: dict[str, list[Record]] = {}
         failures = 0
         for job in dict.fromkeys(part.job for part in jobs):
             record = _asked_for(job.save(), job)
             tables.setdefault(job.dataset.title, []).append(record)
+            for what in job.repaired:
+                bench.say(f"repaired: {job.title}: {what}")
             failed, undefined = _missing(record, job)
             for word, causes in (("note", undefined), ("failed", failed)):
                 for why, names in causes.items():
-                    say(f"{word}: {job.name} on {job.dataset.title}: {_listed(names)}: {why}")
+                    bench.say(f"{word}: {job.title}: {_listed(names)}: {why}")
             failures += sum(len(names) for names in failed.values())
         return tuple(tuple(records) for records in tables.values()), failures
 
-    def folders(self, jobs: Sequence[QualityPart]) -> tuple[Path, ...]:
-        """None: tables of quality are made of the records."""
-        return ()
-
-    def _of(
-        self,
-        dataset: Dataset,
-        specs: Sequence[FuserSpec | ResultsSpec],
-        request: BenchRequest,
-        out: Path,
-        device: torch.device,
-        say: Say,
-    ) -> list[QualityJob]:
+    def _of(self, dataset: Dataset, specs: Sequence[FuserSpec | ResultsSpec], bench: Bench) -> list[QualityJob]:
         task = dataset.task
         profile = self.profile or protocol_profile(task)
         metrics = choose_metrics(task, self.metrics, profile)
         about = environment()
         found = []
-        ready = load_methods(
-            specs, task.name, device, stretch=request.stretch, gamut=request.gamut, backend=request.backend
-        )
-        for method in ready:
+        for method in bench.methods(specs, task.name):
             if method.folder is not None:
                 place = ResultsSpec(method.about.name, method.folder).place(task.name, dataset.name, dataset.label)
                 method = replace(method, folder=place)
+            draw = _drawer(method, bench) if self.maps else None
             found.append(
                 QualityJob(
-                    out=out,
+                    bench=bench,
                     dataset=dataset,
                     method=method,
                     metrics=metrics,
                     profile=profile,
-                    score=lambda file, pair, some: score_image(
-                        file, pair.files, some, truth=pair.truth, profile=profile, device=device
-                    ),
-                    draw=_drawer(method, say) if self.maps else None,
+                    draw=draw,
                     environment=about,
                 )
             )
@@ -139,26 +120,26 @@ def _fusers(request: BenchRequest) -> list[FuserSpec] | None:
     return []
 
 
-def _every_fuser(dataset: Dataset, device: torch.device, say: Say) -> list[FuserSpec]:
-    found, problems = usable(dataset.task.name, device=device)
+def _every_fuser(dataset: Dataset, bench: Bench) -> list[FuserSpec]:
+    found, problems = usable(dataset.task.name, device=bench.device)
     for problem in problems:
-        say(f"note: {problem}")
+        bench.say(f"note: {problem}")
     if not found:
         raise UsageError(f"no installed fuser can be used for {dataset.task.name} as it is: name one with --fuser")
     return found
 
 
-def _drawer(method: BenchMethod, say: Say) -> MapDrawer | None:
+def _drawer(method: BenchMethod, bench: Bench) -> MapDrawer | None:
     if method.model is None:
         return None
     try:
         return drawer(method.model, method.about.origin)
     except PluginCallFailed as error:
-        say(f"note: no weight maps of {method.about.name}: {error}")
+        bench.say(f"note: no weight maps of {method.about.name}: {error}")
         return None
 
 
-def _with_images(jobs: Sequence[QualityJob], say: Say) -> list[QualityJob]:
+def _with_images(jobs: Sequence[QualityJob], bench: Bench) -> list[QualityJob]:
     """The jobs without those whose folder of results has no image of the data set.
 
     Raises:
@@ -172,17 +153,8 @@ def _with_images(jobs: Sequence[QualityJob], say: Say) -> list[QualityJob]:
         line = f"{job.method.folder}: has no image of {job.dataset.title} (called {pair}, ...)"
         if job.name not in names:
             raise DataError(f"--results {job.name}: {line}")
-        say(f"note: {job.name} is left out: {line}")
+        bench.say(f"note: {job.name} is left out: {line}")
     return [job for job in jobs if job.has_images()]
-
-
-def _check_tasks(specs: Sequence[FuserSpec], datasets: Sequence[Dataset]) -> None:
-    """Refuse a model that is for none of the tasks; one that is for some of them is compared on those."""
-    asked = list(dict.fromkeys(dataset.task.name for dataset in datasets))
-    for spec in specs:
-        tasks = spec.tasks()
-        if tasks is not None and not set(tasks) & set(asked):
-            raise UsageError(f"--fuser {spec.name}: is for {', '.join(tasks)}, and the data is for {', '.join(asked)}")
 
 
 def _asked_for(record: Record, job: QualityJob) -> Record:

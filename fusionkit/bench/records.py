@@ -1,7 +1,8 @@
 """Records of benches: one JSON file per method and data set, with every image's value of every metric.
 
 ``OUT/results/TASK/DATASET-SPLIT/PROFILE/METHOD.json`` holds a :class:`Record`; paths in it are relative to ``OUT``.
-Averages are computed from it (:meth:`Record.mean`) and never stored. Nothing here imports torch.
+Averages are computed from it (:meth:`Record.mean`) and never stored. How records are written, read and checked is in
+:mod:`fusionkit.bench.record_files`. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -9,33 +10,33 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, Literal, Self
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from fusionkit.errors import DataError, UsageError, did_you_mean
-from fusionkit.io.atomic import write_text
-from fusionkit.io.strict_records import Digest, StrictRecord, read_json_record
+from fusionkit.io.strict_records import Digest, StrictRecord
 
 __all__ = [
     "FORMAT",
     "BenchRecord",
     "Cost",
+    "Count",
     "DataNote",
     "ImageResult",
     "Method",
     "MetricUse",
+    "Name",
     "Record",
+    "RecordPath",
+    "Score",
+    "Seconds",
     "common_images",
     "file_name",
     "fused_folder",
     "map_file",
     "maps_folder",
-    "read_record",
-    "read_records",
     "record_path",
-    "write_record",
 ]
 
 FORMAT: Literal[1] = 1
@@ -51,6 +52,33 @@ MAPS = "maps"
 """Sub-folder of the weight maps."""
 
 _NO_DIGEST = r"^([0-9a-f]{64})?$"
+_LONGEST_PATH = 4096
+
+
+def _relative(path: str) -> str:
+    """Refuse a path that no bench writes: an absolute one, or one that a system cannot open."""
+    if "\0" in path or path.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", path):
+        raise ValueError("a path relative to the bench's folder is needed")
+    return path
+
+
+def _inside(name: str) -> str:
+    """Refuse the name of a pair or map that would lead out of the folder that its files are in."""
+    if ".." in PurePosixPath(name.replace("\\", "/")).parts:
+        raise ValueError("a name inside its folder is needed")
+    return _relative(name)
+
+
+RecordPath = Annotated[str, Field(max_length=_LONGEST_PATH), AfterValidator(_relative)]
+"""A file's path relative to the bench's folder, POSIX form; sources and results of other programs lie outside it."""
+
+Name = Annotated[str, Field(min_length=1, max_length=_LONGEST_PATH), AfterValidator(_inside)]
+"""The name of a pair or map, which files are called by."""
+
+Count = Annotated[int, Field(ge=0, lt=2**62)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
+Score = Annotated[float, Field(ge=-1e100, le=1e100)]
+"""A value of a metric; bounded so that sums stay finite."""
 
 
 class Cost(StrictRecord):
@@ -65,8 +93,8 @@ class Cost(StrictRecord):
     """
 
     device: str
-    seconds: float = Field(ge=0)
-    peak_bytes: int | None = Field(default=None, ge=0)
+    seconds: Seconds
+    peak_bytes: Count | None = None
     memory: Literal["cuda allocator", "resident set", "not measured"] = "not measured"
 
 
@@ -90,19 +118,19 @@ class ImageResult(StrictRecord):
         unmapped: why maps could not be drawn, or "".
     """
 
-    name: str = Field(min_length=1)
-    sources: tuple[str, ...] = Field(min_length=1)
+    name: Name
+    sources: tuple[RecordPath, ...] = Field(min_length=1)
     sources_sha256: tuple[Digest, ...]
-    fused: str = Field(min_length=1)
+    fused: RecordPath = Field(min_length=1)
     fused_sha256: Digest
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
-    scores: dict[str, float | None]
+    height: int = Field(ge=1, lt=2**31)
+    width: int = Field(ge=1, lt=2**31)
+    scores: dict[str, Score | None]
     reasons: dict[str, str] = {}
-    truth: str = ""
+    truth: RecordPath = ""
     truth_sha256: str = Field(default="", pattern=_NO_DIGEST)
     cost: Cost | None = None
-    maps: tuple[str, ...] | None = None
+    maps: tuple[Name, ...] | None = None
     unmapped: str = ""
 
     @model_validator(mode="after")
@@ -112,6 +140,8 @@ class ImageResult(StrictRecord):
             raise ValueError(f"{self.name}: a value is null exactly where a reason is given, not {sorted(nulls)}")
         if len(self.sources) != len(self.sources_sha256):
             raise ValueError(f"{self.name}: {len(self.sources)} sources but {len(self.sources_sha256)} digests")
+        if bool(self.truth) != bool(self.truth_sha256):
+            raise ValueError(f"{self.name}: a known result and its digest are given together, or neither")
         return self
 
 
@@ -143,7 +173,7 @@ class Method(StrictRecord):
     version: str = ""
     config: dict[str, Any] = {}
     weights_sha256: str = Field(default="", pattern=_NO_DIGEST)
-    parameters: int | None = Field(default=None, ge=0)
+    parameters: Count | None = None
     stretch: Literal["full", "none", ""] = ""
     own_stretch: Literal["full", "none", ""] = ""
     gamut: Literal["keep-luminance", "clip"] = "clip"
@@ -181,7 +211,7 @@ class DataNote(StrictRecord):
 
     origin: str
     fingerprint: Digest
-    pairs: int = Field(ge=0)
+    pairs: Count
     licence: str = ""
     citation: str = ""
 
@@ -195,13 +225,43 @@ class BenchRecord(StrictRecord):
         dataset: name of the data set.
         method: what fused the images.
         environment: versions, machine, threads.
+        sha256: digest of all the rest, by which a later change shows; "" in records of before there was one.
+        place: the file that it was read from or written to, relative to the bench's folder; not in the file.
+        faults: why it cannot be trusted, in a few words each, see :func:`fusionkit.bench.record_files.read_record`; not
+            in the file.
     """
+
+    NOUN: ClassVar[str] = "result of a bench"
+    """What the file is, for messages."""
+    PATTERN: ClassVar[str]
+    """The files of such records below a bench's folder."""
 
     format: Literal[1] = FORMAT
     task: str = Field(min_length=1)
     dataset: str = Field(min_length=1)
     method: Method
     environment: dict[str, Any] = {}
+    sha256: str = Field(default="", pattern=_NO_DIGEST)
+    place: str = Field(default="", exclude=True)
+    faults: tuple[str, ...] = Field(default=(), exclude=True)
+
+    @property
+    def label(self) -> str:
+        """The data set with its split, for headings and folders: ``"MSRS-test"``."""
+        raise NotImplementedError
+
+    @property
+    def home(self) -> PurePosixPath:
+        """Where a bench writes it, relative to the bench's folder."""
+        raise NotImplementedError
+
+    def stands_at(self, place: PurePosixPath) -> bool:
+        """Return whether a file, relative to the bench's folder, is the one that a bench writes it to."""
+        return place == self.home
+
+    def contradictions(self) -> tuple[str, ...]:
+        """What in it does not follow from the rest of it, a few words each."""
+        raise NotImplementedError
 
 
 class Record(BenchRecord):
@@ -215,6 +275,8 @@ class Record(BenchRecord):
         images: the results, in the data set's order.
         failures: pair -> why there is no result.
     """
+
+    PATTERN: ClassVar[str] = f"{RESULTS}/*/*/*/[!.]*.json"
 
     split: str = ""
     profile: str = Field(min_length=1)
@@ -239,6 +301,21 @@ class Record(BenchRecord):
     def label(self) -> str:
         """The data set with its split, for headings and folders: ``"MSRS-test"``."""
         return f"{self.dataset}-{self.split}" if self.split else self.dataset
+
+    @property
+    def home(self) -> PurePosixPath:
+        """``results/TASK/DATASET-SPLIT/PROFILE/METHOD.json``."""
+        path = record_path(Path(), self.task, self.label, self.profile, self.method.name)
+        return PurePosixPath(path.as_posix())
+
+    def contradictions(self) -> tuple[str, ...]:
+        """Pairs that have neither a result nor a failure."""
+        there = len(self.images) + len(self.failures)
+        if there == self.data.pairs:
+            return ()
+        pairs = self.data.pairs
+        lacking = f"{pairs - there} of {pairs} pairs have no result" if there < pairs else f"{there} results of {pairs}"
+        return (lacking if there < pairs else f"{lacking} pairs",)
 
     def values(self, metric: str) -> dict[str, float | None]:
         """Image -> value of one metric, for the images that it was asked for; None where it is not defined."""
@@ -304,39 +381,3 @@ def maps_folder(out: Path, task: str, label: str, method: str) -> Path:
 def map_file(folder: Path, image: str, name: str) -> Path:
     """The file of a map of an image in the folder of a method's maps."""
     return folder / f"{image}.{name}.png"
-
-
-def write_record(out: Path, record: Record) -> Path:
-    """Write a record to its place below ``out``, whole or not at all.
-
-    Raises:
-        fusionkit.errors.DataError: it cannot be written.
-    """
-    path = record_path(out, record.task, record.label, record.profile, record.method.name)
-    write_text(path, record.model_dump_json(indent=1) + "\n")
-    return path
-
-
-def read_record(path: Path) -> Record:
-    """Read a record; see :func:`fusionkit.io.strict_records.read_json_record`."""
-    return read_json_record(path, Record, FORMAT, "result of a bench")
-
-
-def read_records(out: Path, *, task: str | None = None) -> tuple[Record, ...]:
-    """Every record of a bench's folder, sorted by task, data set, profile and method.
-
-    Args:
-        out: the folder that the bench wrote to.
-        task: only those of this task.
-
-    Raises:
-        fusionkit.errors.DataError: there is no bench in the folder, or a record is damaged.
-        fusionkit.errors.UsageError: the bench has no such task.
-    """
-    if not (out / RESULTS).is_dir():
-        raise DataError(f"{out}: holds no results of a bench (no folder {RESULTS}): run 'fusionkit bench --out {out}'")
-    files = sorted((out / RESULTS).glob("*/*/*/[!.]*.json"))
-    records = tuple(read_record(file) for file in files)
-    if task is not None and task not in (known := {record.task for record in records}):
-        raise UsageError(f"{out}: no results of task {task!r}: {did_you_mean(task, known)}")
-    return tuple(record for record in records if task in (None, record.task))

@@ -6,6 +6,7 @@ and a line that a kill cut short is passed over.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import secrets
@@ -13,8 +14,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
+from fusionkit.bench.record_files import seal
 from fusionkit.bench.records import ImageResult, file_name
 from fusionkit.errors import DataError
 from fusionkit.io.strict_records import StrictRecord
@@ -36,6 +38,8 @@ class LogEntry(StrictRecord):
         image: the result with the scores that were computed, or None.
         uses: metric -> how it was computed, as text to compare.
         failure: why there is no result.
+        sha256: digest of all the rest, by which a later change shows; "" in entries of before there was one.
+        changed: whether it was changed after it was written; not in the file.
     """
 
     at: float
@@ -45,6 +49,8 @@ class LogEntry(StrictRecord):
     image: ImageResult | None = None
     uses: dict[str, str] = {}
     failure: str = ""
+    sha256: str = ""
+    changed: bool = Field(default=False, exclude=True)
 
 
 class ResultsLog:
@@ -66,7 +72,9 @@ class ResultsLog:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(entry.model_dump_json() + "\n")
+                content = entry.model_dump_json()
+                sealed = entry.model_copy(update={"sha256": seal(json.loads(content))})
+                stream.write(sealed.model_dump_json() + "\n")
         except OSError as error:
             raise DataError(
                 f"{self.path}: cannot be written ({error.strerror}): free space or choose another place; "
@@ -82,6 +90,8 @@ def logs_folder(out: Path, task: str, label: str, method: str) -> Path:
 def read_logs(folder: Path) -> list[LogEntry]:
     """Every process's entries, oldest first; lines that are cut short or of another version are passed over.
 
+    What was changed after it was written says so (:attr:`LogEntry.changed`).
+
     Raises:
         fusionkit.errors.DataError: a file cannot be read.
     """
@@ -93,9 +103,11 @@ def read_logs(folder: Path) -> list[LogEntry]:
             raise DataError(f"{file}: cannot be read: {error.strerror}") from None
         for line in lines:
             try:
-                entries.append(LogEntry.model_validate_json(line))
+                entry = LogEntry.model_validate_json(line)
             except ValidationError:
                 continue
+            changed = bool(entry.sha256) and entry.sha256 != seal(json.loads(line))
+            entries.append(entry.model_copy(update={"changed": changed}))
     return sorted(entries, key=lambda entry: entry.at)
 
 

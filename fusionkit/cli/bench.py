@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
 
-from fusionkit.cli.bench_options import bench_progress, method_options, run_options
-from fusionkit.cli.notes import say
+from fusionkit.cli.bench_options import compare, method_options, run_options
 from fusionkit.errors import UsageError
 
 _MOVED = "--downstream"
@@ -40,23 +38,7 @@ class _Bench(click.Command):
 @click.option("-p", "--profile", help="Convention, see 'fusionkit metrics'.  [default: the task's]")
 @click.option("--maps/--no-maps", default=True, show_default=True, help="Whether to draw the methods' weight maps.")
 @run_options(limit="Fuse only the first N pairs of each data set.")
-def command(
-    tasks: tuple[str, ...],
-    fusers: tuple[str, ...],
-    results: tuple[str, ...],
-    data: tuple[str, ...],
-    split: str,
-    metrics: tuple[str, ...],
-    profile: str | None,
-    maps: bool,
-    out: Path,
-    stretch: Literal["full", "none", "method"],
-    gamut: Literal["keep-luminance", "clip"],
-    device: str,
-    backend: Literal["auto", "torch", "native"],
-    limit: int | None,
-    quiet: bool,
-) -> None:
+def command(metrics: tuple[str, ...], profile: str | None, maps: bool, **asked: Any) -> None:
     """Compare methods: fuse every pair, score the saved images, print leaderboards and write them as a page.
 
     Writes one JSON file per method and data set under --out, with every image's value of every metric, and the fused
@@ -69,35 +51,10 @@ def command(
     fusionkit bench --task ivif --data MSRS:data/MSRS --fuser ours=runs/refusion-ivif-paper --fuser laplacian
     fusionkit bench --task ivif --data TNO:data/TNO --results theirs=results/theirs --metric EN,SSIM,Qabf
     """
-    from fusionkit.bench.benchmark import BenchRequest, run_bench
     from fusionkit.bench.quality_scorer import QualityScorer
-    from fusionkit.bench.report.board import write_board
-    from fusionkit.bench.report.quality_tables import quality_tables
-    from fusionkit.bench.report.terminal import print_tables
-    from fusionkit.errors import DataError
 
     names = tuple(name.strip() for part in metrics for name in part.split(",") if name.strip())
     if metrics and not names:
         raise UsageError("--metric: name at least one metric, as in --metric EN,SSIM")
-    request = BenchRequest(
-        tasks=tasks,
-        fusers=fusers,
-        results=results,
-        data=data,
-        split=split,
-        device=device,
-        limit=limit,
-        stretch=None if stretch == "method" else stretch,
-        gamut=gamut,
-        backend=backend,
-        scorer=QualityScorer(metrics=names or None, profile=profile, maps=maps),
-    )
-    with bench_progress(quiet) as progress:
-        outcome = run_bench(request, out, progress=progress, say=say)
-    if not outcome.leads:
-        return
-    board = write_board(out)  # before anything is printed: the files do not depend on the terminal
-    print_tables(quality_tables(record for records in outcome.records for record in records))
-    say(f"board: {board.page}")
-    if outcome.failures:
-        raise DataError(f"{outcome.failures} results or values are missing (named above); the rest is in {out}")
+    scorer = QualityScorer(metrics=names or None, profile=profile, maps=maps)
+    compare(scorer, missing="results or values", lines=True, **asked)

@@ -1,18 +1,21 @@
-"""Options and progress bars that the commands of a benchmark share."""
+"""Options, progress bars and the way from a request to a board that the commands of a benchmark share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fusionkit.cli.notes import say
 from fusionkit.io.text import printable
 
-__all__ = ["bench_progress", "method_options", "run_options"]
+if TYPE_CHECKING:
+    from fusionkit.bench.request import Scorer
+
+__all__ = ["compare", "method_options", "run_options"]
 
 _RESULTS = "Images that another program fused, by name."
 _DATA = "Folder, manifest, NAME:DIR of a data set, or sample."
@@ -64,8 +67,43 @@ def run_options(*, limit: str) -> Callable[[Callable[..., None]], Callable[..., 
     )
 
 
+def compare(scorer: Scorer, *, out: Path, stretch: str, quiet: bool, missing: str, lines: bool, **asked: Any) -> None:
+    """Run a bench, write its board and then print its tables, so that what cannot be printed is written all the same.
+
+    Args:
+        scorer: how methods are compared.
+        out: the bench's folder.
+        stretch: as ``--stretch`` takes it.
+        quiet: show no progress.
+        missing: what is missing where something failed.
+        lines: whether to print a line per finished job where there is no terminal.
+        asked: the rest of the :class:`fusionkit.bench.request.BenchRequest`.
+
+    Raises:
+        fusionkit.errors.FusionkitError: as :func:`fusionkit.bench.benchmark.run_bench`, or results are missing.
+    """
+    from fusionkit.bench.benchmark import run_bench
+    from fusionkit.bench.report.board import tables_of, write_board
+    from fusionkit.bench.report.terminal import print_tables
+    from fusionkit.bench.request import BenchRequest
+    from fusionkit.errors import DataError
+
+    request = BenchRequest(scorer=scorer, stretch=None if stretch == "method" else stretch, **asked)  # type: ignore[arg-type]
+    with _progress(quiet, lines=lines) as progress:
+        outcome = run_bench(request, out, progress=progress, say=say)
+    if not outcome.leads:
+        return
+    tables = tables_of(record for records in outcome.records for record in records)
+    if tables:
+        page = write_board(out).page
+        print_tables(tables)
+        say(f"board: {page}")
+    if outcome.failures:
+        raise DataError(f"{outcome.failures} {missing} are missing (named above); the rest is in {out}")
+
+
 @contextmanager
-def bench_progress(quiet: bool, *, lines: bool = True) -> Iterator[Callable[[str, int, int], None] | None]:
+def _progress(quiet: bool, *, lines: bool) -> Iterator[Callable[[str, int, int], None] | None]:
     """A function that draws a bar per job on a terminal, and elsewhere prints a line when a job is done.
 
     Args:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -17,12 +19,16 @@ from safetensors.torch import save_file
 
 from fusionkit.bench import image_scores, quality_job
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
+from fusionkit.bench.jobs import claimed_labels
+from fusionkit.bench.methods import ResultsSpec
 from fusionkit.bench.quality_scorer import QualityScorer
-from fusionkit.bench.records import Record, read_record, read_records, record_path, write_record
+from fusionkit.bench.record_files import read_record, read_records, write_record
+from fusionkit.bench.records import Record, record_path
 from fusionkit.bench.results_log import ResultsLog, logs_folder, read_logs
 from fusionkit.data import find_pairs
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.model import load
+from fusionkit.io.digest import file_digest
 from fusionkit.models.weights import WeightsInfo, save_fuser
 from fusionkit.tasks import IVIF
 from tests.support import benchtoys
@@ -54,7 +60,7 @@ def bench(data: Path | str = "scenes", **changes: Any) -> Outcome:
 
 
 def stored(method: str = "bench-mean", profile: str = "refusion") -> Record:
-    return read_record(record_path(Path("out"), "ivif", "scenes", profile, method))
+    return read_record(record_path(Path("out"), "ivif", "scenes", profile, method), Record)
 
 
 def slow_entropy(grey: np.ndarray) -> float:
@@ -194,6 +200,74 @@ def test_an_entry_that_another_process_logs_while_a_record_is_written_is_in_the_
     bench(metrics=("EN",))
     assert ["SD" in record.metrics for record in written[:2]] == [False, True]
     assert stored().images[0].scores["SD"] == 1.25
+
+
+@pytest.mark.parametrize("with_log", [True, False])
+def test_a_changed_score_is_computed_again_and_said(scenes: Path, with_log: bool) -> None:
+    bench()
+    before = stored()
+    path = record_path(Path("out"), "ivif", "scenes", "refusion", "bench-mean")
+    content = json.loads(path.read_text())
+    content["images"][0]["scores"]["EN"] = 9.0
+    path.write_text(json.dumps(content))
+    if not with_log:
+        shutil.rmtree("out/parts")
+    assert bench().failures == 0
+    repaired = ["repaired: bench-mean on ivif scenes: its record was changed after it was written: scored again"]
+    assert repaired == SAID
+    after = stored()
+    assert [image.scores for image in after.images] == [image.scores for image in before.images]
+    assert after.faults == ()
+
+
+def test_a_changed_entry_of_a_log_is_done_again_and_said(scenes: Path) -> None:
+    bench()
+    before = stored()
+    record_path(Path("out"), "ivif", "scenes", "refusion", "bench-mean").unlink()
+    (log,) = logs_folder(Path("out"), "ivif", "scenes", "bench-mean").iterdir()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    lines[1]["image"]["scores"]["EN"] = 9.0
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    bench()
+    said = "entries of its log were changed after they were written: scored again"
+    assert [f"repaired: bench-mean on ivif scenes: {said}"] == SAID
+    assert [image.scores for image in stored().images] == [image.scores for image in before.images]
+
+
+def test_a_replaced_fused_image_is_fused_again_and_said(scenes: Path) -> None:
+    bench()
+    before = stored()
+    shutil.copy(scenes / "vi/p0.png", Path("out", before.images[1].fused))
+    bench()
+    said = "fused images that are not those that were scored: fused again"
+    assert [f"repaired: bench-mean on ivif scenes: {said}"] == SAID
+    for image in stored().images:
+        assert file_digest(Path("out", image.fused)) == image.fused_sha256
+
+
+def test_a_label_of_two_methods_at_once_is_refused_and_one_after_the_other_is_not(scenes: Path) -> None:
+    held = hold_label("ours", "ivif", "scenes", identity="0" * 64)
+    with held, pytest.raises(UsageError, match=r"ours is the label of another method in out.*LABEL=MODEL"):
+        bench(fusers=("ours=bench-mean",))
+    assert not Path("out/fused").exists()
+    assert bench(fusers=("ours=bench-mean",)).failures == 0
+    assert len(list(Path("out/locks").glob("*-*.lock"))) == 1
+
+
+def hold_label(*label: str, identity: str) -> Any:
+    """Another bench's hold on a label."""
+    job = SimpleNamespace(label=label, identity=identity)
+    return claimed_labels(Path("out"), [job])  # type: ignore[list-item]
+
+
+def test_the_name_of_a_data_set_does_not_lead_to_images_elsewhere(tmp_path: Path) -> None:
+    for place in ("given/mine", "elsewhere/other"):
+        Path(place).mkdir(parents=True)
+    given = ResultsSpec("theirs", Path("given/mine"))
+    for name in ("../../elsewhere/other", str(tmp_path / "elsewhere/other"), "..", "."):
+        assert given.place("ivif", name, name) == given.folder
+    (Path("given/mine") / "My Data").mkdir()
+    assert given.place("ivif", "My Data", "My Data-test") == given.folder / "My Data"
 
 
 def test_a_damaged_record_is_named(scenes: Path) -> None:

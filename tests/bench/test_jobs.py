@@ -26,8 +26,14 @@ class FileJob:
     broken: frozenset[str] = field(default_factory=frozenset)
 
     @property
-    def lock(self) -> Path:
-        return self.folder / f"{self.title}.lock"
+    def key(self) -> tuple[str, ...]:
+        return (self.title,)
+
+    @property
+    def label(self) -> tuple[str, ...]:
+        return (self.title,)
+
+    identity = "0" * 64
 
     def known(self) -> bool:
         return (self.folder / self.title).is_file()
@@ -53,19 +59,20 @@ def test_a_known_job_is_not_run_and_a_failed_one_stops_no_other(tmp_path: Path) 
     said: list[str] = []
     jobs = [FileJob(tmp_path, name, frozenset("b")) for name in "abc"]
     (tmp_path / "a").write_text("done before")
-    assert run_jobs(jobs, say=said.append) == 1
+    assert run_jobs(jobs, tmp_path, say=said.append) == 1
     assert said == ["failed: b: it is broken", "done: c: well"]
     assert DONE == ["c"]
-    assert run_jobs(jobs[::2], say=said.append) == 0
+    assert run_jobs(jobs[::2], tmp_path, say=said.append) == 0
     assert DONE == ["c"]
 
 
 def test_a_job_of_another_process_comes_last_and_is_not_done_again(tmp_path: Path) -> None:
     DONE.clear()
     code = (
-        "import sys, time; from pathlib import Path; from fusionkit.io.locks import file_lock\n"
+        "import sys, time; from pathlib import Path\n"
+        "from fusionkit.io.locks import file_lock; from fusionkit.bench.jobs import lock_file\n"
         "folder = Path(sys.argv[1])\n"
-        "with file_lock(folder / 'a.lock', wait=True):\n"
+        "with file_lock(lock_file(folder, 'a'), wait=True):\n"
         "    print('held', flush=True)\n"
         "    while not (folder / 'c').is_file(): time.sleep(0.01)\n"
         "    (folder / 'a').write_text('theirs')\n"
@@ -73,6 +80,6 @@ def test_a_job_of_another_process_comes_last_and_is_not_done_again(tmp_path: Pat
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        assert run_jobs([FileJob(tmp_path, name) for name in "abc"], say=lambda line: None) == 0
+        assert run_jobs([FileJob(tmp_path, name) for name in "abc"], tmp_path, say=lambda line: None) == 0
     assert DONE == ["b", "c"]
     assert (tmp_path / "a").read_text() == "theirs"

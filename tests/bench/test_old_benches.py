@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fusionkit.bench.downstream.downstream_records import read_downstreams
-from fusionkit.bench.records import read_records
-from fusionkit.bench.report.board import load_results, write_board
-from fusionkit.bench.report.downstream_tables import downstream_tables
+from fusionkit.bench.downstream.downstream_records import DownstreamRecord
+from fusionkit.bench.record_files import read_records, stored_records
+from fusionkit.bench.report.board import load_downstream, load_results, write_board
 
 OLD = Path(__file__).parents[1] / "fixtures" / "v0_1" / "bench"
 
@@ -24,7 +23,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
 def test_every_record_is_read() -> None:
     quality = read_records(OLD)
     assert [(record.method.name, len(record.images)) for record in quality] == [("average", 3), ("maximum", 3)]
-    assert len(read_downstreams(OLD)) == 2 * 4 * 2
+    assert len(stored_records(OLD, DownstreamRecord)) == 2 * 4 * 2
 
 
 def test_the_board_has_the_numbers_of_the_old_one(tmp_path: Path) -> None:
@@ -49,7 +48,7 @@ def test_the_board_has_the_numbers_of_the_old_one(tmp_path: Path) -> None:
                     )
                 except ValueError:
                     assert found == value, (key, column)
-    for table in (*load_results(out), *downstream_tables(out)):
+    for table in (*load_results(out), *load_downstream(out)):
         assert all(row.ranked for row in table.rows)
     old_rows = json.loads((OLD / "board.json").read_text(encoding="utf-8"))["tables"][0]["rows"]
     new_rows = json.loads((out / "board.json").read_text(encoding="utf-8"))["tables"][0]["rows"]

@@ -14,7 +14,8 @@ import pytest
 
 from fusionkit.bench.benchmark import BenchRequest, run_bench
 from fusionkit.bench.quality_scorer import QualityScorer
-from fusionkit.bench.records import Record, read_records
+from fusionkit.bench.record_files import read_records
+from fusionkit.bench.records import Record
 from tests.support import benchtoys
 from tests.support.benchtoys import BenchSlow, make_pairs
 

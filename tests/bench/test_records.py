@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fusionkit.bench.record_files import read_record, read_records, write_record
 from fusionkit.bench.records import (
     Cost,
     DataNote,
@@ -17,10 +18,7 @@ from fusionkit.bench.records import (
     Record,
     common_images,
     file_name,
-    read_record,
-    read_records,
     record_path,
-    write_record,
 )
 from fusionkit.errors import DataError, UsageError
 
@@ -51,7 +49,7 @@ def record(
         split="test",
         profile="refusion",
         method=Method(name=method, kind="fuser", origin=method),
-        data=DataNote(origin="MSRS:data", fingerprint="a" * 64, pairs=len(images)),
+        data=DataNote(origin="MSRS:data", fingerprint="a" * 64, pairs=len(images) + len(failures or {})),
         metrics={"EN": MetricUse(version="image-fusionkit 0"), "CE": MetricUse(version="x", higher_is_better=False)},
         images=images,
         failures=failures or {},
@@ -62,10 +60,11 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     own = record(
         image("a", EN=1.0 / 3, CE=None, reasons={"CE": "infinite"}), image("b", EN=2.0), failures={"c": "lost"}
     )
-    path = write_record(tmp_path, own)
-    assert path == record_path(tmp_path, "ivif", "MSRS-test", "refusion", "mean")
-    assert read_record(path) == own
-    assert read_records(tmp_path) == (own,)
+    path = record_path(tmp_path, "ivif", "MSRS-test", "refusion", "mean")
+    written = write_record(tmp_path, own)
+    assert read_record(path, Record) == written
+    assert read_records(tmp_path) == (written,)
+    assert written.model_copy(update={"sha256": "", "place": ""}) == own
 
 
 def test_records_are_sorted_and_chosen_by_task(tmp_path: Path) -> None:
@@ -103,12 +102,12 @@ def test_records_are_sorted_and_chosen_by_task(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_record_is_an_error_that_names_file_and_field(tmp_path: Path, change: Any, words: str) -> None:
-    path = write_record(tmp_path, record(image("a", EN=1.0)))
+    path = tmp_path / write_record(tmp_path, record(image("a", EN=1.0))).place
     fields = json.loads(path.read_text())
     change(fields)
     path.write_text(json.dumps(fields))
     with pytest.raises(DataError, match=words) as caught:
-        read_record(path)
+        read_record(path, Record)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -118,7 +117,7 @@ def test_damaged_files_are_an_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "x.json"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(DataError, match=r"x\.json"):
-        read_record(file)
+        read_record(file, Record)
 
 
 def test_values_that_are_no_numbers_are_refused() -> None:

@@ -79,7 +79,7 @@ def test_who_wrote_what_does_not_matter(
     notes = [entry(at, **{name: float(at)}) for at, name in enumerate(names)]
     for place, own in enumerate(notes):
         books[place % writers].add(own)
-    assert read_logs(folder) == notes
+    assert [note.model_copy(update={"sha256": ""}) for note in read_logs(folder)] == notes
     assert scores(*read_logs(folder)) == {name: float(at) for at, name in enumerate(names)}
 
 

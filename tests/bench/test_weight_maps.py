@@ -16,7 +16,8 @@ from torch import Tensor
 from fusionkit.bench import image_scores
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
 from fusionkit.bench.quality_scorer import QualityScorer
-from fusionkit.bench.records import Record, read_record, record_path
+from fusionkit.bench.record_files import read_record
+from fusionkit.bench.records import Record, record_path
 from fusionkit.bench.weight_maps import learned_proposer
 from fusionkit.config import as_dict, resolve
 from fusionkit.contracts import Fuser
@@ -79,7 +80,7 @@ def bench(*fusers: str, **changes: Any) -> Outcome:
 
 
 def stored(method: str) -> Record:
-    return read_record(record_path(Path("out"), "ivif", "scenes", "refusion", method))
+    return read_record(record_path(Path("out"), "ivif", "scenes", "refusion", method), Record)
 
 
 def luminance(file: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fusionkit.bench.records import read_records
+from fusionkit.bench.record_files import read_records
 from fusionkit.cli import main
 from tests.support import benchtoys
 from tests.support.benchtoys import make_pairs

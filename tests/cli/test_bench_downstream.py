@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from fusionkit.bench.downstream.downstream_records import read_downstreams
+from fusionkit.bench.downstream.downstream_records import DownstreamRecord
+from fusionkit.bench.record_files import stored_records
 from fusionkit.cli import main
 from tests.support.downstreamtoys import make_labelled, register_for_a_test
 
@@ -71,7 +72,7 @@ def test_the_shipped_networks_go_through_it_on_the_labelled_sample(name: str) ->
     short = ("--set", "steps=2", "--set", "batch=1", "--size", "64x64", "--limit", "2")
     result = bench(name, "--data", "sample", "-o", "out", *short)
     assert result.exit_code == 0, result.stderr
-    found = [record for _, record in read_downstreams(Path("out"))]
+    found = stored_records(Path("out"), DownstreamRecord)
     assert {record.method.name for record in found} == {"copy-a", "copy-b", "average"}
     assert all(record.kind == name and len(record.images) == 2 for record in found)
 
@@ -83,7 +84,7 @@ def test_real_pairs_with_boxes_are_read_and_scored() -> None:
     data = str(Path(folder) / "llvip256_det")
     result = bench("toy-detector", "--data", data, "--limit", "4", *SHORT)
     assert result.exit_code == 0, result.stderr
-    record = read_downstreams(Path("out"))[0][1]
+    record = stored_records(Path("out"), DownstreamRecord)[0]
     assert (record.dataset, record.train.pairs, record.classes) == ("llvip256_det", 4, ("person",))
 
 

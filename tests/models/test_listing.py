@@ -16,7 +16,7 @@ import fusionkit
 from fusionkit.bench.benchmark import BenchRequest, run_bench
 from fusionkit.bench.model_package import NO_RECORD, package_model
 from fusionkit.bench.quality_scorer import QualityScorer
-from fusionkit.bench.records import read_records
+from fusionkit.bench.record_files import read_records
 from fusionkit.cli import main
 from fusionkit.data.pair_finding import find_pairs
 from fusionkit.errors import DataError, UsageError

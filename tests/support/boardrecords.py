@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fusionkit.bench.image_scores import present_use
+from fusionkit.bench.record_files import write_record
 from fusionkit.bench.records import (
     Cost,
     DataNote,
@@ -19,7 +21,6 @@ from fusionkit.bench.records import (
     fused_folder,
     map_file,
     maps_folder,
-    write_record,
 )
 
 IVIF_METRICS = ("EN", "SD", "SF", "AG", "SCD", "SSIM")
@@ -73,10 +74,17 @@ def record(
         profile=profile,
         method=Method(name=name, kind="fuser", origin=name, parameters=59856, stretch=stretch),  # type: ignore[arg-type]
         data=DataNote(origin="here", fingerprint=digest(fingerprint), pairs=count + len(failures or {})),
-        metrics={m: MetricUse(version=version, higher_is_better=m not in lower, unit="1") for m in values},
+        metrics={
+            m: MetricUse(version=version, higher_is_better=m not in lower, unit=_unit(m, profile)) for m in values
+        },
         images=results,
         failures=dict(failures or {}),
     )
+
+
+def _unit(metric: str, profile: str) -> str:
+    use = present_use(metric, profile)
+    return use.unit if use else "1"
 
 
 def bench_folder(out: Path, *, methods: Sequence[str] = ("alpha", "beta", EVIL), images: int = 4) -> Path:

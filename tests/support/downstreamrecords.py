@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,9 +18,8 @@ from fusionkit.bench.downstream.downstream_records import (
     Prediction,
     SplitNote,
     TrainingCost,
-    table_folder,
-    write_downstream,
 )
+from fusionkit.bench.record_files import write_record
 from fusionkit.bench.records import Method
 from fusionkit.label_types import LabelKind
 
@@ -33,12 +33,14 @@ def record(
     *,
     kind: LabelKind = "detection",
     classes: tuple[str, ...] = ("person",),
-    images: tuple[Prediction, ...] = (),
+    images: tuple[Prediction, ...] | None = None,
     data: str = ONE,
     weights: str = "",
     per_class: Mapping[str, float | None] | None = None,
 ) -> DownstreamRecord:
-    """One training with the same value of every score."""
+    """One training with the same value of every score, by default of three images in which nothing is found."""
+    if images is None:
+        images = tuple(_unseen(f"{k}") for k in range(3))
     given = per_class or dict.fromkeys(classes, value)
     return DownstreamRecord(
         identity=ONE,
@@ -58,7 +60,7 @@ def record(
         protocol={"size": [64, 96], "steps": 30, "batch": 2, "lr": 1e-3, "lr_end": 0.01, "warmup": 5, "flip": "none"},
         seed=seed,
         train=SplitNote(split="train", pairs=7, fingerprint=data),
-        test=SplitNote(split="test", pairs=3, fingerprint=ONE),
+        test=SplitNote(split="test", pairs=len(images), fingerprint=ONE),
         scores=dict.fromkeys(COLUMNS[kind], value),
         per_class={name: dict.fromkeys(PER_CLASS[kind], given[name]) for name in classes},
         images=images,
@@ -69,11 +71,27 @@ def record(
     )
 
 
-def keep(out: Path, *records: DownstreamRecord, digest: str = "0a1b2c3d4e") -> None:
+def _unseen(name: str) -> Prediction:
+    """A prediction without boxes on an image that is not there."""
+    return Prediction(
+        name=name,
+        fused=f"fused/{name}.png",
+        fused_sha256=ONE,
+        sources=(f"data/{name}_ir.png",),
+        label=f"data/{name}.txt",
+        label_sha256=TWO,
+        boxes=(),
+    )
+
+
+def keep(out: Path, *records: DownstreamRecord) -> None:
     """Write records to where a bench writes them."""
     for one in records:
-        folder = table_folder(out, one.task, one.label, one.network.name, digest)
-        write_downstream(folder / one.method.name / f"seed-{one.seed}.json", one)
+        write_record(out, one)
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def street(out: Path, name: str) -> Prediction:
@@ -88,10 +106,10 @@ def street(out: Path, name: str) -> Prediction:
     return Prediction(
         name=name,
         fused=f"fused/{name}.png",
-        fused_sha256=ONE,
+        fused_sha256=digest(out / f"fused/{name}.png"),
         sources=(f"data/{name}_ir.png", f"data/{name}_vi.png"),
         label=f"data/{name}.txt",
-        label_sha256=TWO,
+        label_sha256=digest(out / f"data/{name}.txt"),
         boxes=(
             PredictedBox(corners=(9.0, 17.0, 25.0, 49.0), label=0, score=0.9),
             PredictedBox(corners=(40.0, 17.0, 56.0, 49.0), label=0, score=0.6),

@@ -6,14 +6,17 @@ in it are relative to ``OUT``, and predicted masks lie beside it. Nothing here i
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Self
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from fusionkit.bench.records import FORMAT, BenchRecord, Cost, file_name
-from fusionkit.io.atomic import write_text
-from fusionkit.io.strict_records import Digest, StrictRecord, read_json_record
+from fusionkit.bench.downstream.protocol import network_digest
+from fusionkit.bench.records import BenchRecord, Cost, Count, Name, RecordPath, Seconds, file_name
+from fusionkit.io.strict_records import Digest, StrictRecord
 from fusionkit.label_types import LabelKind
 
 __all__ = [
@@ -26,15 +29,15 @@ __all__ = [
     "Prediction",
     "SplitNote",
     "TrainingCost",
-    "read_downstream",
-    "read_downstreams",
-    "table_folder",
-    "write_downstream",
+    "split_scores",
 ]
 
 DOWNSTREAM = "downstream"
 """Sub-folder of everything here."""
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[int, Field(ge=1, lt=2**16)]
+Corner = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 COLUMNS: dict[LabelKind, tuple[str, ...]] = {
     "segmentation": ("mIoU", "mAcc"),
@@ -63,7 +66,7 @@ class Network(StrictRecord):
     implementation: str = Field(min_length=1)
     version: str
     config: dict[str, Any] = {}
-    parameters: int = Field(ge=0)
+    parameters: Count
     initial_sha256: Digest
     trained_sha256: Digest
 
@@ -78,7 +81,7 @@ class SplitNote(StrictRecord):
     """
 
     split: str
-    pairs: int = Field(ge=1)
+    pairs: Annotated[Count, Field(ge=1)]
     fingerprint: Digest
 
 
@@ -91,9 +94,9 @@ class PredictedBox(StrictRecord):
         score: its confidence.
     """
 
-    corners: tuple[float, float, float, float]
-    label: int = Field(ge=0)
-    score: float = Field(ge=0, le=1)
+    corners: tuple[Corner, Corner, Corner, Corner]
+    label: int = Field(ge=0, lt=2**31)
+    score: Share
 
 
 class Prediction(StrictRecord):
@@ -111,14 +114,14 @@ class Prediction(StrictRecord):
         boxes: predicted boxes, best first; None for masks.
     """
 
-    name: str = Field(min_length=1)
-    fused: str = Field(min_length=1)
+    name: Name
+    fused: RecordPath = Field(min_length=1)
     fused_sha256: Digest
-    sources: tuple[str, ...]
-    label: str = Field(min_length=1)
+    sources: tuple[RecordPath, ...]
+    label: RecordPath = Field(min_length=1)
     label_sha256: Digest
-    mask: str = ""
-    confusion: tuple[tuple[int, ...], ...] | None = None
+    mask: RecordPath = ""
+    confusion: tuple[tuple[Count, ...], ...] | None = None
     boxes: tuple[PredictedBox, ...] | None = None
 
 
@@ -129,7 +132,21 @@ class TrainingCost(Cost):
         predict_seconds: wall time of predicting the test split.
     """
 
-    predict_seconds: float = Field(ge=0)
+    predict_seconds: Seconds
+
+
+class ProtocolNote(StrictRecord):
+    """The schedule, as :class:`fusionkit.bench.downstream.protocol.Protocol` has it; other fields are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+    size: tuple[Side, Side]
+    steps: Count
+    batch: Count
+    lr: Annotated[float, Field(ge=0, le=1e6)]
+    lr_end: Share
+    warmup: Count
+    flip: Literal["none", "horizontal", "both"]
 
 
 class DownstreamRecord(BenchRecord):
@@ -153,16 +170,19 @@ class DownstreamRecord(BenchRecord):
         citation: of the data, or "".
     """
 
+    NOUN: ClassVar[str] = "result of a downstream bench"
+    PATTERN: ClassVar[str] = f"{DOWNSTREAM}/results/*/*/*/*/seed-*.json"
+
     identity: Digest
     kind: LabelKind
     classes: tuple[str, ...] = Field(min_length=1)
     network: Network
     protocol: dict[str, Any]
-    seed: int = Field(ge=0)
+    seed: Count
     train: SplitNote
     test: SplitNote
-    scores: dict[str, float | None]
-    per_class: dict[str, dict[str, float | None]]
+    scores: dict[str, Share | None]
+    per_class: dict[str, dict[str, Share | None]]
     images: tuple[Prediction, ...]
     losses: tuple[tuple[int, float], ...]
     cost: TrainingCost
@@ -171,11 +191,17 @@ class DownstreamRecord(BenchRecord):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
+        ProtocolNote.model_validate_json(json.dumps(self.protocol))
         if set(self.per_class) != set(self.classes):
             raise ValueError("per_class does not have the classes that classes names")
+        if set(self.scores) != set(COLUMNS[self.kind]):
+            raise ValueError(f"scores are not {', '.join(COLUMNS[self.kind])}")
+        shape = [len(self.classes)] * len(self.classes)
         for image in self.images:
             if (image.boxes is None) != (self.kind == "segmentation") or (image.confusion is None) == bool(image.mask):
                 raise ValueError(f"{image.name}: the prediction is not of kind {self.kind}")
+            if image.confusion is not None and [len(row) for row in image.confusion] != shape:
+                raise ValueError(f"{image.name}: the confusion has not one row and column per class")
         return self
 
     @property
@@ -183,40 +209,72 @@ class DownstreamRecord(BenchRecord):
         """The data set with its test split: ``"MSRS-test"``."""
         return f"{self.dataset}-{self.test.split}" if self.test.split else self.dataset
 
+    @property
+    def home(self) -> PurePosixPath:
+        """``downstream/results/TASK/DATASET-SPLIT/NETWORK-DIGEST/METHOD/seed-K.json``."""
+        shared = {"name", "implementation", "version", "config"}
+        digest = network_digest(self.network.model_dump(include=shared), self.protocol)
+        table = f"{file_name(self.network.name)}-{digest[:8]}"
+        parts = (file_name(self.task), file_name(self.label), table, file_name(self.method.name))
+        return PurePosixPath(DOWNSTREAM, "results", *parts, f"seed-{self.seed}.json")
 
-def table_folder(out: Path, task: str, label: str, network: str, digest: str) -> Path:
-    """The folder of the records that make one table.
+    @property
+    def table(self) -> str:
+        """The folder of the records that make one table with it, relative to the bench's folder."""
+        return str(PurePosixPath(self.place or self.home).parent.parent)
+
+    def stands_at(self, place: PurePosixPath) -> bool:
+        """Return whether a file is the one that it is written to; the digest in it may be of an earlier version."""
+        own, there = self.home.parts, place.parts
+        network = file_name(self.network.name)
+        return own[:4] == there[:4] and own[5:] == there[5:] and there[4].rpartition("-")[0] == network
+
+    def contradictions(self) -> tuple[str, ...]:
+        """Missing predictions, and scores that do not follow from the confusion matrices."""
+        found = []
+        if len(self.images) != self.test.pairs:
+            found.append(f"{len(self.images)} predictions of {self.test.pairs} images")
+        elif self.kind == "segmentation":
+            counts = [image.confusion for image in self.images if image.confusion is not None]
+            overall, per_class = split_scores(counts, self.classes)
+            told = [(self.scores, overall), *((self.per_class[name], per_class[name]) for name in self.classes)]
+            if not all(_equal(own.get(key), value) for own, known in told for key, value in known.items()):
+                found.append("its scores do not follow from its confusion matrices")
+        return tuple(found)
+
+
+def split_scores(
+    counts: Sequence[Sequence[Sequence[int]]], classes: Sequence[str]
+) -> tuple[dict[str, float | None], dict[str, dict[str, float | None]]]:
+    r"""IoU and accuracy of each class from the confusion of all images, and their means over the classes.
+
+    .. math:: IoU_c = \frac{n_{cc}}{\sum_k n_{ck} + \sum_k n_{kc} - n_{cc}}, \quad Acc_c = \frac{n_{cc}}{\sum_k n_{ck}}
+
+    A class without a known pixel in the split has neither, and is in no mean.
 
     Args:
-        out: the bench's folder.
-        task: name of the fusion task.
-        label: data set and test split.
-        network: name of the downstream network.
-        digest: of network and protocol.
+        counts: ``(C, C)`` per image, known class by predicted class.
+        classes: their names.
+
+    Returns:
+        mIoU and mAcc; and IoU and Acc of each class.
     """
-    return out / DOWNSTREAM / "results" / file_name(task) / file_name(label) / f"{file_name(network)}-{digest[:8]}"
+    size = range(len(classes))
+    total = [[sum(image[k][p] for image in counts) for p in size] for k in size]
+    per_class: dict[str, dict[str, float | None]] = {}
+    for k, name in enumerate(classes):
+        hit, known, predicted = total[k][k], sum(total[k]), sum(row[k] for row in total)
+        per_class[name] = {
+            "IoU": hit / (known + predicted - hit) if known else None,
+            "Acc": hit / known if known else None,
+        }
+    return {"mIoU": _mean(per_class, "IoU"), "mAcc": _mean(per_class, "Acc")}, per_class
 
 
-def write_downstream(path: Path, record: DownstreamRecord) -> None:
-    """Write a record, whole or not at all.
-
-    Raises:
-        fusionkit.errors.DataError: it cannot be written.
-    """
-    # In one line: boxes of a whole split, indented, are most of them spaces.
-    write_text(path, record.model_dump_json() + "\n")
+def _mean(per_class: Mapping[str, Mapping[str, float | None]], score: str) -> float | None:
+    known = [value for own in per_class.values() if (value := own[score]) is not None]
+    return sum(known) / len(known) if known else None
 
 
-def read_downstream(path: Path) -> DownstreamRecord:
-    """Read a record; see :func:`fusionkit.io.strict_records.read_json_record`."""
-    return read_json_record(path, DownstreamRecord, FORMAT, "result of a downstream bench")
-
-
-def read_downstreams(out: Path) -> tuple[tuple[Path, DownstreamRecord], ...]:
-    """Every record below a bench's folder with its file, in the order of their paths; empty if there is none.
-
-    Raises:
-        fusionkit.errors.DataError: a record is damaged.
-    """
-    files = sorted((out / DOWNSTREAM / "results").glob("*/*/*/*/seed-*.json"))
-    return tuple((file, read_downstream(file)) for file in files)
+def _equal(one: float | None, other: float | None) -> bool:
+    return one is other is None or (one is not None and other is not None and math.isclose(one, other, abs_tol=1e-9))

@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from fusionkit.bench.downstream.downstream_records import table_folder
 from fusionkit.bench.downstream.fused_splits import Split, files_digest, fused_files
-from fusionkit.bench.downstream.protocol import Protocol, protocol_digest
+from fusionkit.bench.downstream.protocol import Protocol, network_digest
 from fusionkit.bench.downstream.samples import Samples, load_samples
 from fusionkit.bench.jobs import Progress
 from fusionkit.bench.methods import BenchMethod
@@ -66,10 +65,10 @@ class Experiment:
         return {"name": self.name, "implementation": implementation, "version": self.version, "config": config}
 
     @property
-    def folder(self) -> Path:
-        """Folder of the table's records."""
-        digest = protocol_digest(self.about, self.protocol)
-        return table_folder(self.out, self.train.pairs.task.name, self.test.label, self.name, digest)
+    def table(self) -> tuple[str, ...]:
+        """Names of the table that its records make: task, test split, network, and a digest of network and protocol."""
+        task = self.train.pairs.task.name
+        return task, self.test.label, self.name, network_digest(self.about, as_dict(self.protocol))
 
     def samples(self, method: str, split: str, load: Callable[[], Samples]) -> Samples:
         """The samples of a method, kept in memory until another method's are asked for."""
@@ -136,6 +135,6 @@ class ExperimentMethod:
             else [],
             "data": [experiment.train.note().fingerprint, experiment.test.note().fingerprint],
             "classes": experiment.classes,
-            "course": protocol_digest(experiment.about, experiment.protocol),
+            "course": experiment.table[-1],
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

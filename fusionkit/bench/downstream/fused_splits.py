@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusionkit.bench.downstream.downstream_records import DOWNSTREAM, SplitNote
-from fusionkit.bench.jobs import LOCKS
+from fusionkit.bench.jobs import lock_file
 from fusionkit.bench.methods import BenchMethod, ResultsSpec
 from fusionkit.bench.pair_fuser import PairFuser
 from fusionkit.bench.records import file_name
@@ -89,7 +89,7 @@ def fused_files(
     if all(file.is_file() for file in files):
         return files
     fuse = PairFuser(method.model)
-    with file_lock(out / LOCKS / f"{_short(str(folder), method.identity)}.lock", wait=True):
+    with file_lock(lock_file(out, "fused", task, split.label, method.about.name), wait=True):
         for done, (pair, file) in enumerate(zip(split.pairs, files, strict=True)):
             if not file.is_file():
                 try:

@@ -17,20 +17,21 @@ from torch import Tensor
 from fusionkit.bench.cost import Meter, cost_of
 from fusionkit.bench.downstream.downstream_records import (
     COLUMNS,
+    DOWNSTREAM,
     DownstreamRecord,
     Network,
     PredictedBox,
     Prediction,
     TrainingCost,
-    read_downstream,
-    write_downstream,
+    split_scores,
 )
 from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
 from fusionkit.bench.downstream.fused_splits import relative
-from fusionkit.bench.downstream.label_scores import confusion, detection_scores, segmentation_scores
+from fusionkit.bench.downstream.label_scores import confusion, detection_scores
 from fusionkit.bench.downstream.samples import Samples
 from fusionkit.bench.downstream.training import Checkpoint, Trained, train, weights_digest
-from fusionkit.bench.jobs import LOCKS, Progress
+from fusionkit.bench.jobs import Progress
+from fusionkit.bench.record_files import read_record, write_record
 from fusionkit.bench.records import file_name
 from fusionkit.config import as_dict
 from fusionkit.contracts import Downstream
@@ -66,23 +67,36 @@ class DownstreamJob:
         return f"{self.entry.name} on {self.entry.experiment.test.label}, seed {self.seed}"
 
     @property
-    def lock(self) -> Path:
-        """The lock file that a process holds while it works on this training."""
-        return self.entry.experiment.out / LOCKS / f"{self.entry.identity[:24]}-{self.seed}.lock"
+    def label(self) -> tuple[str, ...]:
+        """Names of the method and the table."""
+        return file_name(self.entry.name), DOWNSTREAM, *self.entry.experiment.table
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Names of the method, the table and the seed."""
+        return *self.label, str(self.seed)
+
+    @property
+    def identity(self) -> str:
+        """Digest of the method."""
+        return self.entry.method.claim
 
     @property
     def path(self) -> Path:
         """The record's file."""
-        return self.entry.experiment.folder / file_name(self.entry.name) / f"seed-{self.seed}.json"
+        task, label, network, digest = map(file_name, self.entry.experiment.table)
+        folder = self.entry.experiment.out / DOWNSTREAM / "results" / task / label / f"{network}-{digest[:8]}"
+        return folder / file_name(self.entry.name) / f"seed-{self.seed}.json"
 
     def known(self) -> bool:
-        """Return whether the result is on disk.
+        """Return whether the result is on disk and is what was written there.
 
         Raises:
             fusionkit.plugins.guard.PluginCallFailed: images of another program are missing.
             fusionkit.errors.DataError: a record is there that cannot be read.
         """
-        return self.path.is_file() and read_downstream(self.path).identity == self.entry.identity
+        record = read_record(self.path, DownstreamRecord) if self.path.is_file() else None
+        return record is not None and record.identity == self.entry.identity and not record.faults
 
     def run(self, progress: Progress | None = None) -> str:
         """Train, predict, score and write the record.
@@ -95,6 +109,7 @@ class DownstreamJob:
             fusionkit.errors.DataError: something cannot be written.
         """
         experiment, entry = self.entry.experiment, self.entry
+        before = read_record(self.path, DownstreamRecord).faults if self.path.is_file() else ()
         learned = entry.samples(experiment.train, progress)
         shown = entry.samples(experiment.test, progress)
         network = run_guarded(self._fresh)
@@ -103,7 +118,7 @@ class DownstreamJob:
         began = time.perf_counter()
         predicted = run_guarded(lambda: _predict(network, shown, experiment))
         seconds = time.perf_counter() - began
-        images, scores = self._judged(predicted, shown)
+        images, scores, per_class = self._judged(predicted, shown)
         cost = cost_of(experiment.device, trained.seconds, peak)
         record = DownstreamRecord(
             identity=entry.identity,
@@ -122,8 +137,8 @@ class DownstreamJob:
             seed=self.seed,
             train=experiment.train.note(),
             test=experiment.test.note(),
-            scores=scores.overall,
-            per_class=scores.per_class,
+            scores=scores,
+            per_class=per_class,
             images=images,
             losses=trained.losses,
             cost=TrainingCost(**dict(cost), predict_seconds=seconds),
@@ -131,13 +146,14 @@ class DownstreamJob:
             citation=experiment.test.pairs.citation,
             environment=dict(self.environment),
         )
-        write_downstream(self.path, record)
+        write_record(experiment.out, record)
         self._checkpoint.path.unlink(missing_ok=True)
         values = ", ".join(
             f"{name} {'-' if record.scores[name] is None else f'{record.scores[name]:.4f}'}"
             for name in COLUMNS[record.kind]
         )
-        return f"{values}, {record.cost.seconds / 60:.1f} min"
+        repaired = f" (repaired: its record was {before[0]})" if before else ""
+        return f"{values}, {record.cost.seconds / 60:.1f} min{repaired}"
 
     @property
     def _checkpoint(self) -> Checkpoint:
@@ -171,7 +187,10 @@ class DownstreamJob:
         meter.end()
         return trained, meter.peak
 
-    def _judged(self, predicted: Sequence[Tensor | Boxes], samples: Samples) -> tuple[tuple[Prediction, ...], Any]:
+    def _judged(
+        self, predicted: Sequence[Tensor | Boxes], samples: Samples
+    ) -> tuple[tuple[Prediction, ...], dict[str, float | None], dict[str, dict[str, float | None]]]:
+        """The predictions as they are written down, with the scores of all and of each class that follow from them."""
         experiment = self.entry.experiment
         images, counts, boxes = [], [], []
         for pair, file, seen, known in zip(
@@ -186,10 +205,10 @@ class DownstreamJob:
                 "label_sha256": experiment.test.digests(pair)[-1],
             }
             if isinstance(seen, Tensor) and isinstance(known, Tensor):
-                counts.append(confusion(seen, known, len(experiment.classes)))
+                rows = confusion(seen, known, len(experiment.classes)).tolist()
+                counts.append(tuple(tuple(row) for row in rows))
                 mask = self._write_mask(pair.name, seen)
-                rows = tuple(tuple(row) for row in counts[-1].tolist())
-                images.append(Prediction(**about, mask=relative(mask, experiment.out), confusion=rows))
+                images.append(Prediction(**about, mask=relative(mask, experiment.out), confusion=counts[-1]))
             elif isinstance(seen, Boxes) and isinstance(known, Boxes):
                 written = _written(seen)
                 boxes.append((_read_back(written), known))
@@ -199,8 +218,8 @@ class DownstreamJob:
                     f"{experiment.name} predicts {type(seen).__name__} where {experiment.network.kind} is its kind"
                 )
         if counts:
-            return tuple(images), segmentation_scores(torch.stack(counts).sum(0), experiment.classes)
-        return tuple(images), detection_scores([p for p, _ in boxes], [k for _, k in boxes], experiment.classes)
+            return tuple(images), *split_scores(counts, experiment.classes)
+        return tuple(images), *detection_scores([p for p, _ in boxes], [k for _, k in boxes], experiment.classes)
 
     def _write_mask(self, name: str, mask: Tensor) -> Path:
         path = self.path.with_suffix("") / f"{file_name(name)}.png"

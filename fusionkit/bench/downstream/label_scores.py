@@ -1,10 +1,9 @@
-"""Scores of predictions by torchmetrics: mAcc, mIoU of masks; mAP50, mAP75, mAP50-95 of boxes."""
+"""Scores of predictions by torchmetrics: confusion of masks, mAP50, mAP75 and mAP50-95 of boxes."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,20 +14,7 @@ from fusionkit.errors import UsageError
 from fusionkit.label_types import IGNORE, Boxes
 from fusionkit.runtime.torchvision import load_torchvision
 
-__all__ = ["Scores", "confusion", "detection_scores", "require_torchmetrics", "segmentation_scores"]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores of predictions, each from 0 to 1; None for a class without known objects.
-
-    Attributes:
-        overall: score -> value.
-        per_class: class -> score -> value.
-    """
-
-    overall: dict[str, float | None]
-    per_class: dict[str, dict[str, float | None]]
+__all__ = ["confusion", "detection_scores", "require_torchmetrics"]
 
 
 def require_torchmetrics() -> None:
@@ -67,36 +53,9 @@ def confusion(predicted: Tensor, known: Tensor, classes: int) -> Tensor:
     return counts
 
 
-def segmentation_scores(counts: Tensor, classes: Sequence[str]) -> Scores:
-    r"""IoU and accuracy of each class from the confusion of the whole split, and their means over its classes.
-
-    .. math:: IoU_c = \frac{n_{cc}}{\sum_k n_{ck} + \sum_k n_{kc} - n_{cc}}, \quad Acc_c = \frac{n_{cc}}{\sum_k n_{ck}}
-
-    A class without a known pixel in the split has neither, and is in no mean.
-
-    Args:
-        counts: ``(C, C)``, known class by predicted class.
-        classes: their names.
-    """
-    counts = counts.double()
-    hit, known, predicted = counts.diag(), counts.sum(1), counts.sum(0)
-    iou = (hit / (known + predicted - hit)).tolist()
-    acc = (hit / known).tolist()
-    there = (known > 0).tolist()
-    per_class: dict[str, dict[str, float | None]] = {
-        name: {"IoU": iou[k] if there[k] else None, "Acc": acc[k] if there[k] else None}
-        for k, name in enumerate(classes)
-    }
-    return Scores(
-        {
-            "mIoU": _mean(each["IoU"] for each in per_class.values()),
-            "mAcc": _mean(e["Acc"] for e in per_class.values()),
-        },
-        per_class,
-    )
-
-
-def detection_scores(predicted: Sequence[Boxes], known: Sequence[Boxes], classes: Sequence[str]) -> Scores:
+def detection_scores(
+    predicted: Sequence[Boxes], known: Sequence[Boxes], classes: Sequence[str]
+) -> tuple[dict[str, float | None], dict[str, dict[str, float | None]]]:
     """COCO's average precision: 101 recall levels, at most 100 boxes per image; -95 is the mean over IoU 0.50 to 0.95.
 
     A class without a known box in the split is in no mean.
@@ -105,6 +64,9 @@ def detection_scores(predicted: Sequence[Boxes], known: Sequence[Boxes], classes
         predicted: with scores.
         known: what is there.
         classes: names by id.
+
+    Returns:
+        mAP50-95, mAP50 and mAP75, from 0 to 1; and AP50-95 and AP50 of each class, None without a known box.
     """
     load_torchvision()
     from torchmetrics.detection import MeanAveragePrecision
@@ -134,7 +96,7 @@ def detection_scores(predicted: Sequence[Boxes], known: Sequence[Boxes], classes
         if number in present:
             per_class[classes[number]] = {"AP50-95": whole[place], "AP50": half[place]}
     names = (("mAP50-95", "map"), ("mAP50", "map_50"), ("mAP75", "map_75"))
-    return Scores({name: _known(float(found[key])) if present else None for name, key in names}, per_class)
+    return {name: _known(float(found[key])) if present else None for name, key in names}, per_class
 
 
 def _scores_of(boxes: Boxes) -> Tensor:
@@ -143,8 +105,3 @@ def _scores_of(boxes: Boxes) -> Tensor:
 
 def _known(value: float) -> float | None:
     return None if value < 0 else value
-
-
-def _mean(values: Any) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

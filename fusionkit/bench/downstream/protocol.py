@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from fusionkit.config import as_dict, parse_assignments, resolve
+from fusionkit.config import parse_assignments, resolve
 from fusionkit.errors import UsageError, did_you_mean
 
-__all__ = ["PRESETS", "Protocol", "parse_size", "protocol_digest", "resolve_protocol", "split_assignments"]
+__all__ = ["PRESETS", "Protocol", "network_digest", "parse_size", "resolve_protocol", "split_assignments"]
 
 _MULTIPLE = 32
 """Sides that are chosen by themselves are multiples of the stride of usual networks."""
@@ -127,9 +127,9 @@ def split_assignments(assignments: Sequence[str]) -> tuple[dict[str, Any], dict[
     return given, network
 
 
-def protocol_digest(network: Mapping[str, Any], protocol: Protocol) -> str:
-    """A digest of all that the methods of one table share beside the data."""
-    decisive = {"network": dict(network), "protocol": as_dict(protocol), "draws": _DRAWS}
+def network_digest(network: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
+    """A digest of all that the methods of one table share beside the data: the network and the protocol's options."""
+    decisive = {"network": dict(network), "protocol": dict(protocol), "draws": _DRAWS}
     text = json.dumps(decisive, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -6,27 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-
+from fusionkit.bench.downstream.downstream_records import DownstreamRecord
 from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
 from fusionkit.bench.downstream.fused_splits import Split
 from fusionkit.bench.downstream.job import DownstreamJob
 from fusionkit.bench.downstream.label_scores import require_torchmetrics
 from fusionkit.bench.downstream.protocol import resolve_protocol, split_assignments
-from fusionkit.bench.jobs import Say
 from fusionkit.bench.methods import (
     NO_FUSER,
-    BenchMethod,
     FuserSpec,
     ResultsSpec,
     check_names,
-    load_methods,
     parse_fuser,
     parse_results,
 )
-from fusionkit.bench.records import Record
+from fusionkit.bench.record_files import stored_records
+from fusionkit.bench.request import Bench, BenchRequest
 from fusionkit.config import resolve
 from fusionkit.contracts import Downstream
 from fusionkit.data import verify
@@ -38,9 +35,6 @@ from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.models.roles import controls
 from fusionkit.plugins import catalogue
 from fusionkit.train.run_folder import environment
-
-if TYPE_CHECKING:
-    from fusionkit.bench.benchmark import BenchRequest
 
 __all__ = ["TRAIN", "DownstreamScorer"]
 
@@ -71,7 +65,7 @@ class DownstreamScorer:
     size: str | None = None
     settings: tuple[str, ...] = ()
 
-    def jobs(self, request: BenchRequest, out: Path, device: torch.device, say: Say) -> list[DownstreamJob]:
+    def jobs(self, bench: Bench) -> list[DownstreamJob]:
         """A training per data set, method and seed.
 
         Raises:
@@ -79,23 +73,27 @@ class DownstreamScorer:
         """
         if self.seeds < 1:
             raise UsageError(f"--seeds {self.seeds}: give the number of trainings per method, 1 or more")
-        specs = _specs(request)
+        specs = _specs(bench.request)
         about = _environment()
-        return [
-            DownstreamJob(entry, seed, about)
-            for experiment in _experiments(self, request, out, device)
-            for method in _methods(specs, experiment, request)
-            for entry in (ExperimentMethod(experiment, method),)
-            for seed in range(self.seeds)
-        ]
+        jobs = []
+        for experiment in _experiments(self, bench):
+            task = experiment.train.pairs.task.name
+            bench.check_tasks(specs, [task])
+            for method in bench.methods(specs, task):
+                entry = ExperimentMethod(experiment, method)
+                jobs += [DownstreamJob(entry, seed, about) for seed in range(self.seeds)]
+        return jobs
 
-    def records(self, jobs: Sequence[DownstreamJob], say: Say) -> tuple[tuple[tuple[Record, ...], ...], int]:
-        """No records of quality; a training that is missing is a job that failed."""
-        return (), 0
-
-    def folders(self, jobs: Sequence[DownstreamJob]) -> tuple[Path, ...]:
-        """The folders of the tables that the jobs belong to."""
-        return tuple(dict.fromkeys(job.entry.experiment.folder for job in jobs))
+    def records(
+        self, bench: Bench, jobs: Sequence[DownstreamJob]
+    ) -> tuple[tuple[tuple[DownstreamRecord, ...], ...], int]:
+        """Every record of the jobs' tables; a training that is missing is a job that failed."""
+        tables: dict[str, list[DownstreamRecord]] = {
+            job.path.parent.parent.relative_to(bench.out).as_posix(): [] for job in jobs
+        }
+        for record in stored_records(bench.out, DownstreamRecord):
+            tables.get(record.table, []).append(record)
+        return tuple(tuple(records) for records in tables.values() if records), 0
 
 
 def _specs(request: BenchRequest) -> list[FuserSpec | ResultsSpec]:
@@ -112,7 +110,7 @@ def _task_name(spec: str, request: BenchRequest) -> str:
     return request.tasks[0] if request.tasks else task_of(spec) or _DEFAULT_TASK
 
 
-def _experiments(scorer: DownstreamScorer, request: BenchRequest, out: Path, device: torch.device) -> list[Experiment]:
+def _experiments(scorer: DownstreamScorer, bench: Bench) -> list[Experiment]:
     """An experiment for each data set."""
     require_torchmetrics()
     network = _network(scorer.network)
@@ -121,11 +119,11 @@ def _experiments(scorer: DownstreamScorer, request: BenchRequest, out: Path, dev
     config: Any = resolve(network.Config, (f"--set network ({scorer.network})", options))
     version = catalogue.outer_losses.entry(scorer.network).origin
     experiments: list[Experiment] = []
-    for spec in request.data:
-        for train, test in _splits(spec, request, network):
+    for spec in bench.request.data:
+        for train, test in _splits(spec, bench.request, network):
             width, height = header_size(train.pairs[0].files[0])
             experiment = Experiment(
-                out=out,
+                out=bench.out,
                 name=scorer.network,
                 network=network,
                 options=config,
@@ -133,9 +131,9 @@ def _experiments(scorer: DownstreamScorer, request: BenchRequest, out: Path, dev
                 protocol=protocol.sized(height, width),
                 train=train,
                 test=test,
-                device=device,
+                device=bench.device,
             )
-            if experiment.folder in {other.folder for other in experiments}:
+            if experiment.table in {other.table for other in experiments}:
                 raise UsageError(f"--data: several data sets are called {test.label!r}: give each its own --out")
             experiments.append(experiment)
     return experiments
@@ -180,19 +178,6 @@ def _checked(own: PairSet, spec: str, dataset: str, split: str, limit: int | Non
     verify(chosen)
     verify_labels(chosen)
     return Split(dataset, split, chosen)
-
-
-def _methods(
-    specs: Sequence[FuserSpec | ResultsSpec], experiment: Experiment, request: BenchRequest
-) -> list[BenchMethod]:
-    task = experiment.train.pairs.task.name
-    for spec in specs:
-        tasks = spec.tasks() if isinstance(spec, FuserSpec) else None
-        if tasks is not None and task not in tasks:
-            raise UsageError(f"--fuser {spec.name}: is for {', '.join(tasks)}, and the data is for {task}")
-    return load_methods(
-        specs, task, experiment.device, stretch=request.stretch, gamut=request.gamut, backend=request.backend
-    )
 
 
 def _environment() -> dict[str, Any]:

@@ -57,6 +57,10 @@ function written(value, column) {
   }
 }
 
+const scoresOf = table => table.table_columns.filter(column => column.score);
+/** A single image's value, with a digit more than the mean of many. */
+const writtenOne = (value, column) => written(value, { ...column, decimals: column.decimals + 1 });
+
 /** A name that may break behind its hyphens and underscores. */
 const breakable = name => name.split(/(?<=[-_])/).flatMap((part, k) => (k ? [el('wbr'), part] : [part]));
 

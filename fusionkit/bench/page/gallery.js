@@ -10,7 +10,8 @@ function gallerySection(number, table, openImage) {
   const more = el('button', { type: 'button', class: 'plain wide' });
   const told = el('span', { class: 'quiet small', role: 'status' });
   const choices = { text: '', order: 'data', limit: PAGE };
-  const valueOf = () => {
+  const scores = scoresOf(table).filter(column => column.ranks);
+  const valuesAt = () => {
     const [place, metric] = choices.order.split('|');
     const method = data.methods[Number(place)];
     const found = new Map(method.at.map((at, k) => [at, method.values[metric] ? method.values[metric][k] : null]));
@@ -21,9 +22,9 @@ function gallerySection(number, table, openImage) {
     let shown = data.images.map((image, at) => ({ image, at })).filter(({ image }) => image.name.toLowerCase().includes(wanted));
     let value = null;
     if (choices.order !== 'data') {
-      value = valueOf();
-      const metric = table.metrics.find(found => found.name === choices.order.split('|')[1]);
-      shown = shown.sort(byValue(({ at }) => value(at), !metric.higher_is_better));
+      value = valuesAt();
+      const column = scores.find(found => found.key === choices.order.split('|')[1]);
+      shown = shown.sort(byValue(({ at }) => value(at), !column.higher_is_better));
     }
     told.textContent = plural(shown.length, 'image');
     grid.replaceChildren(...shown.slice(0, choices.limit).map(({ image, at }) => el('li', {},
@@ -34,13 +35,12 @@ function gallerySection(number, table, openImage) {
     more.textContent = `Show ${Math.min(PAGE, shown.length - choices.limit)} more of ${shown.length}`;
   };
   more.addEventListener('click', () => { choices.limit += PAGE; draw(); });
-  const metrics = table.metrics.filter(metric => metric.ranks);
   const section = el('section', { class: 'card', 'aria-labelledby': 'images-title' },
     el('div', { class: 'bar' }, el('h2', { id: 'images-title' }, 'Images'), told,
       el('label', {}, el('span', { class: 'hidden' }, 'Find an image'), el('input', { type: 'search', placeholder: 'find a name', oninput: event => { choices.text = event.target.value; choices.limit = PAGE; draw(); } })),
       el('label', {}, el('span', { class: 'quiet' }, 'order '), el('select', { onchange: event => { choices.order = event.target.value; draw(); } },
         option('data', 'of the data set', true),
-        table.rows.map((row, k) => el('optgroup', { label: `worst first, ${row.method}` }, metrics.filter(metric => row.means[metric.name]).map(metric => option(`${k}|${metric.name}`, `${metric.name} of ${row.method}`, false))))))),
+        table.rows.map((row, k) => el('optgroup', { label: `worst first, ${row.method}` }, scores.filter(column => row.means[column.key]).map(column => option(`${k}|${column.key}`, `${column.title} of ${row.method}`, false))))))),
     grid, more);
   draw();
   return section;

@@ -22,7 +22,7 @@ function showTable(number) {
   const table = tables[number];
   Object.assign(state, { sort: 'mean_rank', descending: false });
   const openImage = (at, method) => viewer.open(number, table, at, method === undefined ? {} : { b: `method:${method}` });
-  const openMean = (row, column) => openValues(number, table, row, table.metrics.find(found => found.name === column.key), openImage);
+  const openMean = (row, column) => openValues(number, table, row, column, openImage);
   const used = downstream.filter(found => found.task === table.task && found.label === table.label);
   const scored = table.rows.length > 0;
   const facts = [plural(table.pairs, 'pair'), scored ? plural(table.rows.length, 'method') : null, scored ? `profile ${table.profile}` : null].filter(Boolean);

@@ -48,12 +48,11 @@ function placeLabels(points, width, height) {
 
 function drawPlot(table, choice, width) {
   const height = Math.round(Math.min(540, 130 + width * 0.62));
-  const metric = table.metrics.find(found => found.name === choice);
-  const quality = row => (choice === 'mean_rank' ? row.mean_rank : row.means[choice] ? row.means[choice].mean : null);
-  const rows = table.rows.map((row, number) => ({ row, number, x: row.seconds, q: quality(row) }));
+  const column = table.table_columns.find(found => found.key === choice);
+  const rows = table.rows.map((row, number) => ({ row, number, x: row.seconds, q: valueOf(row, column) }));
   const shown = rows.filter(point => point.x > 0 && point.q !== null && point.q !== undefined);
   if (!shown.length) return el('p', { class: 'quiet' }, 'No method here has both a measured time and this value.');
-  const upward = metric ? metric.higher_is_better : false;
+  const upward = column.higher_is_better;
   const [fast, slow] = [Math.min(...shown.map(p => p.x)) / 1.6, Math.max(...shown.map(p => p.x)) * 2.6];
   const values = shown.map(p => p.q);
   const margin = (Math.max(...values) - Math.min(...values)) * 0.12 || Math.abs(values[0]) * 0.1 || 1;
@@ -67,7 +66,7 @@ function drawPlot(table, choice, width) {
   });
   placeLabels(points, width, height - bottom);
   const [ticks, decimals] = linearTicks(low, high);
-  const name = metric ? metric.name : 'mean rank';
+  const name = column.score ? column.title : 'mean rank';
   const said = points.map(p => `${p.row.method}: ${name} ${p.q.toPrecision(4)} at ${time(p.row.seconds)}`).join('; ');
   return svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', class: 'plot', 'aria-label': `Quality against time. ${said}` },
     ticks.map(tick => [svg('line', { class: 'grid', x1: left, x2: width - right, y1: atY(tick), y2: atY(tick) }),
@@ -94,7 +93,7 @@ function plotSection(table) {
   return el('section', { class: 'card', 'aria-labelledby': 'plot-title' },
     el('div', { class: 'bar' }, el('h2', { id: 'plot-title' }, 'Quality against speed'),
       el('label', {}, el('span', { class: 'quiet' }, 'quality: '), el('select', { onchange: event => { choice = event.target.value; draw(); } },
-        option('mean_rank', 'mean rank', true), table.metrics.filter(m => m.ranks).map(m => option(m.name, m.name, false))))),
+        option('mean_rank', 'mean rank', true), scoresOf(table).filter(column => column.ranks).map(column => option(column.key, column.title, false))))),
     holder,
     el('p', { class: 'quiet small' }, 'Median time of the model call; larger dots have more parameters. Times compare on one machine alone.'));
 }

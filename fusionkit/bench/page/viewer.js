@@ -17,21 +17,22 @@ function itemsOf(data, table, at) {
 }
 
 function valuesTable(data, table, at) {
+  const scores = scoresOf(table);
   const rows = data.methods.map((method, m) => ({ name: table.rows[m].method, method, k: method.at.indexOf(at) })).filter(row => row.k >= 0);
-  const value = (row, metric) => (row.method.values[metric.name] ? row.method.values[metric.name][row.k] : null);
-  const best = table.metrics.map(metric => {
-    const known = rows.map(row => value(row, metric)).filter(found => found !== null);
-    return metric.higher_is_better ? Math.max(...known) : Math.min(...known);
+  const value = (row, column) => (row.method.values[column.key] ? row.method.values[column.key][row.k] : null);
+  const best = scores.map(column => {
+    const known = rows.map(row => value(row, column)).filter(found => found !== null);
+    return column.higher_is_better ? Math.max(...known) : Math.min(...known);
   });
   return el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Values of this image, scrolls sideways' },
     el('table', { class: 'board compact' },
       el('caption', { class: 'hidden' }, 'Values of this image'),
-      el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Method'), table.metrics.map(metric => el('th', { scope: 'col', title: better(metric) }, `${metric.name} ${arrow(metric)}`)), el('th', { scope: 'col' }, 'Time'))),
+      el('thead', {}, el('tr', {}, el('th', { scope: 'col' }, 'Method'), scores.map(column => el('th', { scope: 'col', title: better(column) }, headed(column))), el('th', { scope: 'col' }, 'Time'))),
       el('tbody', {}, rows.map(row => el('tr', {}, el('th', { scope: 'row', class: 'method' }, el('span', { class: 'name' }, row.name)),
-        table.metrics.map((metric, c) => {
-          const found = value(row, metric);
-          const reason = (row.method.reasons[row.k] || {})[metric.name];
-          return el('td', { class: `number ${found !== null && found === best[c] ? 'best' : ''}`, title: reason }, fixed(found, metric.decimals + 1));
+        scores.map((column, c) => {
+          const found = value(row, column);
+          const reason = (row.method.reasons[row.k] || {})[column.key];
+          return el('td', { class: `number ${found !== null && found === best[c] ? 'best' : ''}`, title: reason }, writtenOne(found, column));
         }),
         el('td', { class: 'number' }, time(row.method.seconds[row.k])))))));
 }

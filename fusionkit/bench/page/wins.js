@@ -3,11 +3,11 @@
 const SIGNIFICANT = 0.05;
 
 function winsSection(table) {
-  const metrics = table.metrics.filter(metric => metric.ranks);
+  const scores = scoresOf(table).filter(column => column.ranks);
   const section = el('section', { class: 'card', 'aria-labelledby': 'wins-title' });
   const { rate, p, images } = table.wins;
   const entry = (i, j, chosen) => {
-    const places = chosen < 0 ? metrics.map((_, k) => k) : [chosen];
+    const places = chosen < 0 ? scores.map((_, k) => k) : [chosen];
     const known = places.filter(k => rate[i][j][k] !== null);
     if (!known.length) return null;
     return {
@@ -33,7 +33,7 @@ function winsSection(table) {
     section.replaceChildren(
       el('div', { class: 'bar' }, el('h2', { id: 'wins-title' }, 'Image by image'),
         el('label', {}, el('span', { class: 'quiet' }, 'by '), el('select', { onchange: event => { const value = Number(event.target.value); draw(value); section.querySelector('select').focus(); } },
-          option(-1, 'all metrics', chosen < 0), metrics.map((metric, k) => option(k, metric.name, chosen === k))))),
+          option(-1, 'all metrics', chosen < 0), scores.map((column, k) => option(k, column.title, chosen === k))))),
       el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Win rates, scrolls sideways' },
         el('table', { class: 'wins' },
           el('caption', { class: 'hidden' }, 'Per cent of images on which the row is better than the column'),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusionkit.bench.records import RESULTS, read_records
-from fusionkit.bench.report.downstream_tables import downstream_tables
+from fusionkit.bench.downstream.downstream_records import DownstreamRecord
+from fusionkit.bench.record_files import read_records, stored_records
+from fusionkit.bench.records import RESULTS, Record
+from fusionkit.bench.report.downstream_tables import DownstreamTable, downstream_tables
+from fusionkit.bench.report.evidence import checked
 from fusionkit.bench.report.formats import as_csv, as_downstream_csv, as_json, as_markdown
 from fusionkit.bench.report.page import page_text
 from fusionkit.bench.report.quality_tables import QualityTable, quality_tables
+from fusionkit.bench.report.tables import Table
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import write_text
 
-__all__ = ["BoardFiles", "load_results", "write_board"]
+__all__ = ["BoardFiles", "load_downstream", "load_results", "tables_of", "write_board"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +52,28 @@ def load_results(out: Path, *, task: str | None = None) -> tuple[QualityTable, .
         fusionkit.errors.DataError: there is no bench in the folder, no record in it, or a damaged one.
         fusionkit.errors.UsageError: the bench has no such task.
     """
-    if not (out / RESULTS).is_dir() and task is None and downstream_tables(out):
+    if not (out / RESULTS).is_dir() and task is None and load_downstream(out):
         return ()
     records = read_records(out, task=task)
     if not records:
         raise DataError(f"{out}: holds no results of a bench yet: run 'fusionkit bench --out {out}'")
-    return quality_tables(records)
+    return quality_tables(checked(out, records))
+
+
+def load_downstream(out: Path) -> tuple[DownstreamTable, ...]:
+    """The downstream tables of a bench, one per data set, network and protocol; none where it has no such results.
+
+    Raises:
+        fusionkit.errors.DataError: a record is damaged.
+    """
+    return downstream_tables(checked(out, stored_records(out, DownstreamRecord)))
+
+
+def tables_of(records: Iterable[Record | DownstreamRecord]) -> tuple[Table, ...]:
+    """The tables that records of either kind make."""
+    found = tuple(records)
+    quality = quality_tables(record for record in found if isinstance(record, Record))
+    return *quality, *downstream_tables(record for record in found if isinstance(record, DownstreamRecord))
 
 
 def write_board(
@@ -82,7 +102,7 @@ def write_board(
     write_text(files.markdown, as_markdown(tables, "Leaderboards"))
     write_text(files.csv, as_csv(tables))
     write_text(files.json, as_json(tables))
-    downstream = downstream_tables(out)
+    downstream = load_downstream(out)
     if downstream:
         write_text(out / "downstream.md", as_markdown(downstream, "Downstream scores"))
         write_text(out / "downstream.csv", as_downstream_csv(downstream))

@@ -11,7 +11,15 @@ from fusionkit.errors import FusionkitError
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import Task
 
-__all__ = ["departures", "find_task", "table_notes", "usual_images", "usual_stretch", "usual_use"]
+__all__ = ["departures", "find_task", "is_ranked", "table_notes", "usual_images", "usual_stretch", "usual_use"]
+
+
+def installed_use(metric: str, profile: str) -> MetricUse | None:
+    """How the installed metric is computed; None where it cannot be, such as one of a plugin that is not here."""
+    # Imported here: metrics need torch, which reading records does not.
+    from fusionkit.bench.image_scores import present_use
+
+    return present_use(metric, profile)
 
 
 def find_task(name: str) -> Task | None:
@@ -41,10 +49,42 @@ def usual_gamut(records: Sequence[Record]) -> str:
 
 
 def usual_use(records: Sequence[Record], metric: str) -> MetricUse:
-    """Convention by which most records compute a metric."""
+    """Convention by which most records compute a metric; its direction and unit are the installed metric's, if any."""
     found = [record.metrics[metric] for record in records if metric in record.metrics]
     counted = Counter(use.model_dump_json() for use in found)
-    return max(found, key=lambda use: counted[use.model_dump_json()])
+    usual = max(found, key=lambda use: counted[use.model_dump_json()])
+    installed = installed_use(metric, records[0].profile)
+    if installed is None:
+        return usual
+    return usual.model_copy(update={"higher_is_better": installed.higher_is_better, "unit": installed.unit})
+
+
+def _contradicted(record: Record) -> list[str]:
+    """What a record says of metrics that the installed ones say otherwise, a short phrase each."""
+    found = []
+    for metric, use in record.metrics.items():
+        installed = installed_use(metric, record.profile)
+        if installed and use.higher_is_better != installed.higher_is_better:
+            found.append(f"{metric} said to be better {_ways(use)}, and is better {_ways(installed)}")
+        elif installed and use.unit != installed.unit:
+            found.append(f"{metric} said to be in {use.unit}, and is in {installed.unit}")
+    return found
+
+
+def _ways(use: MetricUse) -> str:
+    return "when higher" if use.higher_is_better else "when lower"
+
+
+def is_ranked(record: Record, records: Sequence[Record], usual: tuple[str, int], ranking: Sequence[str]) -> bool:
+    """Return whether a record can be ranked with its table: whole, of the table's images, and not contradicted."""
+    twice = sum(other.method.name == record.method.name and not other.faults for other in records) > 1
+    return (
+        record.data.fingerprint == usual[0]
+        and not record.failures
+        and bool(record.images)
+        and all(metric in record.metrics for metric in ranking)
+        and not (twice or record.faults or record.contradictions() or _contradicted(record))
+    )
 
 
 def departures(
@@ -58,7 +98,9 @@ def departures(
         usual: what :func:`usual_images` gives for them.
         ranking: the metrics that rank.
     """
-    marks = []
+    marks = [*dict.fromkeys((*record.faults, *record.contradictions())), *_contradicted(record)]
+    if sum(other.method.name == record.method.name and not other.faults for other in records) > 1:
+        marks.append("a method that is there twice")
     if record.data.fingerprint != usual[0]:
         marks.append(f"other images ({record.data.pairs} pairs, the table's are {usual[1]})")
     if record.failures:
@@ -118,6 +160,8 @@ def table_notes(
             notes.append(
                 f"ranked on fewer than {pairs} images, those with a value for every method: {', '.join(fewer)}"
             )
+    if unsealed := sum(not record.sha256 for record in records if record.place):
+        notes.append(f"{unsealed} of {len(records)} records are of before records had a digest of their content")
     notes += _stretch_notes(records)
     devices = sorted({image.cost.device for record in records for image in record.images if image.cost})
     if len(devices) > 1:

@@ -5,14 +5,16 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import groupby
+from pathlib import PurePosixPath
 from typing import TypeVar
 
-from fusionkit.bench.downstream.downstream_records import COLUMNS, PER_CLASS, DownstreamRecord, read_downstreams
+from fusionkit.bench.downstream.downstream_records import COLUMNS, PER_CLASS, DownstreamRecord
 from fusionkit.bench.report.comparability import find_task
 from fusionkit.bench.report.tables import Cell, Column, Detail, Row, Table, format_value
 
@@ -48,10 +50,10 @@ class DownstreamTable(Table):
     """Methods on one data set under one network and protocol, the best first.
 
     Attributes:
-        folder: where the records are.
+        protocol: name of network and protocol, as of the folder of the records.
     """
 
-    folder: Path
+    protocol: str
 
     @property
     def first(self) -> DownstreamRecord:
@@ -60,27 +62,30 @@ class DownstreamTable(Table):
         return record
 
 
-def downstream_tables(out: Path) -> tuple[DownstreamTable, ...]:
-    """Every table of a bench's folder; none where it has no downstream results.
+def downstream_tables(records: Iterable[DownstreamRecord]) -> tuple[DownstreamTable, ...]:
+    """A table for each data set, network and protocol."""
 
-    Raises:
-        fusionkit.errors.DataError: a record is damaged.
-    """
-    found: dict[Path, list[DownstreamRecord]] = {}
-    for file, record in read_downstreams(out):
-        found.setdefault(file.parent.parent, []).append(record)
-    return tuple(_table(folder, entries) for folder, entries in found.items())
+    def key(record: DownstreamRecord) -> str:
+        return record.table
+
+    return tuple(_table(name, tuple(own)) for name, own in groupby(sorted(records, key=key), key=key))
 
 
-def _table(folder: Path, entries: Sequence[DownstreamRecord]) -> DownstreamTable:
+def _table(name: str, entries: Sequence[DownstreamRecord]) -> DownstreamTable:
     head = entries[0]
     columns = _columns(head)
-    usual_data = _most(_data(record) for record in entries)
+    usual_data, usual_protocol = (_most(map(of, entries)) for of in (_data, _protocol))
     by_method = _by_method(entries)
     seeds = _most(_seeds(own) for own in by_method.values())
     rows = []
     for records in by_method.values():
-        marks = ["other data"] if any(_data(record) != usual_data for record in records) else []
+        marks = list(dict.fromkeys(f"seed {r.seed}: {fault}" for r in records for fault in r.faults))
+        if any(_data(record) != usual_data for record in records):
+            marks.append("other data")
+        if any(_protocol(record) != usual_protocol for record in records):
+            marks.append("another network or protocol")
+        if twice := sorted(seed for seed, number in Counter(_seeds(records)).items() if number > 1):
+            marks.append(f"seed {twice[0]} is there twice")
         if len({record.method.model_dump_json(include={"weights_sha256", "config"}) for record in records}) > 1:
             marks.append("its seeds are of different versions of the method")
         if _seeds(records) != seeds:
@@ -116,7 +121,7 @@ def _table(folder: Path, entries: Sequence[DownstreamRecord]) -> DownstreamTable
         columns=(*columns, *DOWNSTREAM_DETAILS),
         rows=tuple(rows),
         facts=_facts(head, most),
-        folder=folder,
+        protocol=PurePosixPath(name).name,
     )
 
 
@@ -182,6 +187,11 @@ def _seeds(own: Sequence[DownstreamRecord]) -> tuple[int, ...]:
 
 def _data(record: DownstreamRecord) -> tuple[str, str]:
     return record.train.fingerprint, record.test.fingerprint
+
+
+def _protocol(record: DownstreamRecord) -> str:
+    shared = {"name", "implementation", "version", "config", "parameters"}
+    return json.dumps([record.network.model_dump(include=shared), record.protocol], sort_keys=True)
 
 
 def _most(keys: Iterable[Key]) -> Key:

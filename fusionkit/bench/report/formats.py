@@ -13,7 +13,7 @@ from typing import Any
 from fusionkit.bench.published_tables import PublishedTable
 from fusionkit.bench.report.downstream_tables import DownstreamTable, seed_cell
 from fusionkit.bench.report.quality_tables import QualityTable
-from fusionkit.bench.report.tables import Cell, Detail, Row, Table
+from fusionkit.bench.report.tables import Cell, Column, Detail, Row, Table
 from fusionkit.io.text import as_csv_cell, printable
 
 __all__ = [
@@ -38,13 +38,9 @@ def as_markdown(tables: Sequence[Table], title: str) -> str:
         lines += [f"## {_markdown(table.heading)}", "", table.legend, ""]
         if table.facts:
             lines += [*(f"- {_markdown(fact)}" for fact in table.facts), ""]
-        rows = [
-            [
-                _markdown(row.method) + (f" {MARK}" if row.marks else ""),
-                *(_markdown_cell(table, row, column.key) for column in columns),
-            ]
-            for row in table.rows
-        ]
+        shown = [[_markdown(row.method) + (f" {MARK}" if row.marks else "") for row in table.rows]]
+        shown += [_markdown_cells(table, column) for column in columns]
+        rows = list(zip(*shown, strict=True))
         lines += _grid(["method", *(_markdown(column.heading) for column in columns)], rows)
         lines += [f"- note: {_markdown(note)}" for note in table.notes]
         lines += [
@@ -65,7 +61,7 @@ def as_csv(tables: Sequence[QualityTable]) -> str:
     """Every mean, one line per method and metric; published values have no interval and no rank."""
     details = _detail_keys(tables)
     head = "kind task dataset split profile method metric mean low high images missing"
-    lines: list[Sequence[object]] = [(*head.split(), *details, "stretch", "marks")]
+    rows: list[Sequence[object]] = [(*head.split(), *details, "stretch", "marks")]
     for table in tables:
         place = (table.task, table.dataset, table.split, table.profile)
         for row in table.rows:
@@ -73,31 +69,31 @@ def as_csv(tables: Sequence[QualityTable]) -> str:
             for column in table.scores:
                 if (cell := row.cells.get(column.key)) is not None:
                     value = (cell.mean, cell.low, cell.high, cell.count, cell.missing)
-                    lines.append(("measured", *place, row.method, column.key, *value, *costs))
+                    rows.append(("measured", *place, row.method, column.key, *value, *costs))
         for published in table.published:
             for line in published.rows:
                 for metric, mean in zip(published.metrics, line.values, strict=True):
                     known = (mean, None, None, published.pairs, None)
                     blanks = [None] * (len(details) + 1)
-                    lines.append(("published", *place, line.method, metric, *known, *blanks, published.label))
-    return _csv(lines)
+                    rows.append(("published", *place, line.method, metric, *known, *blanks, published.label))
+    return _csv(rows)
 
 
 def as_downstream_csv(tables: Sequence[DownstreamTable]) -> str:
     """Every value of every seed, one line per method, seed, class ("" for all) and score, from 0 to 1."""
     details = _detail_keys(tables)
     head = "task dataset split network protocol method seed class score value"
-    lines: list[Sequence[object]] = [(*head.split(), *details, "device")]
+    rows: list[Sequence[object]] = [(*head.split(), *details, "device")]
     for table in tables:
         measures = {column.key: column for column in table.columns if isinstance(column, Detail)}
         for row in table.rows:
             for record in row.records:
-                place = (table.task, table.dataset, table.split, record.network.name, table.folder.name)
+                place = (table.task, table.dataset, table.split, record.network.name, table.protocol)
                 costs = (*(measures[key].measure((record,)) for key in details), record.cost.device)
                 for label, scores in [("", record.scores), *record.per_class.items()]:
                     for score, value in scores.items():
-                        lines.append((*place, row.method, record.seed, label, score, value, *costs))
-    return _csv(lines)
+                        rows.append((*place, row.method, record.seed, label, score, value, *costs))
+    return _csv(rows)
 
 
 def as_json(tables: Sequence[Table]) -> str:
@@ -133,7 +129,7 @@ def as_data(table: Table) -> dict[str, Any]:
         overall = [c.key for c in table.scores if c.key in first.scores]
         data |= {"kind": first.kind, "classes": list(first.classes), "columns": overall}
         data["class_columns"] = list(next(iter(first.per_class.values())))
-        data["protocol"] = {"name": table.folder.name, **first.protocol}
+        data["protocol"] = {"name": table.protocol, **first.protocol}
         shared = {"name", "implementation", "version", "config", "parameters"}
         data |= {"network": first.network.model_dump(include=shared), "train": first.train.model_dump()}
         data["test"] = first.test.model_dump()
@@ -238,12 +234,13 @@ def _where(table: PublishedTable) -> str:
     return f"{table.label}{pairs}, profile {table.profile}. {table.citation}"
 
 
-def _markdown_cell(table: Table, row: Row, key: str) -> str:
-    column = next(column for column in table.columns if column.key == key)
-    cell = row.cells.get(key)
-    shown = " ".join(cell.lines(column)) if cell else "-"
-    place = table.placed(key).get(row.method) if column.score else None
-    return f"**{shown}**" if place == 1 else f"<u>{shown}</u>" if place == 2 else shown
+def _markdown_cells(table: Table, column: Column) -> list[str]:
+    cells = [row.cells.get(column.key) for row in table.rows]
+    shown = [" ".join(cell.lines(column)) if cell else "-" for cell in cells]
+    places = table.placed(column.key) if column.score else [0] * len(shown)
+    return [
+        f"**{text}**" if k == 1 else f"<u>{text}</u>" if k == 2 else text for text, k in zip(shown, places, strict=True)
+    ]
 
 
 def _grid(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 from fusionkit.bench.records import ImageResult, Record, map_file, maps_folder
 from fusionkit.bench.report.comparability import find_task
 from fusionkit.bench.report.downstream_tables import DownstreamTable
+from fusionkit.bench.report.evidence import is_evidence, lies_inside
 from fusionkit.bench.report.formats import as_data
 from fusionkit.bench.report.previews import Previews
 from fusionkit.bench.report.quality_tables import QualityTable
@@ -130,15 +131,17 @@ class _Values:
 
     def _picture(self, relative: str, digest: str = "") -> list[str]:
         """Addresses of the preview and of the image itself, "" where a browser cannot show it."""
-        own = quote(relative) if relative.lower().endswith(_SHOWN) and (self._out / relative).is_file() else ""
+        there = is_evidence(self._out, relative, digest) if digest else lies_inside(relative)
+        own = (
+            quote(relative) if there and relative.lower().endswith(_SHOWN) and (self._out / relative).is_file() else ""
+        )
         return [quote(self._previews.of(relative, digest)), own]
 
 
 def _head(table: QualityTable) -> dict[str, Any]:
     """A table without its images: what the JSON report has, win rates as arrays, and how to show numbers."""
     head = as_data(table)
-    for shown, column in zip(head["metrics"], table.scores, strict=True):
-        shown["decimals"] = column.decimals
+    del head["metrics"]
     wins = table.wins
     head["wins"] = {
         "rate": _nested(wins.rate, 4),
@@ -165,7 +168,7 @@ def _placeholders(tables: Sequence[DownstreamTable], there: set[tuple[str, str]]
             continue
         first = table.first
         found[key] = {
-            **{name: [] for name in ("metrics", "table_columns", "rows", "notes", "published")},
+            **{name: [] for name in ("table_columns", "rows", "notes", "published")},
             "task": table.task,
             "title": table.title,
             "dataset": table.dataset,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fusionkit.bench.downstream.downstream_records import DOWNSTREAM, DownstreamRecord, PredictedBox, Prediction
 from fusionkit.bench.downstream.samples import resize_mask
+from fusionkit.bench.report.evidence import is_evidence, lies_inside
 from fusionkit.bench.report.previews import PictureStore
 from fusionkit.data.labels.label_files import read_boxes, read_mask
 from fusionkit.data.labels.label_transforms import scale_boxes
@@ -63,6 +64,10 @@ class PredictionPictures(PictureStore):
 
     def _all(self, record: DownstreamRecord, key: str, draw: Callable[[Prediction], Pixels]) -> list[str]:
         def one(image: Prediction) -> str:
+            if not is_evidence(self.out, image.fused, image.fused_sha256):
+                return ""
+            if not is_evidence(self.out, image.label, image.label_sha256) or not lies_inside(image.mask):
+                return ""
             content = (
                 _VERSION,
                 key,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fusionkit.bench.report.evidence import is_evidence, lies_inside
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import written_aside
+from fusionkit.io.digest import file_digest
 from fusionkit.io.images import read_image
 
 __all__ = ["PREVIEWS", "PictureStore", "Previews"]
@@ -82,21 +83,25 @@ class Previews(PictureStore):
 
         Args:
             relative: the image's path, relative to the board's folder.
-            digest: its SHA-256; "" to take it from the file.
+            digest: its SHA-256 by the record that tells of it; "" for a file of the board's own folder that no record
+                has a digest of.
 
         Returns:
-            The preview's path relative to the board's folder, in POSIX form; "" where there is no such image, or
-            none that can be read.
+            The preview's path relative to the board's folder, in POSIX form; "" where there is no such image, none
+            that can be read, or another one than the record tells of.
         """
+        file = self.out / relative
         if not digest:
-            try:
-                digest = hashlib.sha256((self.out / relative).read_bytes()).hexdigest()
-            except OSError:
+            if not lies_inside(relative) or not file.is_file():
                 return ""
-        return self.keep(digest, lambda: _encoded(self.out / relative))
+            digest = file_digest(file)
+        return self.keep(digest, lambda: _encoded(self.out, relative, digest))
 
 
-def _encoded(file: Path) -> bytes:
+def _encoded(out: Path, relative: str, digest: str) -> bytes:
+    file = out / relative
+    if not is_evidence(out, relative, digest):
+        raise DataError(f"{file}: is not the image that the record tells of")
     pixels = _small(read_image(file).pixels)
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fusionkit.bench.published_tables import PublishedTable, published_beside
 from fusionkit.bench.records import ImageResult, Record
-from fusionkit.bench.report.comparability import departures, find_task, table_notes, usual_images, usual_use
+from fusionkit.bench.report.comparability import departures, find_task, is_ranked, table_notes, usual_images, usual_use
 from fusionkit.bench.report.significance import Means, WinRates, bootstrap_means, mean_ranks, win_rates
 from fusionkit.bench.report.tables import Cell, Column, Detail, Row, Table
 from fusionkit.tasks import Task
@@ -122,13 +122,7 @@ def _table(records: tuple[Record, ...], resamples: int, seed: int) -> QualityTab
         for row, record in enumerate(records)
     ]
     marks = [departures(record, records, usual, ranking) for record in records]
-    comparable = [
-        record.data.fingerprint == usual[0]
-        and not record.failures
-        and bool(record.images)
-        and all(metric in record.metrics for metric in ranking)
-        for record in records
-    ]
+    comparable = [is_ranked(record, records, usual, ranking) for record in records]
     higher = [usual_use(records, metric).higher_is_better for metric in ranking]
     at = [metrics.index(metric) for metric in ranking]
     among = np.flatnonzero(comparable)

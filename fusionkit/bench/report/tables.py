@@ -181,12 +181,15 @@ class Table:
         """The scores that count for mean rank and win rate."""
         return tuple(column for column in self.scores if column.ranks)
 
-    def placed(self, key: str) -> dict[str, int]:
-        """Method -> 1 or 2, for the best and second-best values among the ranked rows; ties share a place."""
+    def placed(self, key: str) -> tuple[int, ...]:
+        """The place of each row, 1 or 2 for the best and second-best values among the ranked ones; else 0.
+
+        Ties share a place.
+        """
         higher = next(column.higher_is_better for column in self.columns if column.key == key)
-        means = {row.method: mean for row in self.rows if row.ranked and (mean := row.value(key)) is not None}
-        best = sorted(set(means.values()), reverse=bool(higher))[:2]
-        return {name: best.index(mean) + 1 for name, mean in means.items() if mean in best}
+        values = [row.value(key) if row.ranked else None for row in self.rows]
+        best = sorted({value for value in values if value is not None}, reverse=bool(higher))[:2]
+        return tuple(best.index(value) + 1 if value in best else 0 for value in values)
 
 
 def format_value(value: float | None, column: Column) -> str:

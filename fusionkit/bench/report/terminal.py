@@ -86,13 +86,14 @@ def as_terminal(table: Table, *, width: int | None = None) -> RenderableType:
 
 
 def _strip(table: Table, column: Column) -> _Strip:
-    placed = table.placed(column.key) if column.score and not column.extra else {}
+    shown = column.score and not column.extra
+    placed = table.placed(column.key) if shown else [0] * len(table.rows)
     cells = [
         Text(
             "\n".join(cell.lines(column)) if (cell := row.cells.get(column.key)) else "-",
-            style=_STYLES.get(placed.get(row.method, 0), ""),
+            style=_STYLES.get(place, ""),
         )
-        for row in table.rows
+        for row, place in zip(table.rows, placed, strict=True)
     ]
     return _Strip(printable(column.heading), tuple(cells), column.extra)
 

@@ -18,8 +18,9 @@ import pytest
 import torch
 
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
-from fusionkit.bench.downstream.downstream_records import DownstreamRecord, read_downstreams
+from fusionkit.bench.downstream.downstream_records import DownstreamRecord
 from fusionkit.bench.downstream.scorer import DownstreamScorer
+from fusionkit.bench.record_files import stored_records
 from fusionkit.errors import DataError, UsageError
 from tests.support.downstreamtoys import SQUARE, ToySegmenter, make_labelled, register_for_a_test
 
@@ -47,7 +48,7 @@ def bench(asked: BenchRequest, out: str = "out") -> tuple[Outcome, list[str]]:
 
 
 def records(out: str = "out") -> dict[tuple[str, int], DownstreamRecord]:
-    return {(record.method.name, record.seed): record for _, record in read_downstreams(Path(out))}
+    return {(record.method.name, record.seed): record for record in stored_records(Path(out), DownstreamRecord)}
 
 
 def test_the_thermal_image_shows_what_the_visible_does_not_and_all_start_alike() -> None:
@@ -112,7 +113,7 @@ def test_what_is_done_is_not_done_again_and_more_is_added() -> None:
     before = {file: file.stat().st_mtime_ns for file in fused}
     bench(request(settings=(*SETTINGS, "steps=41")))
     assert {file: file.stat().st_mtime_ns for file in Path("out/downstream/fused").rglob("*.png")} == before
-    assert len({file.parent.parent for file, _ in read_downstreams(Path("out"))}) == 2
+    assert len({record.table for record in stored_records(Path("out"), DownstreamRecord)}) == 2
 
 
 def test_other_data_or_labels_are_another_result() -> None:

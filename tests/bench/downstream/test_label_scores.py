@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fusionkit.bench.downstream.label_scores import confusion, detection_scores, segmentation_scores
+from fusionkit.bench.downstream.downstream_records import split_scores
+from fusionkit.bench.downstream.label_scores import confusion, detection_scores
 from fusionkit.label_types import IGNORE, Boxes
 from fusionkit.runtime.torchvision import load_torchvision
 
@@ -32,21 +33,23 @@ def test_iou_and_accuracy_are_of_the_whole_split_and_agree_with_torchmetrics() -
     from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index
 
     masks = [_masks(4) for _ in range(3)]
-    scores = segmentation_scores(torch.stack([confusion(p, k, 4) for p, k in masks]).sum(0), tuple("abcd"))
+    overall, per_class = split_scores([confusion(p, k, 4).tolist() for p, k in masks], tuple("abcd"))
     predicted, known = (torch.stack(side) for side in zip(*masks, strict=True))
     iou = multiclass_jaccard_index(predicted, known, 4, average="none", ignore_index=IGNORE)
     acc = multiclass_accuracy(predicted, known, 4, average="none", ignore_index=IGNORE)
-    assert [scores.per_class[name]["IoU"] for name in "abcd"] == pytest.approx(iou.tolist())
-    assert [scores.per_class[name]["Acc"] for name in "abcd"] == pytest.approx(acc.tolist())
-    assert scores.overall == pytest.approx({"mIoU": float(iou.mean()), "mAcc": float(acc.mean())})
+    assert [per_class[name]["IoU"] for name in "abcd"] == pytest.approx(iou.tolist())
+    assert [per_class[name]["Acc"] for name in "abcd"] == pytest.approx(acc.tolist())
+    assert overall == pytest.approx({"mIoU": float(iou.mean()), "mAcc": float(acc.mean())})
 
 
 def test_a_class_that_is_not_there_is_in_no_mean_but_its_false_pixels_count() -> None:
-    scores = segmentation_scores(torch.tensor([[6, 2, 1], [1, 5, 0], [0, 0, 0]]), ("a", "b", "c"))
-    assert scores.per_class["c"] == {"IoU": None, "Acc": None}
-    assert scores.overall["mIoU"] == pytest.approx((6 / 10 + 5 / 8) / 2)
-    assert scores.overall["mAcc"] == pytest.approx((6 / 9 + 5 / 6) / 2)
-    assert segmentation_scores(torch.zeros(2, 2), ("a", "b")).overall == {"mIoU": None, "mAcc": None}
+    overall, per_class = split_scores(
+        [[[6, 0, 1], [1, 5, 0], [0, 0, 0]], [[0, 2, 0], [0, 0, 0], [0, 0, 0]]], ("a", "b", "c")
+    )
+    assert per_class["c"] == {"IoU": None, "Acc": None}
+    assert overall["mIoU"] == pytest.approx((6 / 10 + 5 / 8) / 2)
+    assert overall["mAcc"] == pytest.approx((6 / 9 + 5 / 6) / 2)
+    assert split_scores([[[0, 0], [0, 0]]], ("a", "b"))[0] == {"mIoU": None, "mAcc": None}
 
 
 def _average_precision(predicted: list[Boxes], known: list[Boxes], label: int, least: float) -> float:
@@ -94,19 +97,19 @@ def _scenes(count: int) -> tuple[list[Boxes], list[Boxes]]:
 
 def test_average_precision_is_cocos() -> None:
     predicted, known = _scenes(6)
-    scores = detection_scores(predicted, known, ("person", "car", "bicycle"))
+    overall, per_class = detection_scores(predicted, known, ("person", "car", "bicycle"))
     levels = np.linspace(0.5, 0.95, 10)
     slow = {
         name: [_average_precision(predicted, known, label, least) for least in levels]
         for label, name in enumerate(("person", "car"))
     }
-    assert scores.per_class["bicycle"] == {"AP50-95": None, "AP50": None}
+    assert per_class["bicycle"] == {"AP50-95": None, "AP50": None}
     for name, values in slow.items():
-        assert scores.per_class[name]["AP50"] == pytest.approx(values[0], abs=1e-6)
-        assert scores.per_class[name]["AP50-95"] == pytest.approx(np.mean(values), abs=1e-6)
+        assert per_class[name]["AP50"] == pytest.approx(values[0], abs=1e-6)
+        assert per_class[name]["AP50-95"] == pytest.approx(np.mean(values), abs=1e-6)
     means = np.mean([slow["person"], slow["car"]], axis=0)
     wanted = {"mAP50-95": means.mean(), "mAP50": means[0], "mAP75": means[5]}
-    assert scores.overall == pytest.approx(wanted, abs=1e-6)
+    assert overall == pytest.approx(wanted, abs=1e-6)
     assert 0.05 < means.mean() < 0.95
 
 
@@ -114,7 +117,7 @@ def test_nothing_found_is_0_and_nothing_to_find_is_no_score() -> None:
     none = Boxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
     one = Boxes(torch.tensor([[1.0, 1, 9, 9]]), torch.tensor([0]), torch.tensor([0.5]))
     missed = detection_scores([none], [one], ("person",))
-    assert missed.overall == {"mAP50-95": 0, "mAP50": 0, "mAP75": 0}
-    assert missed.per_class == {"person": {"AP50-95": 0, "AP50": 0}}
+    assert missed[0] == {"mAP50-95": 0, "mAP50": 0, "mAP75": 0}
+    assert missed[1] == {"person": {"AP50-95": 0, "AP50": 0}}
     empty = detection_scores([one], [none], ("person",))
-    assert empty.overall == {"mAP50-95": None, "mAP50": None, "mAP75": None}
+    assert empty[0] == {"mAP50-95": None, "mAP50": None, "mAP75": None}

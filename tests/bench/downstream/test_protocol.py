@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from fusionkit.bench.downstream.protocol import (
     PRESETS,
     Protocol,
+    network_digest,
     parse_size,
-    protocol_digest,
     resolve_protocol,
     split_assignments,
 )
+from fusionkit.config import as_dict
 from fusionkit.errors import UsageError
 
 
@@ -78,13 +79,17 @@ def test_settings_are_of_the_schedule_or_of_the_network() -> None:
 
 
 def test_another_schedule_or_network_is_another_table() -> None:
-    protocol, network = Protocol(size=(32, 32)), {"name": "n", "config": {}}
+    protocol, network = Protocol(size=(32, 32)), dict[str, object](name="n", config={})
+
+    def digest(network: dict[str, object], protocol: Protocol) -> str:
+        return network_digest(network, as_dict(protocol))
+
     digests = {
-        protocol_digest(network, protocol),
-        protocol_digest(network, replace(protocol, lr=1e-5)),
-        protocol_digest(network, replace(protocol, size=(32, 64))),
-        protocol_digest({**network, "config": {"width": 2}}, protocol),
+        digest(network, protocol),
+        digest(network, replace(protocol, lr=1e-5)),
+        digest(network, replace(protocol, size=(32, 64))),
+        digest({**network, "config": {"width": 2}}, protocol),
     }
     assert len(digests) == 4
-    assert protocol_digest(dict(network), Protocol(size=(32, 32))) in digests
+    assert digest(dict(network), Protocol(size=(32, 32))) in digests
     assert parse_size(" 32X64 ") == (32, 64)

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fusionkit.bench.downstream.downstream_records import DownstreamRecord, read_downstream, read_downstreams
-from fusionkit.bench.report.downstream_tables import DownstreamTable, downstream_tables, seed_cell
+from fusionkit.bench.downstream.downstream_records import DownstreamRecord
+from fusionkit.bench.record_files import read_record, stored_records
+from fusionkit.bench.report.board import load_downstream
+from fusionkit.bench.report.downstream_tables import DownstreamTable, seed_cell
 from fusionkit.bench.report.formats import as_downstream_csv, as_json, as_markdown
 from fusionkit.bench.report.tables import Cell, Column
 from fusionkit.bench.report.terminal import as_terminal
@@ -22,7 +24,7 @@ from tests.support.downstreamrecords import ONE, TWO, keep, record
 
 def table_of(out: Path, *records: DownstreamRecord) -> DownstreamTable:
     keep(out, *records)
-    (table,) = downstream_tables(out)
+    (table,) = load_downstream(out)
     return table
 
 
@@ -45,7 +47,7 @@ def test_rows_are_in_the_order_of_the_first_score(tmp_path: Path) -> None:
     values = {"low": 0.2, "high": 0.7, "middle": 0.5}
     table = table_of(tmp_path, *(record(name, seed, v + 0.01 * seed) for name, v in values.items() for seed in (0, 1)))
     assert [row.method for row in table.rows] == ["high", "middle", "low"]
-    assert table.placed("mAP50") == {"high": 1, "middle": 2}
+    assert table.placed("mAP50") == (1, 2, 0)
     assert table.rows[0].value("seconds") == pytest.approx(60.5)
     assert (table.facts[-1], table.rows[0].value("peak_bytes"), table.rows[0].marks) == ("2 seeds", 2**20, ())
 
@@ -67,14 +69,15 @@ def test_rows_that_do_not_compare_are_marked_and_come_last(tmp_path: Path) -> No
         "changed": ("its seeds are of different versions of the method",),
     }
     assert [row.method for row in table.rows][:2] == ["a", "b"]
-    assert table.placed("mAP50") == {"a": 1, "b": 1}
+    assert table.placed("mAP50") == (1, 1, 0, 0, 0)
 
 
 def test_protocols_are_tables_of_their_own(tmp_path: Path) -> None:
     keep(tmp_path, record("a", 0, 0.5))
-    keep(tmp_path, record("a", 0, 0.6), digest="ffffffff")
-    assert [table.rows[0].value("mAP50") for table in downstream_tables(tmp_path)] == [0.5, 0.6]
-    assert downstream_tables(tmp_path / "nowhere") == ()
+    longer = record("a", 0, 0.6)
+    keep(tmp_path, longer.model_copy(update={"protocol": {**longer.protocol, "steps": 31}}))
+    assert sorted(str(table.rows[0].value("mAP50")) for table in load_downstream(tmp_path)) == ["0.5", "0.6"]
+    assert load_downstream(tmp_path / "nowhere") == ()
 
 
 def test_every_value_of_every_seed_is_in_the_csv(tmp_path: Path) -> None:
@@ -124,11 +127,12 @@ def test_the_other_forms_say_the_same(tmp_path: Path) -> None:
 )
 def test_a_record_that_is_not_of_the_form_is_named(tmp_path: Path, change: object, words: str) -> None:
     keep(tmp_path, record("a", 0, 0.5))
-    ((path, before),) = read_downstreams(tmp_path)
-    assert read_downstream(path) == before == record("a", 0, 0.5)
+    (before,) = stored_records(tmp_path, DownstreamRecord)
+    path = tmp_path / before.place
+    assert before.model_copy(update={"sha256": "", "place": ""}) == record("a", 0, 0.5)
     path.write_text(change(path.read_text()))  # type: ignore[operator]
     with pytest.raises(DataError) as caught:
-        read_downstream(path)
+        read_record(path, DownstreamRecord)
     assert str(path) in str(caught.value)
     assert words in str(caught.value)
 

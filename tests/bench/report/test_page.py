@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fusionkit.bench.records import write_record
+from fusionkit.bench.record_files import write_record
 from fusionkit.bench.report.board import write_board
 from tests.support.boardrecords import EVIL, IVIF_METRICS, bench_folder, record
 
@@ -83,10 +83,10 @@ def _drive(out: Path, body: str, address: str = "", width: int = 1400) -> Any:
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = bench_folder(tmp_path_factory.mktemp("board") / "bench")
-    lower = {"EN": [1.0, 2.0], "SD": [5.0, 3.0]}
+    lower = {"LowA": [1.0, 2.0], "LowB": [5.0, 3.0]}
     for place, name in enumerate(("first", "second")):
         values = {metric: [value + place for value in column] for metric, column in lower.items()}
-        write_record(out, record(name, values, dataset="TNO", lower=["EN", "SD"], profile="standard"))
+        write_record(out, record(name, values, dataset="TNO", lower=["LowA", "LowB"], profile="standard"))
     write_board(out)
     return out
 

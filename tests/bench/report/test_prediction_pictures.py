@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from fusionkit.bench.downstream.downstream_records import PredictedBox, Prediction
-from fusionkit.bench.records import write_record
+from fusionkit.bench.record_files import write_record
 from fusionkit.bench.report.board import load_results, write_board
 from fusionkit.bench.report.prediction_pictures import PredictionPictures, matched
 from tests.support.boardrecords import record as quality
-from tests.support.downstreamrecords import keep, record, street
+from tests.support.downstreamrecords import digest, keep, record, street
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser", "chrome"))), None)
 FOUND, WRONG, MISSED = (47, 191, 113), (228, 87, 46), (244, 180, 0)
@@ -77,7 +77,8 @@ def test_a_mask_tints_its_classes_and_leaves_the_ground(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "seen.png"), mask)
     cv2.imwrite(str(tmp_path / "label.png"), np.ascontiguousarray(mask[:, ::-1]))
     seen = Prediction(
-        **{**dict(image), "boxes": None, "mask": "seen.png", "label": "label.png", "confusion": ((1, 0), (0, 1))}
+        **{**dict(image), "boxes": None, "mask": "seen.png", "confusion": ((1, 0), (0, 1))}
+        | {"label": "label.png", "label_sha256": digest(tmp_path / "label.png")}
     )
     one = record("a", 0, 0.5, kind="segmentation", classes=("ground", "road"), images=(seen,))
     pictures = PredictionPictures(tmp_path)

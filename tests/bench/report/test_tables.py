@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from fusionkit.bench.report import downstream_tables, quality_tables
-from fusionkit.bench.report.board import load_results, write_board
+from fusionkit.bench.report.board import load_downstream, load_results, write_board
 from fusionkit.bench.report.tables import Detail, Table
 from fusionkit.bench.report.terminal import as_terminal
 from tests.support import boardrecords, downstreamrecords
@@ -77,7 +77,7 @@ def test_a_column_of_quality_is_in_all_five_forms(board: Path) -> None:
 
 
 def test_a_downstream_column_is_in_all_five_forms(board: Path) -> None:
-    (table,) = downstream_tables.downstream_tables(board)
+    (table,) = load_downstream(board)
     assert "energy" in _shown(table)
     assert "12.3" in _shown(table)
     assert "| memory | energy |" in (board / "downstream.md").read_text(encoding="utf-8")

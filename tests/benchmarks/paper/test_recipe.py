@@ -14,7 +14,7 @@ from benchmarks.paper.__main__ import main
 from benchmarks.paper.controls import RECIPE, controls
 from benchmarks.paper.schedules import parse_schedule, trainer_options
 from benchmarks.paper.study import Study
-from fusionkit.bench.records import read_records
+from fusionkit.bench.record_files import read_records
 from fusionkit.config import merged, parse_assignments, resolve
 from fusionkit.io.locks import file_lock
 from fusionkit.plugins import catalogue

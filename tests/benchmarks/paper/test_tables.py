@@ -23,7 +23,7 @@ from benchmarks.paper.schedules import cut, parse_schedule, steps_of, trainer_op
 from benchmarks.paper.study import Cell, Study, specs
 from benchmarks.paper.variants import FULL, Variant, ablations, halves, sweep
 from fusionkit.bench.published_tables import published_tables
-from fusionkit.bench.records import read_records
+from fusionkit.bench.record_files import read_records
 from fusionkit.config import merged, resolve
 from fusionkit.data.pair_finding import find_pairs
 from fusionkit.errors import UsageError
