@@ -254,7 +254,7 @@ class QualityJob:
         return merge(entries, method=self.method.identity, profile=self.profile, use=use)
 
     def _entries(self) -> list[LogEntry]:
-        """What is on the disk, oldest first: the record, which may have come here without the logs, and all logs.
+        """Read the record, which may have come here without the logs, and all logs: entries, oldest first.
 
         What was changed since it was written does not count, and is done again.
         """

@@ -25,7 +25,7 @@ CHANGED = "changed after it was written"
 
 
 def seal(content: Mapping[str, Any]) -> str:
-    """SHA-256 of JSON content but for its own field ``sha256``, in one form whatever its layout.
+    """Return the SHA-256 of JSON content without its own field ``sha256``, the same for every layout.
 
     >>> seal({"a": 1, "b": 2.0}) == seal({"b": 2.0, "a": 1, "sha256": "old"})
     True
@@ -73,7 +73,7 @@ def read_record(path: Path, form: type[Form]) -> Form:
 
 
 def stored_records(out: Path, form: type[Form]) -> tuple[Form, ...]:
-    """Every record of one form below a bench's folder, in the order of their files; none where there are none.
+    """Read every record of one form below a bench's folder, in the order of their files.
 
     Raises:
         fusionkit.errors.DataError: a record is damaged.

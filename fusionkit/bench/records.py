@@ -232,7 +232,7 @@ class BenchRecord(StrictRecord):
     """
 
     NOUN: ClassVar[str] = "result of a bench"
-    """What the file is, for messages."""
+    """Name of such a file, for messages."""
     PATTERN: ClassVar[str]
     """The files of such records below a bench's folder."""
 
@@ -252,7 +252,7 @@ class BenchRecord(StrictRecord):
 
     @property
     def home(self) -> PurePosixPath:
-        """Where a bench writes it, relative to the bench's folder."""
+        """The file that a bench writes it to, relative to the bench's folder."""
         raise NotImplementedError
 
     def stands_at(self, place: PurePosixPath) -> bool:
@@ -260,7 +260,7 @@ class BenchRecord(StrictRecord):
         return place == self.home
 
     def contradictions(self) -> tuple[str, ...]:
-        """What in it does not follow from the rest of it, a few words each."""
+        """Parts that do not follow from the rest of it, a few words each."""
         raise NotImplementedError
 
 

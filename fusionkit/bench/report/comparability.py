@@ -15,7 +15,7 @@ __all__ = ["departures", "find_task", "is_ranked", "table_notes", "usual_images"
 
 
 def installed_use(metric: str, profile: str) -> MetricUse | None:
-    """How the installed metric is computed; None where it cannot be, such as one of a plugin that is not here."""
+    """Describe the installed metric; None where there is none, such as one of a plugin that is not here."""
     # Imported here: metrics need torch, which reading records does not.
     from fusionkit.bench.image_scores import present_use
 
@@ -60,7 +60,7 @@ def usual_use(records: Sequence[Record], metric: str) -> MetricUse:
 
 
 def _contradicted(record: Record) -> list[str]:
-    """What a record says of metrics that the installed ones say otherwise, a short phrase each."""
+    """List where a record and the installed metrics say different things of a metric, a short phrase each."""
     found = []
     for metric, use in record.metrics.items():
         installed = installed_use(metric, record.profile)

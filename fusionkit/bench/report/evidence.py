@@ -24,7 +24,7 @@ Form = TypeVar("Form", bound=BenchRecord)
 
 
 def is_evidence(out: Path, relative: str, digest: str) -> bool | None:
-    """Whether a file is the one that a record tells of.
+    """Return whether a file is the one that a record tells of.
 
     Args:
         out: the bench's folder.
