@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fusionkit.bench.jobs import Progress, Say, claimed_labels, run_jobs, shared
+from fusionkit.bench.jobs import Progress, Say, locked_labels, run_jobs, shared
 from fusionkit.bench.request import Bench, BenchRequest, Scorer
 from fusionkit.errors import UsageError
 from fusionkit.runtime.devices import choose_device
@@ -54,7 +54,7 @@ def run_bench(request: BenchRequest, out: Path, *, progress: Progress | None = N
     bench = Bench(request=request, out=out, device=choose_device(request.device), say=first)
     jobs = request.scorer.jobs(bench)
     try:
-        with claimed_labels(out, jobs):
+        with locked_labels(out, jobs):
             own = shared(jobs, processes)
             failures = run_jobs(own, out, progress=progress if processes.first else None, say=say)
             if not processes.first:

@@ -15,7 +15,7 @@ from fusionkit.io.locks import file_lock
 from fusionkit.plugins.guard import PluginCallFailed
 from fusionkit.runtime.processes import Processes
 
-__all__ = ["Job", "Progress", "Say", "claimed_labels", "lock_file", "run_jobs", "shared"]
+__all__ = ["Job", "Progress", "Say", "lock_file", "locked_labels", "run_jobs", "shared"]
 
 LOCKS = "locks"
 """Sub-folder of the lock files."""
@@ -73,7 +73,7 @@ def lock_file(out: Path, *key: str) -> Path:
 
 
 @contextmanager
-def claimed_labels(out: Path, jobs: Iterable[Job]) -> Iterator[None]:
+def locked_labels(out: Path, jobs: Iterable[Job]) -> Iterator[None]:
     """Keep the labels of jobs for their methods while the block runs; processes with the same methods share them.
 
     Raises:

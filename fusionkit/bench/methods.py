@@ -189,8 +189,8 @@ class BenchMethod:
         return hashlib.sha256(decisive.encode()).hexdigest()
 
     @property
-    def claim(self) -> str:
-        """A digest by which two methods under one label are told apart: of results, their folder decides."""
+    def label_digest(self) -> str:
+        """A digest that differs between two methods under one label; of results, their folder decides it."""
         place = f"{self.identity} {self.folder.resolve() if self.folder else ''}"
         return hashlib.sha256(place.encode()).hexdigest()
 

@@ -47,7 +47,7 @@ class QualityPart:
     @property
     def identity(self) -> str:
         """Digest of the method."""
-        return self.job.method.claim
+        return self.job.method.label_digest
 
     def known(self) -> bool:
         """Return whether nothing is left to do.

@@ -20,7 +20,7 @@ __all__ = ["Bench", "BenchRequest", "Scorer"]
 
 
 def _quality() -> Scorer:
-    # Imported here: the scorer is told by a request what to do.
+    # Imported here: a scorer reads requests.
     from fusionkit.bench.quality_scorer import QualityScorer
 
     return QualityScorer()

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from fusionkit.bench import image_scores, quality_job
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
-from fusionkit.bench.jobs import claimed_labels
+from fusionkit.bench.jobs import locked_labels
 from fusionkit.bench.methods import ResultsSpec
 from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.record_files import read_record, read_records, write_record
@@ -257,7 +257,7 @@ def test_a_label_of_two_methods_at_once_is_refused_and_one_after_the_other_is_no
 def hold_label(*label: str, identity: str) -> Any:
     """Another bench's hold on a label."""
     job = SimpleNamespace(label=label, identity=identity)
-    return claimed_labels(Path("out"), [job])  # type: ignore[list-item]
+    return locked_labels(Path("out"), [job])  # type: ignore[list-item]
 
 
 def test_the_name_of_a_data_set_does_not_lead_to_images_elsewhere(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class DownstreamJob:
     @property
     def identity(self) -> str:
         """Digest of the method."""
-        return self.entry.method.claim
+        return self.entry.method.label_digest
 
     @property
     def path(self) -> Path:

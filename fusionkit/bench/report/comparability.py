@@ -15,7 +15,7 @@ __all__ = ["departures", "find_task", "is_ranked", "table_notes", "usual_images"
 
 
 def installed_use(metric: str, profile: str) -> MetricUse | None:
-    """Describe the installed metric; None where there is none, such as one of a plugin that is not here."""
+    """Describe the installed metric of a name, if there is one."""
     # Imported here: metrics need torch, which reading records does not.
     from fusionkit.bench.image_scores import present_use
 
