@@ -68,7 +68,7 @@ def test_equals_pytorch(form: str, options: FuserOptions, height: int, width: in
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", ["ivif@v1", "ivif@v2", "mif", "mfif", "meif"])
+@pytest.mark.parametrize("name", ["ivif@v1", "ivif@v2", "ivif@v3", "mif", "mfif", "meif"])
 def test_shipped_models_equal_pytorch(name: str) -> None:
     network = fusionkit.load(f"refusion:{name}", device="cpu", backend="torch").fuser
     assert isinstance(network, ReFusionFuser)
