@@ -323,7 +323,8 @@ def test_a_metric_without_a_value_is_null_with_the_reason_and_the_others_are_kep
     assert [image.reasons["BenchBroken"] for image in own.images] == [
         "not defined on this image",
         "infinite on this image",
-        "ValueError: too bright",
+        "BenchBroken of tests.support.benchtoys cannot score these images: ValueError: too bright; correct it, or use "
+        "another",
     ]
     assert all("needs images of at least" in image.reasons["MS-SSIM"] for image in own.images)
     # What is not defined is said, but only what could not be computed has failed.
