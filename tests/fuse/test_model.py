@@ -278,7 +278,8 @@ def test_misuse_is_refused() -> None:
 
 
 def test_weights_that_give_nan_are_named() -> None:
-    broken = Model(ToyTrained(ToyOptions(start=float("nan"))), name="runs/broken")
+    broken = Model(ToyTrained(), name="runs/broken")
+    torch.nn.init.constant_(broken.fuser.share, float("nan"))
     with pytest.raises(DataError, match="runs/broken: the fused values are not finite"):
         broken.fuse(GREY, GREY)
 

@@ -36,8 +36,7 @@ def test_a_changed_file_is_read_as_it_was_or_refused_in_one_line(subject: Subjec
     def every_change(data: st.DataObject) -> None:
         change = data.draw(subject.changes())
         said = verdict(subject, change)
-        # Records of a bench state no digest of their scores: what is changed there can be shown.
-        assert said in ("accepted", "refused") or (name == "records" and said.startswith("silent")), (said, change)
+        assert said in ("accepted", "refused"), (said, change)
 
     every_change()
 
