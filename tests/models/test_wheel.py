@@ -20,7 +20,7 @@ def test_the_wheel_holds_every_model_and_card_of_a_plugin(tmp_path: Path) -> Non
     skipped = shutil.ignore_patterns("__pycache__")
     for folder in ("fusionkit", "plugins"):
         shutil.copytree(ROOT / folder, source / folder, ignore=skipped)
-    for file in ("pyproject.toml", "README.md", "LICENSE"):
+    for file in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, source / file)
     models = source / "plugins" / "fusionkit_refusion" / "models"
     models.mkdir(exist_ok=True)
