@@ -48,7 +48,13 @@ def logged(out: str) -> int:
 
 def without_cost(records: tuple[Record, ...]) -> list[Record]:
     return [
-        record.model_copy(update={"images": tuple(image.model_copy(update={"cost": None}) for image in record.images)})
+        # Without the digest, in which the cost takes part.
+        record.model_copy(
+            update={
+                "sha256": "",
+                "images": tuple(image.model_copy(update={"cost": None}) for image in record.images),
+            }
+        )
         for record in records
     ]
 

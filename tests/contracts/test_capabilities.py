@@ -43,6 +43,7 @@ def test_they_can_be_written_as_json() -> None:
         "max_sources": None,
         "halo": None,
         "needs_cuda": False,
+        "square": False,
     }
 
 

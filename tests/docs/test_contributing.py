@@ -17,7 +17,16 @@ import pytest
 
 from tests.support.pages import ROOT
 
-_COPIED = ("fusionkit", "plugins", "tests", "pyproject.toml", "README.md", "LICENSE", "CONTRIBUTING.md")
+_COPIED = (
+    "fusionkit",
+    "plugins",
+    "tests",
+    "pyproject.toml",
+    "hatch_build.py",
+    "README.md",
+    "LICENSE",
+    "CONTRIBUTING.md",
+)
 _FENCE = re.compile(r'^ *```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<body>.*?)^ *```$', re.DOTALL | re.M)
 _RUN = """
 import json, sys, pytest

@@ -27,7 +27,7 @@ def test_the_python_of_a_page_runs(page: Path, workplace: Path) -> None:
     try:
         for block in blocks(page, "python"):
             # Tracebacks then give the line in the page.
-            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), namespace)
+            exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec", dont_inherit=True), namespace)
     finally:
         catalogue.fusers._registered.pop("midrange", None)
 

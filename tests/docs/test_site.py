@@ -105,7 +105,8 @@ def test_links_to_files_resolve_where_the_page_is_read_on_its_own(source: Path) 
 
 def test_pictures_are_small() -> None:
     for picture in (DOCS / "images").iterdir():
-        assert picture.stat().st_size < 150_000, picture
+        largest = 400_000 if picture.stem.startswith("sheet_") else 150_000  # a sheet shows twelve pairs
+        assert picture.stat().st_size < largest, picture
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,15 @@ TOYS = {kind.__name__.lower() + "-toy": kind for kind in (Raising, Exiting, Need
 
 
 @pytest.fixture(autouse=True)
-def _registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     for name, kind in TOYS.items():
         catalogue.fusers.register(name, kind)
     for name in ("a.png", "b.png"):
         cv2.imwrite(name, np.random.default_rng(0).integers(0, 256, (20, 30), dtype=np.uint8))
+    yield
+    for name in TOYS:
+        catalogue.fusers._registered.pop(name, None)
 
 
 def run(*args: str) -> Result:

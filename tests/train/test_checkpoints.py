@@ -167,7 +167,7 @@ def test_a_damaged_line_of_the_log_costs_that_line_only(run: Path) -> None:
 
 
 def test_weights_that_diverge_in_the_last_step_are_no_finished_model(tmp_path: Path) -> None:
-    options = {**OPTIONS, "trainer": {**OPTIONS["trainer"], "epochs": 1, "fusion_steps": 1, "lr": 1e30}}
+    options = {**OPTIONS, "trainer": {**OPTIONS["trainer"], "epochs": 1, "fusion_steps": 1, "lr": 1e6}}
     wild = TrainRequest(method="refusion", task="mif", preset="quick", options=options, device="cpu")
     with pytest.raises(DivergedError, match=r"not finite|is nan|is inf"):
         start(wild, tmp_path / "run", log_every=1)

@@ -253,7 +253,7 @@ def test_a_training_that_diverges_leaves_its_row_empty_and_the_others_there(data
         say=lambda _line: None,
         progress=_silent,
     )
-    bad, good = study.trained([Variant("bad", options={"trainer": {"lr_outer_loss": 1e30}}), FULL])
+    bad, good = study.trained([Variant("bad", options={"trainer": {"lr_outer_loss": 1e6}}), FULL])
     assert (bad.failure, good.failure) == ("diverged", "")
     groups = study.compared(list(specs([bad, good])))
     lines = [trained_line(cell.variant.key, [cell], groups, ("EN",)) for cell in (bad, good)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from benchmarks.paper.schemes import joint_gradients
 from fusionkit.contracts import Batch
 from fusionkit.train.bilevel import closed_form_meta_gradient, meta_gradient
-from fusionkit.train.bilevel.fusion_step import fusion_gradients
+from fusionkit.train.bilevel.fusion_step import FusionRule, fusion_gradients, separate_gradients
 from fusionkit.train.bilevel.meta_steps import Networks, StepContext
 from fusionkit.train.bilevel.microbatch import split_batch
 from fusionkit.train.bilevel.noise import contrast
@@ -63,12 +62,12 @@ def test_the_gradients_at_the_optimum_in_shares_are_those_of_the_whole(micro_bat
         _agree(getattr(shares, part), getattr(whole, part))
 
 
-@pytest.mark.parametrize("gradients", [fusion_gradients, joint_gradients])
-def test_the_gradients_of_a_fusion_step_in_shares_are_those_of_the_whole(gradients: Any) -> None:
+@pytest.mark.parametrize("rule", [separate_gradients, joint_gradients])
+def test_the_gradients_of_a_fusion_step_in_shares_are_those_of_the_whole(rule: FusionRule) -> None:
     fuser, proposer, outer_loss = _networks()
     networks, batch = Networks(fuser, proposer, outer_loss), _batch()
-    whole = gradients(networks, batch, batch, StepContext(_noise))
-    shares = gradients(networks, batch, batch, StepContext(_noise, micro_batch=2))
+    whole = fusion_gradients(networks, batch, batch, StepContext(_noise), rule)
+    shares = fusion_gradients(networks, batch, batch, StepContext(_noise, micro_batch=2), rule)
     for part in ("fuser", "outer_loss", "terms"):
         _agree(getattr(shares, part), getattr(whole, part))
 
