@@ -30,7 +30,7 @@ CLEAR, FAINT = 0.9, 1e-3
 
 
 def mean_over(image: Tensor, side: int) -> Tensor:
-    """Means over windows of ``side`` pixels, at the border over those that there are."""
+    """Compute means over windows of ``side`` pixels; at the border, over the part of the window inside the image."""
     return F.avg_pool2d(image, side, 1, side // 2, count_include_pad=False)
 
 
@@ -69,7 +69,7 @@ def gains(fused: Sequence[Tensor], pairs: Sequence[tuple[Tensor, Tensor]]) -> li
 
 
 def line(name: str, fuse: Fuse, test: Tests) -> str:
-    """One row of the table: a method on a test set."""
+    """Compute the table's row of one method on one test set."""
     pairs = [test.floats(k) for k in range(len(test.pairs))]
     with torch.no_grad():
         fused = [fuse(*pair) for pair in pairs]

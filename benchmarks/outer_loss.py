@@ -227,7 +227,7 @@ def _print(results: Sequence[Mapping[str, Any]], tests: Sequence[Tests]) -> None
 
 
 def _of_run(run: Path, models: Sequence[str], tests: Sequence[Tests]) -> list[dict[str, Any]]:
-    """What the P of a run's last checkpoint asks for, and what its F makes of it."""
+    """Score the minimiser under the P of a run's last checkpoint, and the images of its F."""
     folder = RunFolder.open(run)
     record, checkpoint = folder.record, load_checkpoint(run)
     kind = catalogue.trainers.get(record.method)

@@ -21,11 +21,11 @@ __all__ = ["read_record", "read_records", "seal", "stored_records", "write_recor
 Form = TypeVar("Form", bound=BenchRecord)
 
 CHANGED = "changed after it was written"
-"""Fault of a record whose content is not what its digest was taken of."""
+"""Mark of a record whose content differs from its digest."""
 
 
 def seal(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of JSON content without its own field ``sha256``, the same for every layout.
+    """Compute a record's digest: SHA-256 of its JSON content with sorted keys, without the field ``sha256``.
 
     >>> seal({"a": 1, "b": 2.0}) == seal({"b": 2.0, "a": 1, "sha256": "old"})
     True

@@ -252,15 +252,15 @@ class BenchRecord(StrictRecord):
 
     @property
     def home(self) -> PurePosixPath:
-        """The file that a bench writes it to, relative to the bench's folder."""
+        """Path of the record's file, relative to the bench's folder."""
         raise NotImplementedError
 
     def stands_at(self, place: PurePosixPath) -> bool:
-        """Return whether a file, relative to the bench's folder, is the one that a bench writes it to."""
+        """Return whether ``place``, a path relative to the bench's folder, is the record's own."""
         return place == self.home
 
     def contradictions(self) -> tuple[str, ...]:
-        """Parts that do not follow from the rest of it, a few words each."""
+        """List the fields that disagree with other fields of the record, a few words each."""
         raise NotImplementedError
 
 

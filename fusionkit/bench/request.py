@@ -97,11 +97,11 @@ class Scorer(Protocol):
     """Way to compare methods."""
 
     def jobs(self, bench: Bench) -> Sequence[Job]:
-        """The jobs of a bench, in order.
+        """List the jobs in the order in which they run.
 
         Raises:
             fusionkit.errors.FusionkitError: the request cannot be met, or a model not be loaded.
         """
 
     def records(self, bench: Bench, jobs: Sequence[Any]) -> tuple[tuple[tuple[BenchRecord, ...], ...], int]:
-        """The records of the jobs from disk, table by table, and the number of results and values missing."""
+        """Read the records of the jobs, grouped by table, and count the missing results and values."""

@@ -47,7 +47,7 @@ def method_options(*, task: str, fuser: str) -> Callable[[Callable[..., None]], 
 
 
 def run_options(*, limit: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add ``--out``, ``--stretch``, ``--gamut``, ``--device``, ``--backend``, ``--limit`` and ``--quiet`` to a command.
+    """Add the options that both bench commands share, from ``--out`` to ``--quiet``.
 
     Args:
         limit: help text of ``--limit``.

@@ -74,7 +74,7 @@ class Fuser(nn.Module, ABC):
 
     Config: ClassVar[type] = NoOptions
     capabilities: Capabilities = Capabilities()
-    """Capabilities of the class. An instance whose options change them sets its own in ``__init__``, as with
+    """Capabilities of the class. Where options change them, ``__init__`` sets them on the instance; the same holds for
     :attr:`space` and :attr:`stretch`."""
     space: Literal["luminance", "rgb"] = "luminance"
     tasks: ClassVar[tuple[str, ...] | None] = None

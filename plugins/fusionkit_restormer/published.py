@@ -64,7 +64,7 @@ def published_name(name: str) -> str | None:
 
 
 def _without_twins(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leave out the second of two names for one tensor.
+    """Keep one of the two names under which a published file stores each convolution.
 
     The authors' files hold each convolution twice, as ``X.weight`` and ``X.conv.weight``, because their layer keeps its
     ``torch.nn.Conv2d`` and that one's weight.

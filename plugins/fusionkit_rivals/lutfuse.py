@@ -55,7 +55,10 @@ class ContextNet(nn.Module):
 
 
 def gradient_range(y: Tensor, padding: Padding) -> Tensor:
-    """Sobel magnitude of ``(B, 1, H, W)``, stretched to each image's own range; zeros outside make false edges."""
+    """Compute the Sobel magnitude of ``(B, 1, H, W)``, stretched to [0, 1] per image.
+
+    The published code pads with zeros, which makes edges at the border.
+    """
     kernel = y.new_tensor(_SOBEL)
     framed = F.pad(y, (1, 1, 1, 1)) if padding == "zeros" else F.pad(y, (1, 1, 1, 1), mode=padding)
     both = F.conv2d(framed, torch.stack((kernel, kernel.T))[:, None])

@@ -30,7 +30,7 @@ class RivalOptions:
 
 
 def is_grey(image: Tensor) -> bool:
-    """True if the channels of ``(B, 3, H, W)`` are equal everywhere."""
+    """Return whether the three channels of ``(B, 3, H, W)`` are equal at every pixel."""
     return bool((image == image[:, :1]).all())
 
 

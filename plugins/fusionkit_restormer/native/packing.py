@@ -74,7 +74,7 @@ def _matrix(layer: nn.Module) -> Tensor:
 
 
 def _behind_norm(norm: ChannelNorm, layer: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weights and biases of a product of what is normalised but not yet scaled and shifted."""
+    """Fold a layer norm's scale and shift into the weights and biases of the 1x1 convolution behind it."""
     matrix = _matrix(layer)
     return matrix * norm.weight.detach().double(), matrix @ norm.bias.detach().double()
 
