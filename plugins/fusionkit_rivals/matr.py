@@ -39,6 +39,8 @@ class AdaptiveConvolution(nn.Module):
         self.output_norm = FixedNorm(WIDTH)
         self.output_gate = nn.Linear(5, 9, bias=False)
         self.norm = FixedNorm(WIDTH)
+        for norm in (self.mix_norm, self.input_norm, self.output_norm):
+            nn.init.constant_(norm.bias, 0.01)  # with 0, units whose input is all 0 start at the corner of relu
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve ``(B, C, H, W)``, normalise, cut at 0."""

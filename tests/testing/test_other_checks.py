@@ -470,6 +470,16 @@ def test_a_right_gradient_passes_and_one_wrong_in_any_tensor_is_named() -> None:
             check_gradient("it", "the value", skewed, drawn)
 
 
+@pytest.mark.parametrize("distance", [0.0, 3e-7, -3e-7])
+def test_a_gradient_at_a_corner_of_relu_is_that_of_one_side(distance: float) -> None:
+    point = torch.tensor([0.5, -0.25], dtype=torch.float64)
+
+    def cornered(weights: Mapping[str, Tensor]) -> Tensor:
+        return torch.relu(weights["w"] - point + distance) + 0.1 * weights["w"]
+
+    check_gradient("it", "the value", cornered, {"w": point})
+
+
 def test_the_gradient_of_many_tensors_is_checked_in_bounded_time() -> None:
     calls = []
     many = {f"w{k}": torch.randn(3, dtype=torch.float64) for k in range(200)}

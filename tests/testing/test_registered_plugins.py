@@ -35,11 +35,7 @@ def test_every_built_in_name_loads(registry: Registry[Any]) -> None:
     assert {name: str(problem) for name, problem in problems.items() if problem} == {}
 
 
-KINKED = {"densefuse", "matr"}
-"""Published networks with kinks, where finite differences are no check of gradients; their own tests hold the rest."""
-
-
-@pytest.mark.parametrize("name", sorted({*built_in(catalogue.fusers)} - KINKED))
+@pytest.mark.parametrize("name", built_in(catalogue.fusers))
 def test_every_fuser_keeps_its_contract(name: str, fusionkit_device: torch.device) -> None:
     check_fuser(catalogue.fusers.get(name), sizes=FEW_SIZES, device=fusionkit_device)
 
