@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from fusionkit.cli.notes import answer, say
+from fusionkit.cli.source_options import align_scope_option, match_option, more_sources_option, reference_option
 
 _PATH = click.Path(path_type=Path)
 
@@ -15,7 +16,7 @@ _PATH = click.Path(path_type=Path)
 @click.command("align")
 @click.option("-a", "first", type=_PATH, required=True, help="First source: a file or a folder.")
 @click.option("-b", "second", type=_PATH, required=True, help="Second source.")
-@click.option("-s", "more", type=_PATH, multiple=True, help="Further source; may be repeated.")
+@more_sources_option
 @click.option("-o", "--out", type=_PATH, help="Folder to write the aligned sources and their transforms to.")
 @click.option(
     "--kind",
@@ -24,15 +25,9 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Kind of transform; auto is affine.",
 )
-@click.option("--reference", default="b", show_default=True, help="Source that stays: a, b, or a number from 1.")
-@click.option(
-    "--align-scope",
-    type=click.Choice(["pair", "folder"]),
-    default="pair",
-    show_default=True,
-    help="Find a transform for each pair, or one for all pairs of a rig.",
-)
-@click.option("--match", default="stem", show_default=True, help="Match files of folders, as in fuse.")
+@reference_option
+@align_scope_option
+@match_option
 @click.option("--report", is_flag=True, help="Write nothing; print how far each pair is off.")
 def command(
     first: Path,

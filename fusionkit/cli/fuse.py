@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from fusionkit.cli.notes import answer, say
+from fusionkit.cli.source_options import align_scope_option, match_option, more_sources_option, reference_option
 
 if TYPE_CHECKING:
     from fusionkit.fuse.aligning import Aligning
@@ -34,7 +35,7 @@ _PATH = click.Path(path_type=Path)
 @click.argument("given", metavar="[SOURCES]...", nargs=-1, type=_PATH)
 @click.option("-a", "first", type=_PATH, help="First source: infrared, CT/PET/SPECT, near, under.")
 @click.option("-b", "second", type=_PATH, help="Second source: visible, MRI, far, over.")
-@click.option("-s", "more", type=_PATH, multiple=True, help="Further source; may be repeated.")
+@more_sources_option
 @click.option("-o", "--out", required=True, help="File or folder to write.")
 @click.option(
     "--stretch",
@@ -86,21 +87,10 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Align the sources first, by their edges; auto is affine. What is not confident is refused.",
 )
-@click.option("--reference", default="b", show_default=True, help="Source that stays when aligning: a, b, or a number.")
-@click.option(
-    "--align-scope",
-    type=click.Choice(["pair", "folder"]),
-    default="pair",
-    show_default=True,
-    help="Find a transform for each scene, or one for all scenes of a rig.",
-)
+@reference_option
+@align_scope_option
 @click.option("--transform", type=_PATH, help="Align by the transforms in a file that 'fusionkit align' wrote.")
-@click.option(
-    "--match",
-    default="stem",
-    show_default=True,
-    help="Match files of folders by stem, number (IR_0001, VIS_0001), order, or pattern:{name}_suffix.",
-)
+@match_option
 @click.option(
     "--set",
     "assignments",

@@ -10,6 +10,7 @@ from typing import Literal
 import click
 
 from fusionkit.cli.notes import answer, say
+from fusionkit.cli.source_options import match_option, more_sources_option
 from fusionkit.errors import DataError, UsageError
 
 
@@ -19,7 +20,7 @@ from fusionkit.errors import DataError, UsageError
 )
 @click.option("-a", "first", type=click.Path(path_type=Path), help="First source, or folder of first sources.")
 @click.option("-b", "second", type=click.Path(path_type=Path), help="Second source, or folder of second sources.")
-@click.option("-s", "more", type=click.Path(path_type=Path), multiple=True, help="Further source; may be repeated.")
+@more_sources_option
 @click.option("--truth", type=click.Path(path_type=Path), help="Known result, or folder of known results.")
 @click.option(
     "-m", "--metric", "metrics", multiple=True, help="Metrics, separated by commas.  [default: all that apply]"
@@ -27,13 +28,7 @@ from fusionkit.errors import DataError, UsageError
 @click.option("-p", "--profile", default="standard", show_default=True, help="Convention, see 'fusionkit metrics'.")
 @click.option("--precision", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1...")
-@click.option(
-    "--match",
-    "rule",
-    default="stem",
-    show_default=True,
-    help="Match files of folders by stem, number (IR_0001, VIS_0001), order, or pattern:{name}_suffix.",
-)
+@match_option
 @click.option(
     "--crop-to-fused",
     "crop",
@@ -52,7 +47,7 @@ def command(
     profile: str,
     precision: str,
     device: str,
-    rule: str,
+    match: str,
     crop: Literal["center", "topleft"] | None,
     form: str | None,
 ) -> None:
@@ -99,7 +94,7 @@ def command(
     rows: dict[str, dict[str, float]] = {}
     reasons: dict[str, dict[str, str]] = {}
     failed: dict[str, str] = {}
-    scenes = _scenes(given, rule)
+    scenes = _scenes(given, match)
     with click.progressbar(scenes, file=sys.stderr, hidden=not sys.stderr.isatty(), label="scoring") as bar:
         for image, files in bar:
             try:
@@ -125,7 +120,7 @@ def command(
         say(f"left out {image}: {cause}")
     for note in (*unusable.values(), *missing_notes(rows, profile, reasons)):
         say(f"note: {note}")
-    facts = {"match": rule if fused.is_dir() else None, "crop_to_fused": crop}
+    facts = {"match": match if fused.is_dir() else None, "crop_to_fused": crop}
     if form == "json":
         click.echo(scores_json(rows, profile, reasons, failed=failed, unusable=unusable, facts=facts))
     elif form == "csv":
@@ -140,7 +135,7 @@ def command(
         raise DataError(f"{what} could not be scored (named above)")
 
 
-def _scenes(given: dict[str, Path], rule: str) -> list[tuple[str, dict[str, Path]]]:
+def _scenes(given: dict[str, Path], match: str) -> list[tuple[str, dict[str, Path]]]:
     """Return image names with one file per option."""
     from fusionkit.data.pairing import match_folders
 
@@ -153,7 +148,7 @@ def _scenes(given: dict[str, Path], rule: str) -> list[tuple[str, dict[str, Path
             raise UsageError(f"{name} is a {kind} and -f {given['-f']} a {other}: give files or folders alone")
     if not given["-f"].is_dir():
         return [(given["-f"].stem, given)]
-    pairs, problems = match_folders(list(given.values()), by=rule)
+    pairs, problems = match_folders(list(given.values()), by=match)
     if not pairs:
         raise DataError(f"-f {given['-f']}: no image has a partner in every folder")
     for problem in problems:
