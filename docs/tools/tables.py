@@ -130,28 +130,42 @@ def classical() -> str:
     return table(("fuser", "task", "sources per call", "works on", "defined by"), rows)
 
 
-def rivals() -> str:
-    """Published networks: what they are, their authors' terms and faults."""
+def _published_networks() -> Iterator[tuple[str, Any]]:
+    """Yield the name and class of each published network of another author."""
     from fusionkit.plugins import catalogue
 
-    rows = []
     for name in catalogue.fusers.names():
         kind = catalogue.fusers.get(name)
         if kind.__module__.startswith("fusionkit_rivals."):
-            published = kind.published_weights
-            rows.append(
-                (
-                    f"`{name}`",
-                    ", ".join(f"`{task}`" for task in dict.fromkeys(t for w in published for t in w.tasks)),
-                    f"{published[0].parameters:,}",
-                    ", ".join(f"`{file}`" for file in dict.fromkeys(f for w in published for f in w.files)),
-                    published[0].licence,
-                    "; ".join(kind.conventions.faults),
-                    kind.reference,
-                )
-            )
-    head = ("fuser", "tasks", "parameters", "files", "licence", "not right as published", "defined by")
-    return table(head, rows)
+            yield name, kind
+
+
+def rivals() -> str:
+    """List the published networks with their sizes and their authors' terms."""
+    rows = [
+        (
+            f"`{name}`",
+            ", ".join(f"`{task}`" for task in dict.fromkeys(t for w in kind.published_weights for t in w.tasks)),
+            f"{kind.published_weights[0].parameters:,}",
+            kind.published_weights[0].licence,
+            kind.reference,
+        )
+        for name, kind in _published_networks()
+    ]
+    return table(("fuser", "tasks", "parameters", "licence", "defined by"), rows)
+
+
+def rival_files() -> str:
+    """List the published networks' weights files, and their faults."""
+    rows = [
+        (
+            f"`{name}`",
+            ", ".join(f"`{file}`" for file in dict.fromkeys(f for w in kind.published_weights for f in w.files)),
+            "; ".join(kind.conventions.faults) or "none known",
+        )
+        for name, kind in _published_networks()
+    ]
+    return table(("fuser", "files", "not right as published"), rows)
 
 
 def metrics() -> str:
@@ -280,6 +294,7 @@ def measured(name: str) -> str:
 TABLES: dict[str, Callable[..., str]] = {
     "classical": classical,
     "rivals": rivals,
+    "rival files": rival_files,
     "datasets": datasets,
     "exit codes": exit_codes,
     "groups": groups,
