@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -31,11 +32,21 @@ class BenchMean(Fuser):
 
 
 class BenchSlow(BenchMean):
-    """The mean, taking its time."""
+    """The mean, taking its time; under torchrun, no process goes on before all have begun."""
 
     def forward(self, *sources: Tensor) -> Tensor:
         time.sleep(0.1)
+        _wait_for_all_processes()
         return super().forward(*sources)
+
+
+def _wait_for_all_processes() -> None:
+    begun = Path("begun")
+    begun.mkdir(exist_ok=True)
+    (begun / os.environ.get("RANK", "0")).touch()
+    ends = time.monotonic() + 60
+    while len(list(begun.iterdir())) < int(os.environ.get("WORLD_SIZE", "1")) and time.monotonic() < ends:
+        time.sleep(0.01)
 
 
 class BenchPicky(BenchMean):
