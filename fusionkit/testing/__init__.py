@@ -5,7 +5,8 @@ They raise AssertionError, so a plugin's tests call them and nothing else is nee
     def test_the_fuser_keeps_its_contract(fusionkit_device):
         check_fuser(MyFuser, device=fusionkit_device)
 
-The fixture comes with fusionkit; ``pytest --fusionkit-device cuda`` runs such tests on a GPU.
+The fixture comes with fusionkit; ``pytest --fusionkit-device cuda`` runs such tests on a GPU. Every check that runs a
+plugin takes ``device``.
 """
 
 from __future__ import annotations

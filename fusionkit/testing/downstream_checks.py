@@ -12,7 +12,17 @@ from fusionkit.contracts import Batch, Downstream
 from fusionkit.label_types import IGNORE, Boxes, LabelKind
 from fusionkit.testing.examples import EXAMPLE_CLASSES, example_labels, example_sources
 from fusionkit.testing.outer_loss_checks import check_loss
-from fusionkit.testing.rules import Notes, check_config, fail, require, require_close, require_same, require_terms
+from fusionkit.testing.rules import (
+    Notes,
+    check_config,
+    exact_products,
+    fail,
+    place_of,
+    require,
+    require_close,
+    require_same,
+    require_terms,
+)
 
 Predictions = Tensor | tuple[Boxes, ...]
 
@@ -22,6 +32,7 @@ def check_downstream(
     *,
     classes: Sequence[str] = EXAMPLE_CLASSES,
     size: tuple[int, int] = (64, 96),
+    device: torch.device | str = "cpu",
 ) -> Notes:
     """Check that a downstream network keeps its contract: its loss on labelled images, and predictions that fit.
 
@@ -29,10 +40,13 @@ def check_downstream(
         outer_loss: the class, tried with its default options, or an instance with others, which is not changed.
         classes: names of the classes that a class is built for.
         size: height and width of the images that it is tried on.
+        device: where to run it, such as what the pytest fixture ``fusionkit_device`` gives.
 
     Raises:
         AssertionError: a rule is broken; the message says which and what to do.
+        unittest.SkipTest: ``device`` is a CUDA device and there is none here.
     """
+    place = place_of(device)
     kind = outer_loss if isinstance(outer_loss, type) else type(outer_loss)
     subject = f"Downstream {kind.__name__}"
     require(issubclass(kind, Downstream), subject, "it is not a Downstream", "subclass Downstream")
@@ -43,19 +57,20 @@ def check_downstream(
     names = tuple(classes if isinstance(outer_loss, type) else outer_loss.classes)
 
     def another() -> Downstream:
-        return kind(config, classes=names)
+        return kind(config, classes=names).to(place)
 
     module = another()
     if not isinstance(outer_loss, type):
         module.load_state_dict(outer_loss.state_dict())
     remedy = "pass config and classes on to Downstream.__init__"
     require(module.config == config and module.classes == names, subject, "it does not keep them", remedy)
-    sources = example_sources(size, batch=2)
-    labels = example_labels(kind.kind, size, batch=2, classes=len(names))
-    _check_state(subject, module, sources, labels)
-    _check_nothing(subject, module, sources)
-    _check_predictions(subject, module, sources[0], len(names))
-    check_loss(subject, module, another, _batch(sources, labels), separable=False)
+    sources = example_sources(size, batch=2, device=place)
+    labels = example_labels(kind.kind, size, batch=2, classes=len(names), device=place)
+    with exact_products():
+        _check_state(subject, module, sources, labels)
+        _check_nothing(subject, module, sources)
+        _check_predictions(subject, module, sources[0], len(names))
+        check_loss(subject, module, another, _batch(sources, labels), separable=False)
     return ()
 
 
@@ -81,9 +96,10 @@ def _check_nothing(subject: str, module: Downstream, sources: tuple[Tensor, ...]
     fused = sources[0].clone().requires_grad_()
     blank: Tensor | tuple[Boxes, ...]
     if module.kind == "segmentation":
-        blank = torch.full((len(fused), *fused.shape[2:]), IGNORE)
+        blank = torch.full((len(fused), *fused.shape[2:]), IGNORE, device=fused.device)
     else:
-        blank = tuple(Boxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)) for _ in fused)
+        corners, ids = fused.new_zeros(0, 4, requires_grad=False), fused.new_zeros(0, dtype=torch.int64)
+        blank = tuple(Boxes(corners, ids) for _ in fused)
     terms = module.loss(fused, Batch(sources, blank))
     require_terms(f"{subject}, on images without labels", terms)
     if terms["total"].requires_grad:
@@ -128,7 +144,7 @@ def _check_fit(subject: str, kind: LabelKind, found: Predictions, fused: Tensor,
         require(low >= 0 and high < classes, subject, f"it gives class ids {low} to {high}", f"keep below {classes}")
         return
     if not isinstance(found, tuple) or len(found) != len(fused) or not all(isinstance(b, Boxes) for b in found):
-        fail(subject, "predict does not give boxes", "return a tuple of one Boxes a sample")
+        fail(subject, "predict does not give boxes", "return a tuple of one Boxes per sample")
     assert not isinstance(found, Tensor)
     for boxes in found:
         count = len(boxes.classes)

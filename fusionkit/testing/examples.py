@@ -23,6 +23,7 @@ def example_sources(
     batch: int = 1,
     channels: int = 1,
     dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> tuple[Tensor, ...]:
     """Aligned sources of one scene each: a shared smooth background, detail of their own, the full range.
@@ -32,7 +33,8 @@ def example_sources(
         count: sources.
         batch: samples.
         channels: 1 or 3.
-        dtype: float32 or float64.
+        dtype: any floating-point type.
+        device: where they are to lie; the values are the same on every device.
         seed: of the draw.
 
     Returns:
@@ -47,7 +49,7 @@ def example_sources(
     background = F.interpolate(noise(*coarse), size, mode="bilinear", align_corners=False)
     detail = [F.interpolate(noise(*coarse), size, mode="nearest") for _ in range(count)]
     sources = (0.4 * background + 0.3 * each + 0.3 * noise(*size) for each in detail)
-    return tuple(source.to(dtype) for source in sources)
+    return tuple(source.to(dtype).to(device) for source in sources)
 
 
 EXAMPLE_CLASSES = ("ground", "person", "car")
@@ -55,7 +57,13 @@ EXAMPLE_CLASSES = ("ground", "person", "car")
 
 
 def example_labels(
-    kind: LabelKind, size: tuple[int, int], *, batch: int = 1, classes: int = len(EXAMPLE_CLASSES), seed: int = 0
+    kind: LabelKind,
+    size: tuple[int, int],
+    *,
+    batch: int = 1,
+    classes: int = len(EXAMPLE_CLASSES),
+    device: torch.device | str = "cpu",
+    seed: int = 0,
 ) -> tuple[Tensor, ...] | tuple[Boxes, ...]:
     """Labels of as many images: a mask with two rectangles, a border that does not count, or the rectangles as boxes.
 
@@ -64,10 +72,11 @@ def example_labels(
         size: height and width, at least 8.
         batch: samples.
         classes: number of classes.
+        device: where they are to lie.
         seed: of the draw.
 
     Returns:
-        Class ids ``(H, W)`` int64, or boxes, one a sample.
+        Class ids ``(H, W)`` int64, or boxes, one per sample.
     """
     generator = torch.Generator().manual_seed(seed)
     height, width = size
@@ -82,45 +91,59 @@ def example_labels(
         for (x0, y0, x1, y1), number in zip(corners.int().tolist(), ids.tolist(), strict=True):
             mask[y0:y1, x0:x1] = number
         mask[0], mask[:, 0] = IGNORE, IGNORE
-        masks.append(mask)
-        boxes.append(Boxes(corners.float(), ids))
+        masks.append(mask.to(device))
+        boxes.append(Boxes(corners.float().to(device), ids.to(device)))
     return tuple(masks) if kind == "segmentation" else tuple(boxes)
 
 
 def example_labelled_pairs(
-    kind: LabelKind, task: Task = IVIF, *, count: int = 6, size: tuple[int, int] = (136, 144), seed: int = 0
+    kind: LabelKind,
+    task: Task = IVIF,
+    *,
+    count: int = 6,
+    size: tuple[int, int] = (136, 144),
+    device: torch.device | str = "cpu",
+    seed: int = 0,
 ) -> LabelledStore:
-    """Labelled training pairs on the CPU to run a trainer's steps on.
+    """Labelled training pairs to run a trainer's steps on.
 
     Args:
         kind: masks or boxes, of :data:`EXAMPLE_CLASSES`.
         task: what the sources are.
         count: pairs; meta-training needs at least two.
         size: height and width, no less than the crops that will be taken.
+        device: where the trainer runs.
         seed: of the draw.
     """
     from fusionkit.data.labels.labelled_store import LabelledStore
 
     pairs = _eight_bit(size, len(task.sources), count, 1, seed)
     labels = example_labels(kind, size, batch=count, seed=seed)
-    return LabelledStore(task, pairs, labels, LabelSpec(kind, EXAMPLE_CLASSES), device=torch.device("cpu"))
+    return LabelledStore(task, pairs, labels, LabelSpec(kind, EXAMPLE_CLASSES), device=torch.device(device))
 
 
 def example_pairs(
-    task: Task = IVIF, *, count: int = 6, size: tuple[int, int] = (136, 144), channels: int = 1, seed: int = 0
+    task: Task = IVIF,
+    *,
+    count: int = 6,
+    size: tuple[int, int] = (136, 144),
+    channels: int = 1,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
 ) -> PairStore:
-    """Training pairs on the CPU to run a trainer's steps on.
+    """Training pairs to run a trainer's steps on.
 
     Args:
         task: what the sources are.
         count: pairs; meta-training needs at least two.
         size: height and width, no less than the crops that will be taken.
         channels: 1 for luminance, 3 for RGB.
+        device: where the trainer runs.
         seed: of the draw.
     """
     from fusionkit.data.pair_store import PairStore
 
-    return PairStore(task, _eight_bit(size, len(task.sources), count, channels, seed), device=torch.device("cpu"))
+    return PairStore(task, _eight_bit(size, len(task.sources), count, channels, seed), device=torch.device(device))
 
 
 def _eight_bit(size: tuple[int, int], sources: int, count: int, channels: int, seed: int) -> list[list[Tensor]]:

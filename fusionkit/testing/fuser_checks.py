@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from unittest import SkipTest
 
 import torch
@@ -17,7 +16,7 @@ from fusionkit.errors import FusionkitError
 from fusionkit.models.shipped import shipped_models
 from fusionkit.testing.examples import example_sources
 from fusionkit.testing.module_checks import build, check_functional, check_gradient, check_weights_file, trainable
-from fusionkit.testing.rules import Notes, fail, require, require_close, require_same
+from fusionkit.testing.rules import Notes, exact_products, fail, place_of, require, require_close, require_same
 from fusionkit.train.bilevel.hypergradient import fused_tangent, supports_forward_mode
 
 SIZES = ((1, 1), (1, 9), (7, 1), (2, 3), (17, 31), (48, 40))
@@ -48,38 +47,40 @@ def check_fuser(
 
     Raises:
         AssertionError: a rule is broken; the message says which and what to do.
-        unittest.SkipTest: the fuser needs CUDA and ``device`` is another one. pytest counts it as a skipped test.
+        unittest.SkipTest: the fuser needs CUDA and ``device`` is another one, or there is no CUDA device here. pytest
+            counts it as a skipped test.
     """
-    place = torch.device(device)
-    subject, module, another = build(fuser, Fuser)
+    place = place_of(device)
+    subject, module, another = build(fuser, Fuser, place)
     _check_declared(subject, module)
     able = module.capabilities
     if able.needs_cuda and place.type != "cuda":
         raise SkipTest(f"{subject} needs a CUDA device: run the kit with --fusionkit-device cuda")
-    module = module.to(place)
     channels = 3 if module.space == "rgb" else 1
     fitting = list(dict.fromkeys(_fitting(able, *size) for size in sizes))
-    with _exact_products():
+    with exact_products():
         for dtype in able.dtypes:
             for count in _counts(able):
                 for size in fitting if dtype in (torch.float32, torch.float64) else fitting[-1:]:
-                    sources = _sources(size, count=count, batch=2, channels=channels, dtype=dtype, device=place)
+                    sources = example_sources(size, count=count, batch=2, channels=channels, dtype=dtype, device=place)
                     _check_results(subject, module.to(dtype).train(), sources)
             _check_results(subject, module.eval(), sources)
         finest = min(able.dtypes, key=lambda dtype: torch.finfo(dtype).eps)
         count = able.min_sources
-        sources = _sources(_fitting(able, 17, 31), count=count, channels=channels, device=place)
+        sources = example_sources(_fitting(able, 17, 31), count=count, channels=channels, device=place)
         _check_dtypes(subject, module, sources, finest)
-        sources = _sources(_fitting(able, 9, 8), count=count, channels=channels, batch=2, dtype=finest, device=place)
+        sources = example_sources(
+            _fitting(able, 9, 8), count=count, channels=channels, batch=2, dtype=finest, device=place
+        )
         _check_extremes(subject, module.to(finest), sources)
         _check_maps(subject, module, sources)
         _check_memory_layout(subject, module, sources)
         if able.halo is not None:
             _check_tiles(subject, module, channels, finest, place)
-        check_weights_file(subject, module, lambda: another().to(place), lambda each: [each(*sources)])
+        check_weights_file(subject, module, another, lambda each: [each(*sources)])
         if not trainable(module):
             return ()
-        check_functional(subject, module, lambda: another().to(place), lambda each: each(*sources))
+        check_functional(subject, module, another, lambda each: each(*sources))
         if finest != torch.float64:
             return (f"{subject} is not right in float64, in which gradients are tested: they were not",)
 
@@ -89,30 +90,6 @@ def check_fuser(
 
         check_gradient(subject, "the fused image", fuse_with, trainable(module))
         return _check_second_derivatives(subject, module, sources)
-
-
-@contextmanager
-def _exact_products() -> Iterator[None]:
-    """Let CUDA compute float32 products in float32, even if the program chose TF32, which has three digits."""
-    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept
-
-
-def _sources(
-    size: tuple[int, int],
-    *,
-    device: torch.device,
-    count: int = 2,
-    batch: int = 1,
-    channels: int = 1,
-    dtype: torch.dtype = torch.float32,
-) -> tuple[Tensor, ...]:
-    drawn = example_sources(size, count=count, batch=batch, channels=channels, dtype=dtype)
-    return tuple(source.to(device) for source in drawn)
 
 
 def _counts(able: Capabilities) -> tuple[int, ...]:
@@ -214,7 +191,7 @@ def _check_tiles(subject: str, module: Fuser, channels: int, dtype: torch.dtype,
     halo = -(-(able.halo or 0) // able.multiple) * able.multiple
     side = _fitting(able, 8, 8)[0]
     whole = 2 * halo + 3 * side
-    sources = _sources((whole, whole), count=able.min_sources, channels=channels, dtype=dtype, device=device)
+    sources = example_sources((whole, whole), count=able.min_sources, channels=channels, dtype=dtype, device=device)
     fused = _fuse(subject, module, sources)
     middle = halo + side
     for top, left in ((0, 0), (middle, middle), (0, middle), (whole - side, whole - side)):

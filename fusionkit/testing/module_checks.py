@@ -19,8 +19,8 @@ _GROUPS = 16  # of weights, for finite differences: what a large network costs i
 _STEP = 1e-6
 
 
-def build(plugin: type[M] | M, base: type) -> tuple[str, M, Callable[[], M]]:
-    """Return the name of a plugin, an instance that may be changed, and a function that makes another."""
+def build(plugin: type[M] | M, base: type, device: torch.device) -> tuple[str, M, Callable[[], M]]:
+    """Return the name of a plugin, an instance on the device that may be changed, and a function that makes another."""
     kind: type[M] = plugin if isinstance(plugin, type) else type(plugin)
     subject = f"{base.__name__} {kind.__name__}"
     require(issubclass(kind, base), subject, f"it is not a {base.__name__}", f"subclass {base.__name__}")
@@ -28,13 +28,13 @@ def build(plugin: type[M] | M, base: type) -> tuple[str, M, Callable[[], M]]:
     check_config(subject, config)
     remedy = "let __init__ take one argument, config, an instance of Config or None for the defaults"
     if not isinstance(plugin, type):
-        return subject, copy.deepcopy(plugin), lambda: kind(plugin.config)
+        return subject, copy.deepcopy(plugin).to(device), lambda: kind(plugin.config).to(device)
     try:
         given, default = plugin(config()), plugin()
     except TypeError as error:
         fail(subject, f"it cannot be built from its options ({error})", remedy)
     require(given.config == default.config, subject, "it does not keep its options as self.config", remedy)
-    return subject, default, lambda: kind(config())
+    return subject, default.to(device), lambda: kind(config()).to(device)
 
 
 def check_weights_file(

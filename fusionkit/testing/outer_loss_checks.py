@@ -12,7 +12,16 @@ from fusionkit.contracts import Batch, OuterLoss, Reconstructor
 from fusionkit.testing.examples import example_sources
 from fusionkit.testing.fuser_checks import SIZES
 from fusionkit.testing.module_checks import build, check_gradient, check_weights_file, trainable
-from fusionkit.testing.rules import Notes, fail, require, require_close, require_same, require_terms
+from fusionkit.testing.rules import (
+    Notes,
+    exact_products,
+    fail,
+    place_of,
+    require,
+    require_close,
+    require_same,
+    require_terms,
+)
 
 
 def check_outer_loss(
@@ -20,20 +29,25 @@ def check_outer_loss(
     *,
     batch: Batch | None = None,
     channels: int = 1,
+    device: torch.device | str = "cpu",
 ) -> Notes:
     """Check that an outer loss keeps its contract: a finite loss, correct gradients, weights that survive a file.
 
     Args:
         outer_loss: the class, tried with its default options, or an instance with others, which is not changed.
-        batch: a small batch with the targets that it needs; without one it is tried on sources alone.
+        batch: a small batch on ``device`` with the targets that it needs; without one it is tried on sources alone.
         channels: 1 for luminance, 3 for RGB; where no batch is given.
+        device: where to run it, such as what the pytest fixture ``fusionkit_device`` gives.
 
     Raises:
         AssertionError: a rule is broken; the message says which and what to do.
+        unittest.SkipTest: ``device`` is a CUDA device and there is none here.
     """
-    subject, module, another = build(outer_loss, OuterLoss)
-    given = batch or Batch(example_sources((6, 7), batch=2, channels=channels))
-    check_loss(subject, module, another, given, separable=batch is None)
+    place = place_of(device)
+    subject, module, another = build(outer_loss, OuterLoss, place)
+    given = batch or Batch(example_sources((6, 7), batch=2, channels=channels, device=place))
+    with exact_products():
+        check_loss(subject, module, another, given, separable=batch is None)
     return ()
 
 
@@ -43,6 +57,7 @@ def check_reconstructor(
     count: int = 2,
     channels: int = 1,
     sizes: Sequence[tuple[int, int]] = SIZES,
+    device: torch.device | str = "cpu",
 ) -> Notes:
     """Check that a reconstructor keeps its contract: one image per source, and that of an outer loss.
 
@@ -51,16 +66,21 @@ def check_reconstructor(
         count: sources that it rebuilds.
         channels: 1 for luminance, 3 for RGB.
         sizes: heights and widths to try.
+        device: where to run it, such as what the pytest fixture ``fusionkit_device`` gives.
 
     Raises:
         AssertionError: a rule is broken; the message says which and what to do.
+        unittest.SkipTest: ``device`` is a CUDA device and there is none here.
     """
-    subject, module, another = build(reconstructor, Reconstructor)
-    for size in sizes:
-        for dtype in (torch.float32, torch.float64):
-            (fused,) = example_sources(size, count=1, batch=2, channels=channels, dtype=dtype)
-            _check_rebuilt(subject, module.to(dtype), fused, count)
-    check_loss(subject, module, another, Batch(example_sources((6, 7), count=count, batch=2, channels=channels)))
+    place = place_of(device)
+    subject, module, another = build(reconstructor, Reconstructor, place)
+    with exact_products():
+        for size in sizes:
+            for dtype in (torch.float32, torch.float64):
+                (fused,) = example_sources(size, count=1, batch=2, channels=channels, dtype=dtype, device=place)
+                _check_rebuilt(subject, module.to(dtype), fused, count)
+        sources = example_sources((6, 7), count=count, batch=2, channels=channels, device=place)
+        check_loss(subject, module, another, Batch(sources))
     return ()
 
 
@@ -79,7 +99,7 @@ def _check_rebuilt(subject: str, module: Reconstructor, fused: Tensor, count: in
     tolerance = 1e-4 if fused.dtype == torch.float32 else 1e-9
     for k, image in enumerate(rebuilt):
         found = f"source {k} comes back as {image.dtype} {tuple(image.shape)}"
-        fits = image.shape == fused.shape and image.dtype == fused.dtype
+        fits = image.shape == fused.shape and image.dtype == fused.dtype and image.device == fused.device
         require(fits, subject, found, f"make it {fused.dtype} {tuple(fused.shape)}")
         require(bool(torch.isfinite(image).all()), subject, f"source {k} is not finite", "guard divisions and roots")
         require_same(subject, f"two equal calls give other images of source {k}", again[k], image, "keep no state")

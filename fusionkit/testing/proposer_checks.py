@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,8 +12,19 @@ from fusionkit.contracts import LossProposer, Proposal
 from fusionkit.testing.examples import example_sources
 from fusionkit.testing.fuser_checks import SIZES
 from fusionkit.testing.module_checks import build, check_gradient, check_weights_file, trainable, unit
-from fusionkit.testing.rules import Notes, fail, require, require_close, require_same, require_terms
+from fusionkit.testing.rules import (
+    Notes,
+    exact_products,
+    fail,
+    place_of,
+    require,
+    require_close,
+    require_same,
+    require_terms,
+)
 from fusionkit.train.bilevel.hypergradient import derivative_along
+
+Sources = tuple[Tensor, ...]
 
 
 def check_loss_proposer(
@@ -22,6 +33,7 @@ def check_loss_proposer(
     count: int = 2,
     channels: int = 1,
     sizes: Sequence[tuple[int, int]] = SIZES,
+    device: torch.device | str = "cpu",
 ) -> Notes:
     """Check that a loss proposer keeps its contract.
 
@@ -35,24 +47,37 @@ def check_loss_proposer(
         count: sources that it is made for.
         channels: 1 for luminance, 3 for RGB.
         sizes: heights and widths to try.
+        device: where to run it, such as what the pytest fixture ``fusionkit_device`` gives.
 
     Raises:
         AssertionError: a rule is broken; the message says which and what to do.
+        unittest.SkipTest: ``device`` is a CUDA device and there is none here.
     """
-    subject, module, another = build(proposer, LossProposer)
-    for size in sizes:
-        for dtype in (torch.float32, torch.float64):
-            sources = example_sources(size, count=count, batch=2, channels=channels, dtype=dtype)
-            _check_results(subject, module.to(dtype), sources)
-    module.double()
-    sources = example_sources((6, 7), count=count, batch=2, channels=channels, dtype=torch.float64)
-    fused = example_sources((6, 7), count=1, batch=2, channels=channels, dtype=torch.float64, seed=2)[0]
+    place = place_of(device)
+    subject, module, another = build(proposer, LossProposer, place)
+
+    def drawn(size: tuple[int, int], dtype: torch.dtype = torch.float64, batch: int = 2, seed: int = 0) -> Sources:
+        return example_sources(size, count=count, batch=batch, channels=channels, dtype=dtype, device=place, seed=seed)
+
+    with exact_products():
+        for size in sizes:
+            for dtype in (torch.float32, torch.float64):
+                _check_results(subject, module.to(dtype), drawn(size, dtype))
+        module.double()
+        # Large enough that a border taken otherwise than by the loss does not tell.
+        _check_minimiser(subject, module, drawn((24, 20), batch=1))
+        _check_learning(subject, module, another, drawn((6, 7)), drawn((6, 7), seed=2)[0])
+    return ()
+
+
+def _check_learning(
+    subject: str, module: LossProposer, another: Callable[[], LossProposer], sources: Sources, fused: Tensor
+) -> None:
+    """Derivatives of the loss and of the proposal, and weights that survive a file."""
     _check_loss_gradient(subject, module, sources, fused)
-    # Large enough that a border taken otherwise than by the loss does not tell.
-    _check_minimiser(subject, module, example_sources((24, 20), count=count, channels=channels, dtype=torch.float64))
     check_weights_file(subject, module, another, lambda each: list(each(*sources).values()))
     if not trainable(module):
-        return ()
+        return
 
     def proposed(weights: Mapping[str, Tensor]) -> Tensor:
         maps: Proposal = functional_call(module, dict(weights), sources)
@@ -60,10 +85,9 @@ def check_loss_proposer(
 
     check_gradient(subject, "the proposal", proposed, trainable(module))
     _check_hypergradient(subject, module, sources, fused)
-    return ()
 
 
-def _check_minimiser(subject: str, module: LossProposer, sources: tuple[Tensor, ...]) -> None:
+def _check_minimiser(subject: str, module: LossProposer, sources: Sources) -> None:
     leaves = {name: maps.requires_grad_() for name, maps in _propose(subject, module, sources).items()}
     image = module.minimiser(leaves, sources)
     if image is None:
@@ -97,14 +121,14 @@ def _propose(subject: str, module: LossProposer, sources: Sequence[Tensor]) -> P
     return proposal
 
 
-def _check_results(subject: str, module: LossProposer, sources: tuple[Tensor, ...]) -> None:
+def _check_results(subject: str, module: LossProposer, sources: Sources) -> None:
     proposal = _propose(subject, module, sources)
     again = _propose(subject, module, sources)
     batch, _, height, width = sources[0].shape
     tolerance = 1e-5 if sources[0].dtype == torch.float32 else 1e-9
     for name, maps in proposal.items():
         shape = (batch, len(sources), height, width)
-        fits = tuple(maps.shape) == shape and maps.dtype == sources[0].dtype
+        fits = tuple(maps.shape) == shape and maps.dtype == sources[0].dtype and maps.device == sources[0].device
         found = f"the map {name!r} is {maps.dtype} {tuple(maps.shape)}"
         require(fits, subject, found, f"make it {sources[0].dtype} {shape}: one channel per source")
         remedy = "put a softmax over the sources last"
@@ -130,7 +154,7 @@ def _check_results(subject: str, module: LossProposer, sources: tuple[Tensor, ..
     require_close(subject, what, terms["total"], torch.stack(parts).mean(), 10 * tolerance, "average over the batch")
 
 
-def _check_loss_gradient(subject: str, module: LossProposer, sources: tuple[Tensor, ...], fused: Tensor) -> None:
+def _check_loss_gradient(subject: str, module: LossProposer, sources: Sources, fused: Tensor) -> None:
     with torch.no_grad():
         proposal = {name: maps.clone() for name, maps in module(*sources).items()}
 
@@ -140,13 +164,13 @@ def _check_loss_gradient(subject: str, module: LossProposer, sources: tuple[Tens
     check_gradient(subject, "the loss", loss, {"fused image": fused})
 
 
-def _check_hypergradient(subject: str, module: LossProposer, sources: tuple[Tensor, ...], fused: Tensor) -> None:
+def _check_hypergradient(subject: str, module: LossProposer, sources: Sources, fused: Tensor) -> None:
     """The derivative in the parameters of the loss's slope along a direction, against central differences."""
     generator = torch.Generator().manual_seed(3)
-    toward = torch.randn(fused.shape, generator=generator, dtype=fused.dtype)
+    toward = torch.randn(fused.shape, generator=generator, dtype=fused.dtype).to(fused.device)
     weights = {name: p.detach() for name, p in trainable(module).items()}
     # Of length 1 over all weights: a longer step would carry many of them across a kink.
-    step = unit({n: torch.randn(p.shape, generator=generator, dtype=p.dtype) for n, p in weights.items()})
+    step = unit({n: torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device) for n, p in weights.items()})
 
     def slope(shift: float) -> Tensor:
         leaf = fused.clone().requires_grad_()

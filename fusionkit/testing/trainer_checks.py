@@ -15,51 +15,72 @@ from fusionkit.contracts import Fuser, MetaTrainer
 from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import FusionkitError
 from fusionkit.testing.examples import example_labelled_pairs, example_pairs, example_sources
-from fusionkit.testing.rules import Notes, check_config, fail, require, require_same, require_terms
+from fusionkit.testing.rules import (
+    Notes,
+    check_config,
+    exact_products,
+    fail,
+    place_of,
+    require,
+    require_close,
+    require_same,
+    require_terms,
+)
 
 
 def check_trainer(
-    trainer: type[MetaTrainer], *, source: PairStore | None = None, config: Any = None, steps: int = 4
+    trainer: type[MetaTrainer],
+    *,
+    source: PairStore | None = None,
+    config: Any = None,
+    steps: int = 4,
+    device: torch.device | str = "cpu",
 ) -> Notes:
     """Check that a trainer keeps its contract.
 
     Presets that build, a schedule with named stages, finite losses, steps that depend on the state, their number and
-    the seed alone, and a state that goes through a file and leads a new trainer to the same next steps bit for bit.
+    the seed alone, and a state that goes through a file and leads a new trainer to the same next steps: bit for bit on
+    the CPU, and up to rounding elsewhere, where sums are taken in another order at each call.
 
     Args:
         trainer: the class.
-        source: training pairs; synthetic ones of 136x144 pixels when None, with the labels that the config needs.
+        source: training pairs on ``device``; synthetic ones of 136x144 pixels when None, with the labels that the
+            config needs.
         config: an instance of ``trainer.Config``, best one whose first ``steps`` steps meet every stage; the first
             preset when None.
         steps: how many steps to take, at least 2; half of them before and half after the state is handed over.
+        device: where to run it, such as what the pytest fixture ``fusionkit_device`` gives.
 
     Raises:
         AssertionError: a rule is broken; the message says which and what to do.
+        unittest.SkipTest: ``device`` is a CUDA device and there is none here.
     """
+    place = place_of(device)
     subject = f"MetaTrainer {trainer.__name__}"
     require(issubclass(trainer, MetaTrainer), subject, "it is not a MetaTrainer", "subclass MetaTrainer")
     require(bool(trainer.fuser_name), subject, "fuser_name is blank", "set it to the registered name of its fuser")
     presets = _check_presets(subject, trainer)
     options = config if config is not None else next(iter(presets.values()), None)
     options = options if options is not None else trainer.Config()
-    pairs = source if source is not None else _example_source(trainer, options)
+    pairs = source if source is not None else _example_source(trainer, options, place)
 
     def build(seed: int = 0) -> MetaTrainer:
-        return trainer(options, pairs, device=torch.device("cpu"), precision="fp32", seed=seed)
+        return trainer(options, pairs, device=place, precision="fp32", seed=seed)
 
-    first = build()
-    notes = _check_schedule(subject, first, steps)
-    require(first.config == options, subject, "self.config is not the config it was given", "set it in __init__")
-    require(first.source is pairs, subject, "self.source is not the source it was given", "set it in __init__")
-    _check_fuser(subject, first.fuser())
-    _check_steps(subject, build, steps)
-    _check_snapshot(subject, first)
+    with exact_products():
+        first = build()
+        notes = _check_schedule(subject, first, steps)
+        require(first.config == options, subject, "self.config is not the config it was given", "set it in __init__")
+        require(first.source is pairs, subject, "self.source is not the source it was given", "set it in __init__")
+        _check_fuser(subject, first.fuser(), place)
+        _check_steps(subject, build, steps)
+        _check_snapshot(subject, first, place)
     return notes
 
 
-def _example_source(trainer: type[MetaTrainer], options: Any) -> PairStore:
+def _example_source(trainer: type[MetaTrainer], options: Any, device: torch.device) -> PairStore:
     kind = trainer.label_kind(options)
-    return example_pairs() if kind is None else example_labelled_pairs(kind)
+    return example_pairs(device=device) if kind is None else example_labelled_pairs(kind, device=device)
 
 
 def _check_presets(subject: str, trainer: type[MetaTrainer]) -> dict[str, Any]:
@@ -91,11 +112,14 @@ def _check_schedule(subject: str, trainer: MetaTrainer, steps: int) -> Notes:
     return ()
 
 
-def _check_fuser(subject: str, fuser: Fuser) -> None:
+def _check_fuser(subject: str, fuser: Fuser, device: torch.device) -> None:
     found = f"fuser() returns a {type(fuser).__name__}"
     require(isinstance(fuser, Fuser), subject, found, "return the Fuser as trained so far")
     remedy = "train a fuser with parameters"
-    require(any(True for _ in fuser.parameters()), subject, "its fuser has no parameters", remedy)
+    weights = list(fuser.parameters())
+    require(bool(weights), subject, "its fuser has no parameters", remedy)
+    found = f"trained on {device}, its fuser has weights on {weights[0].device}"
+    require(weights[0].device.type == device.type, subject, found, "build its networks on the device it is given")
 
 
 def _check_steps(subject: str, build: Callable[[], MetaTrainer], steps: int) -> None:
@@ -128,7 +152,7 @@ def _check_steps(subject: str, build: Callable[[], MetaTrainer], steps: int) -> 
     rest = _run(subject, resumed, range(half, steps))
     _check_terms_equal(subject, "a resumed run takes other steps", whole[half:], rest, remedy)
     for name, value in _state(subject, resumed).items():
-        require_same(subject, f"after a resumed run {name!r} is another", value, end[name], remedy)
+        _require_equal(subject, f"after a resumed run {name!r} is another", value, end[name], remedy)
     for name, value in stored.items():
         what = f"steps change {name!r} of the state that load_state() was given"
         require_same(subject, what, value, unchanged[name], "copy what load_state() takes up")
@@ -168,13 +192,21 @@ def _check_terms_equal(
     for (number, left), right in zip(enumerate(one), other, strict=True):
         require(set(left) == set(right), subject, f"{what}: other terms in step {number}", remedy)
         for name in left:
-            require_same(subject, f"{what}: {name!r} of step {number}", right[name], left[name], remedy)
+            _require_equal(subject, f"{what}: {name!r} of step {number}", right[name], left[name], remedy)
 
 
-def _check_snapshot(subject: str, trainer: MetaTrainer) -> None:
+def _require_equal(subject: str, what: str, one: Tensor, other: Tensor, remedy: str) -> None:
+    """Equal bit for bit on the CPU; up to rounding on devices that add in another order at each call."""
+    if other.device.type == "cpu":
+        require_same(subject, what, one, other, remedy)
+    else:
+        require_close(subject, what, one, other.to(one.device), 1e-3, remedy)
+
+
+def _check_snapshot(subject: str, trainer: MetaTrainer, device: torch.device) -> None:
     fuser = trainer.fuser()
     channels = 3 if fuser.space == "rgb" else 1
-    sources = example_sources((20, 24), channels=channels)
+    sources = example_sources((20, 24), channels=channels, device=device)
     shown = trainer.snapshot(sources)
     require("fused" in shown, subject, "snapshot() does not show the fused image", 'give it the name "fused"')
     for name, image in itertools.islice(shown.items(), 100):

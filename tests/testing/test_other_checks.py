@@ -239,7 +239,7 @@ def test_a_sound_metric_passes(metric: type[Metric] | Metric) -> None:
         (Blank, "info.paper is blank"),
         (Backwards, "info.range is (1.0, 0.0)"),
         (Narrow, "lie outside of info.range (0.0, 1.0)"),
-        (Scalar, "one value a sample"),
+        (Scalar, "one value per sample"),
         (Doubled, "return torch.float32 (3,)"),
         (Scaled, "float32 and float64 images give other values"),
         (Pooling, "the values of a batch are not those of its samples"),

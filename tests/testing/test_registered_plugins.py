@@ -47,31 +47,31 @@ def test_every_fuser_keeps_its_contract(name: str, fusionkit_device: torch.devic
 
 
 @pytest.mark.parametrize("name", built_in(catalogue.loss_proposers))
-def test_every_loss_proposer_keeps_its_contract(name: str) -> None:
-    check_loss_proposer(catalogue.loss_proposers.get(name), sizes=FEW_SIZES)
+def test_every_loss_proposer_keeps_its_contract(name: str, fusionkit_device: torch.device) -> None:
+    check_loss_proposer(catalogue.loss_proposers.get(name), sizes=FEW_SIZES, device=fusionkit_device)
 
 
 @pytest.mark.parametrize("name", built_in(catalogue.reconstructors))
-def test_every_reconstructor_keeps_its_contract(name: str) -> None:
-    check_reconstructor(catalogue.reconstructors.get(name), sizes=FEW_SIZES)
+def test_every_reconstructor_keeps_its_contract(name: str, fusionkit_device: torch.device) -> None:
+    check_reconstructor(catalogue.reconstructors.get(name), sizes=FEW_SIZES, device=fusionkit_device)
 
 
 @pytest.mark.parametrize("name", built_in(catalogue.outer_losses))
-def test_every_outer_loss_keeps_its_contract(name: str) -> None:
+def test_every_outer_loss_keeps_its_contract(name: str, fusionkit_device: torch.device) -> None:
     outer_loss = catalogue.outer_losses.get(name)
     if issubclass(outer_loss, Downstream):
-        check_downstream(outer_loss)
+        check_downstream(outer_loss, device=fusionkit_device)
     else:
-        check_outer_loss(outer_loss)
+        check_outer_loss(outer_loss, device=fusionkit_device)
 
 
 @pytest.mark.parametrize("name", built_in(catalogue.metrics))
-def test_every_metric_keeps_its_contract(name: str) -> None:
-    check_metric(catalogue.metrics.get(name))
+def test_every_metric_keeps_its_contract(name: str, fusionkit_device: torch.device) -> None:
+    check_metric(catalogue.metrics.get(name), device=fusionkit_device)
 
 
 @pytest.mark.parametrize("name", built_in(catalogue.trainers))
-def test_every_trainer_keeps_its_contract_in_every_preset(name: str) -> None:
+def test_every_trainer_keeps_its_contract_in_every_preset(name: str, fusionkit_device: torch.device) -> None:
     trainer = catalogue.trainers.get(name)
     for preset, values in trainer.presets.items():
         # The preset's updates on a schedule that meets every stage within the steps that are tried.
@@ -84,4 +84,4 @@ def test_every_trainer_keeps_its_contract_in_every_preset(name: str) -> None:
             (f"preset {preset}", as_dict(options)),
             ("this test", {"trainer": {key: value for key, value in short.items() if key in known}, **seen}),
         )
-        check_trainer(trainer, config=config)
+        check_trainer(trainer, config=config, device=fusionkit_device)
