@@ -131,7 +131,9 @@ def test_a_run_that_falls_back_has_the_weights_of_one_that_never_tried_to_roundi
         warnings.simplefilter("always")
         for index in tries:
             tried.step(index)
-    assert ["not captured" in str(warning.message) for warning in said] == [True, True]
+    # A library that is imported by the first step may have something to say, too.
+    ours = [str(warning.message) for warning in said if warning.category is UserWarning]
+    assert ["not captured" in message for message in ours] == [True, True]
     for index in tries:
         eager.step(index)
     expected = eager.state()
