@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,21 @@ from fusionkit.data.pair_finding import find_pairs
 from fusionkit.data.pair_set import NONE_STATED, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.digest import file_digest
-from fusionkit.models.card import FIRST_TAG, DataUse, ModelCard, Scores, Training, read_card, write_card
+from fusionkit.models.card import (
+    FIRST_TAG,
+    DataUse,
+    Lengthening,
+    ModelCard,
+    Origin,
+    Scores,
+    Training,
+    read_card,
+    write_card,
+)
 from fusionkit.models.shipped import check_tag, model_file, models_in
 from fusionkit.models.weights import WeightsInfo, load_fuser, save_fuser
 from fusionkit.plugins import catalogue
+from fusionkit.train.lineage import Ancestor
 from fusionkit.train.run_folder import RunFolder, RunRecord
 
 __all__ = ["package_model"]
@@ -61,7 +73,7 @@ def package_model(
     check_tag(tag)
     folder = RunFolder.open(run)
     record = folder.record
-    if not folder.model.is_file():
+    if not folder.is_finished:
         raise DataError(f"{run}: is not finished: go on with it: fusionkit train --resume {run}")
     fuser, info = load_fuser(folder.model)
     target = model_file(to, record.task, tag)
@@ -75,7 +87,10 @@ def package_model(
     scores = _scores(bench, record.task, _known_digests(info.digest, target), beside, run)
     pairs = ", ".join(f"{use.dataset} {use.pairs}" for use in uses)
     described = WeightsInfo(
-        fuser=info.fuser, task=record.task, config=info.config, training={**info.training, "data": pairs}
+        fuser=info.fuser,
+        task=record.task,
+        config=info.config,
+        training=_without_folders({**info.training, "data": pairs}),
     )
     save_fuser(target, fuser, described)
     card = ModelCard(
@@ -102,7 +117,7 @@ def _training(folder: RunFolder, record: RunRecord, described: dict[str, Any]) -
     return Training(
         trainer=record.method,
         preset=record.preset,
-        given=_stated(record.given),
+        given=_without_folders(_stated(record.given)),
         steps=steps,
         seed=record.seed,
         split=record.split,
@@ -114,6 +129,8 @@ def _training(folder: RunFolder, record: RunRecord, described: dict[str, Any]) -
         seconds=round(steps * rows[-1]["seconds_per_step"], 1) if rows else None,
         versions={name: version for name, version in about.get("versions", {}).items() if version},
         commit=about.get("commit", ""),
+        lineage=tuple(map(_origin, record.lineage)),
+        extensions=tuple(Lengthening(**asdict(extension)) for extension in record.extensions),
     )
 
 
@@ -145,6 +162,25 @@ def _stated(options: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in options.items()
         if value is not None
     }
+
+
+def _origin(ancestor: Ancestor) -> Origin:
+    shown = Ancestor(**_without_folders(asdict(ancestor)))
+    return Origin(model=shown.model, sha256=shown.sha256, trained=shown.line)
+
+
+def _without_folders(value: Any) -> Any:
+    """Nested values with absolute paths cut to their last two parts, and ``NAME:PATH`` to its name."""
+    if isinstance(value, Mapping):
+        return {name: _without_folders(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_folders(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    name, colon, place = value.partition(":")
+    if colon and Path(place).is_absolute():
+        return name
+    return "/".join(Path(value).parts[-2:]) if Path(value).is_absolute() else value
 
 
 def _known_digests(run_digest: str, target: Path) -> frozenset[str]:

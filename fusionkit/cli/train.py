@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from fusionkit.cli.notes import answer
 
-_ALONGSIDE = {"resume", "data", "device", "threads", "checkpoint_every", "quiet"}
+_ALONGSIDE = {"resume", "extend", "data", "device", "threads", "checkpoint_every", "quiet"}
 """Options that --resume takes; the others are fixed by the run."""
 
 
@@ -28,6 +28,12 @@ _ALONGSIDE = {"resume", "data", "device", "threads", "checkpoint_every", "quiet"
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="One option, e.g. trainer.lr=1e-4.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/METHOD-TASK-PRESET if not given.")
 @click.option("--resume", type=click.Path(path_type=Path), help="Run folder to resume; add --data if its pairs moved.")
+@click.option(
+    "--extend",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="With --resume: train a finished run for N more epochs.",
+)
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
 @click.option("--precision", default="fp32", help="fp32, tf32 or bf16.")
 @click.option("--seed", default=0, help="Seed of the initial weights and of all random draws.")
@@ -42,6 +48,8 @@ def command(method: str | None, **given: Any) -> None:
     fusionkit train refusion --task ivif --data MSRS:/data/MSRS --preset paper
     fusionkit train tdfusion --task ivif --downstream detection --data LLVIP:/data/LLVIP
     fusionkit train --resume runs/refusion-mif-quick
+    fusionkit train --resume runs/refusion-mif-quick --extend 10
+    fusionkit train refusion --task ivif --preset bright --set trainer.init=refusion:ivif --data mine
     torchrun --nproc-per-node 2 -m fusionkit train refusion --task mif
     """
     from fusionkit.cli.progress import training_progress
@@ -68,8 +76,10 @@ def command(method: str | None, **given: Any) -> None:
                 )
             device = None if given["device"] == "auto" else given["device"]
             data = given["data"] if "data" in stated else None
-            folder = resume(given["resume"], device=device, data=data, **settings)
+            folder = resume(given["resume"], device=device, data=data, extend=given["extend"] or 0, **settings)
         else:
+            if given["extend"]:
+                raise UsageError("--extend goes on with a finished run: name it by --resume RUN")
             if not method or not given["task"]:
                 raise UsageError(
                     "give a method and --task: fusionkit train METHOD --task TASK; see 'fusionkit plugins list'"

@@ -179,6 +179,20 @@ class MetaTrainer(ABC):
         """Side of the crops that a training with these options cuts, in pixels: smaller pairs are grown to it."""
         return 1
 
+    @classmethod
+    def initial_model(cls, config: Options) -> str:
+        """The model whose weights the fuser begins from, as a user names it; "" for new weights."""
+        return ""
+
+    @classmethod
+    def extended(cls, config: Options, epochs: int) -> Options:
+        """Options of the same training with ``epochs`` more at its end; its earlier steps stay as they are.
+
+        Raises:
+            fusionkit.errors.UsageError: this trainer cannot be extended.
+        """
+        raise UsageError(f"{cls.__name__} cannot extend a run that is finished: start a new one")
+
     @abstractmethod
     def __init__(
         self,
@@ -218,6 +232,14 @@ class MetaTrainer(ABC):
             fusionkit.errors.UsageError: this trainer cannot, or the batch cannot be shared out.
         """
         raise UsageError(f"{type(self).__name__} trains in one process only: start it without torchrun")
+
+    def begin_from(self, fuser: Fuser) -> None:
+        """Give the fuser the weights of a trained one, before the first step.
+
+        Raises:
+            fusionkit.errors.UsageError: it is another fuser, or has other options; or this trainer cannot.
+        """
+        raise UsageError(f"{type(self).__name__} cannot begin from trained weights: leave them out")
 
     @abstractmethod
     def fuser(self) -> Fuser:

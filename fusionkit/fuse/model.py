@@ -249,6 +249,7 @@ def load(
         FusionNote: the named model is superseded by another one.
     """
     from fusionkit.models.shipped import split_name
+    from fusionkit.models.trained_model import weights_file
     from fusionkit.plugins import catalogue
 
     if task is not None:
@@ -261,31 +262,9 @@ def load(
     else:
         if options:
             raise UsageError(f"{model}: has its options from its training: options are for fusers without weights")
-        loaded = _from_file(_weights_file(model), str(model), task, place, stretch, backend)
+        loaded = _from_file(weights_file(model), str(model), task, place, stretch, backend)
     loaded.gamut = gamut
     return loaded
-
-
-def _weights_file(model: str | Path) -> Path:
-    """The weights file of a run folder, or the file itself."""
-    from fusionkit.models import MODEL_FILE
-    from fusionkit.plugins import catalogue
-
-    path = Path(model).expanduser()
-    if path.is_dir():
-        if not (path / MODEL_FILE).is_file():
-            raise DataError(
-                f"{path}: holds no {MODEL_FILE}; if it is a run that was stopped, finish it: "
-                f"fusionkit train --resume {path}"
-            )
-        return path / MODEL_FILE
-    if path.is_file() or isinstance(model, Path) or path.suffix == ".safetensors" or set(str(model)) & {"/", "\\"}:
-        return path
-    try:
-        catalogue.fusers.get(model)
-    except UsageError as error:
-        raise UsageError(f"no such file, run folder or fuser: {error}") from None
-    return path
 
 
 def _from_file(

@@ -22,7 +22,9 @@ __all__ = [
     "FIRST_TAG",
     "FORMAT",
     "DataUse",
+    "Lengthening",
     "ModelCard",
+    "Origin",
     "Scores",
     "Training",
     "as_markdown",
@@ -61,6 +63,34 @@ class DataUse(_Strict):
     homepage: str = ""
 
 
+class Origin(_Strict):
+    """A model whose weights a training began from.
+
+    Attributes:
+        model: its full name, or the end of the path of its file.
+        sha256: digest of its file.
+        trained: its training in one line, or "" if its file does not say.
+    """
+
+    model: str
+    sha256: Digest
+    trained: str = ""
+
+
+class Lengthening(_Strict):
+    """More epochs that a finished training was given.
+
+    Attributes:
+        epochs: how many.
+        step: number of steps that were taken before.
+        sha256: digest of the weights until then.
+    """
+
+    epochs: int = Field(ge=1)
+    step: int = Field(ge=1)
+    sha256: Digest
+
+
 class Training(_Strict):
     """Training of a model.
 
@@ -79,6 +109,8 @@ class Training(_Strict):
         seconds: time of all steps in seconds, computed from the log; None without a log.
         versions: package name -> version, of the packages that the weights depend on.
         commit: commit of the toolkit, or "".
+        lineage: the models that it began from, the oldest first; it took its first weights from the last.
+        extensions: more epochs after its end.
     """
 
     trainer: str
@@ -95,6 +127,8 @@ class Training(_Strict):
     seconds: float | None = Field(default=None, ge=0)
     versions: dict[str, str] = {}
     commit: str = ""
+    lineage: tuple[Origin, ...] = ()
+    extensions: tuple[Lengthening, ...] = ()
 
 
 class Scores(_Strict):
@@ -160,7 +194,8 @@ class ModelCard(_Strict):
         """The training in one line, for lists."""
         t = self.training
         what = f"{t.preset} preset, {_several(t.steps, 'step')}, {_several(self.pairs, 'pair')}, seed {t.seed}"
-        return f"{what}, {t.machine}{_time(t.seconds)}"
+        origin = f", from {t.lineage[-1].model}" if t.lineage else ""
+        return f"{what}{origin}, {t.machine}{_time(t.seconds)}"
 
 
 def card_path(weights: Path) -> Path:
@@ -221,6 +256,15 @@ def as_markdown(card: ModelCard, *, title: str = "", stretch: str = "") -> str:
         f"- Fuser `{card.fuser}`, task `{card.task}`, tag `{card.tag}`{replaced}, {card.parameters:,} parameters.",
         f"- Trained by `{t.trainer}` with preset `{t.preset}`, other options: {given}; {_several(t.steps, 'step')}, "
         f"seed {t.seed}, {t.precision}.",
+        *(
+            f"- Began from the weights of `{o.model}` (SHA-256 `{o.sha256}`){f': {o.trained}' if o.trained else ''}."
+            for o in reversed(t.lineage)
+        ),
+        *(
+            f"- Extended by {_several(e.epochs, 'epoch')} after {_several(e.step, 'step')}; SHA-256 of the weights "
+            f"until then `{e.sha256}`."
+            for e in t.extensions
+        ),
         *([f"- Fuses with range stretch `{stretch}` unless told otherwise (`--stretch`)."] if stretch else []),
         f"- On {t.device} ({t.machine}), {_several(t.threads, 'thread')}{_time(t.seconds)}; "
         f"{versions or 'versions unknown'}{f'; commit `{t.commit[:12]}`' if t.commit else ''}.",

@@ -36,7 +36,8 @@ class Checkpoint:
     Attributes:
         step: number of steps taken.
         state: what :meth:`fusionkit.contracts.MetaTrainer.state` gave.
-        facts: what fixes the training beside the state: seed, precision, options; empty in files of earlier versions.
+        facts: what fixes the training beside the state: seed, precision, options, extensions; empty in files of
+            earlier versions.
     """
 
     step: int
@@ -122,14 +123,16 @@ def take_up(checkpoint: Checkpoint, trainer: MetaTrainer, *, facts: Mapping[str,
     Args:
         checkpoint: the checkpoint.
         trainer: a trainer with its initial state.
-        facts: seed, precision and options of the trainer, to be compared with those of the checkpoint.
+        facts: seed, precision, options and extensions of the run, to be compared with those of the checkpoint.
         run: the run's folder, for messages.
 
     Raises:
         fusionkit.errors.DataError: the facts differ, the step is beyond the schedule, or the tensors are not those of
             this training.
     """
-    _check_facts(run, checkpoint.facts, facts)
+    then, now = ({**each, "extensions": None} for each in (checkpoint.facts, facts))
+    _check_facts(run, then, now)
+    _check_extensions(run, checkpoint, facts.get("extensions", []))
     if checkpoint.step > trainer.steps:
         raise DataError(f"{run}: its checkpoint is of step {checkpoint.step} of {trainer.steps}: start the run afresh")
     try:
@@ -146,6 +149,17 @@ def take_up(checkpoint: Checkpoint, trainer: MetaTrainer, *, facts: Mapping[str,
 def _kinds(state: Mapping[str, Tensor]) -> list[tuple[str, tuple[int, ...]]]:
     """Types and shapes of a state's tensors in any order: names may be those of an earlier version."""
     return sorted((str(value.dtype), tuple(value.shape)) for value in state.values())
+
+
+def _check_extensions(run: Path, checkpoint: Checkpoint, now: list[Any]) -> None:
+    """Refuse extensions that are not the checkpoint's, but for one that begins right after it."""
+    then = checkpoint.facts.get("extensions", [])
+    begun = len(then) if isinstance(then, list) else 0
+    if then != now[:begun] or (len(now) > begun and now[begun]["step"] != checkpoint.step):
+        raise DataError(
+            f"{run}: its record says extensions that its checkpoint of step {checkpoint.step} does not know: restore "
+            "its run.json, or start a new run"
+        )
 
 
 def _check_facts(run: Path, then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> None:

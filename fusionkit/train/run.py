@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,20 +15,21 @@ from torch import Tensor
 
 from fusionkit.config import as_dict, current_names, merged, read_toml, resolve
 from fusionkit.contracts import MetaTrainer
-from fusionkit.data.labels import find_labelled, verify_labels
 from fusionkit.data.labels.labelled_store import LabelledStore
-from fusionkit.data.pair_finding import find_pairs, verify
 from fusionkit.data.pair_set import PairSet
 from fusionkit.data.pair_store import PairStore
-from fusionkit.errors import DataError, DivergedError, LostProcessError, UsageError, did_you_mean
-from fusionkit.label_types import LabelKind
-from fusionkit.models.weights import WeightsInfo, save_companion, save_fuser
+from fusionkit.errors import DataError, LostProcessError, UsageError, did_you_mean
+from fusionkit.models.weights import WeightsInfo, read_info, save_companion, save_fuser
 from fusionkit.plugins import catalogue
 from fusionkit.runtime.devices import choose_device, memory_checked
 from fusionkit.runtime.processes import Processes, joined
-from fusionkit.train.checkpoints import Checkpoint, load_checkpoint, not_finite, save_checkpoint, take_up
+from fusionkit.train.checkpoints import Checkpoint, load_checkpoint, save_checkpoint, take_up
+from fusionkit.train.divergence import check_fuser, check_losses, check_state
 from fusionkit.train.figures import draw_run, save_snapshot
+from fusionkit.train.lineage import Extension, load_initial_model
 from fusionkit.train.run_folder import RunFolder, RunRecord, environment
+from fusionkit.train.signals import stop_requested
+from fusionkit.train.training_pairs import absolute_place, are_those_of, find_training_pairs
 
 SNAPSHOTS = 8
 """Number of snapshots of a run, spread evenly over it."""
@@ -93,12 +91,12 @@ def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> Ru
     preset, layers = _layers(kind, request)
     options: Any = resolve(kind.Config, *layers)
     device = choose_device(request.device)
-    pairs = _pairs(request, kind.label_kind(options))
+    pairs = find_training_pairs(request.data, task=request.task, split=request.split, labels=kind.label_kind(options))
     given = merged(*(values for origin, values in layers if not origin.startswith("preset ")))
     record = RunRecord(
         method=request.method,
         task=request.task,
-        data=_absolute(request.data),
+        data=absolute_place(request.data),
         split=request.split,
         preset=preset,
         given=given,
@@ -112,18 +110,24 @@ def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> Ru
     with memory_checked(kind.out_of_memory_advice), joined(device) as processes:
         trainer = _build(kind, options, pairs, record, device, processes)
         record.environment["processes"] = processes.count
+        record = _begin(trainer, record, kind.initial_model(options))
         folder = processes.from_first(lambda: RunFolder.create(out or _free_folder(record), record, as_dict(options)))
-        _run(folder, record, trainer, processes, **settings)
+        _run(folder, record, trainer, processes, _facts(record, options), **settings)
     return folder
 
 
-def resume(path: Path, *, device: str | None = None, data: str | None = None, **settings: Any) -> RunFolder:
-    """Go on with a run where its last checkpoint left it; a run that is done is left as it is.
+def resume(
+    path: Path, *, device: str | None = None, data: str | None = None, extend: int = 0, **settings: Any
+) -> RunFolder:
+    """Go on with a run where its last checkpoint left it; a run that is done is left as it is, unless it is extended.
 
     The number of processes may be another than before.
 
     Args:
         path: the run's folder, which every process can read.
+        extend: train a finished run for so many more epochs. Until they are done the folder keeps the weights that it
+            has; a copy of them stays as ``model-step-<n>.safetensors``. If they are interrupted, go on without
+            ``extend``.
         device: another device than it ran on.
         data: where the training pairs lie now, if they were moved; they must be the same.
         settings: see :func:`run`.
@@ -131,28 +135,64 @@ def resume(path: Path, *, device: str | None = None, data: str | None = None, **
     Raises:
         DataError: no run there, a damaged checkpoint, options or a seed that were changed, or training pairs that are
             not the same any more.
+        UsageError: a run to extend that is not finished, or whose trainer cannot extend it.
     """
     folder = RunFolder.open(path)
     record = folder.record
-    if folder.model.is_file():
+    if folder.is_finished and not extend:
         return folder
+    if extend and not folder.is_finished:
+        raise UsageError(f"{path}: is not finished: go on with it by --resume alone, and extend it when it is")
     kind = catalogue.trainers.get(record.method)
     options: Any = resolve(kind.Config, (str(path / "config.toml"), read_toml(path / "config.toml")))
+    extended = options
+    for epochs in [*(extension.epochs for extension in record.extensions), *([extend] if extend else [])]:
+        extended = kind.extended(extended, epochs)
     place_of_data = data or record.data
-    request = TrainRequest(method=record.method, task=record.task, data=place_of_data, split=record.split)
-    pairs = _pairs(request, kind.label_kind(options))
-    if not _same_pairs(pairs, record):
+    pairs = find_training_pairs(place_of_data, task=record.task, split=record.split, labels=kind.label_kind(options))
+    if not are_those_of(pairs, record):
         raise DataError(
             f"{place_of_data}: is not the data that {path} began with: restore it, give its place by --data, or start "
             "a new run"
         )
-    record = replace(record, device=device or record.device, data=_absolute(place_of_data))
+    record = replace(record, device=device or record.device, data=absolute_place(place_of_data))
     place = choose_device(record.device)
     with memory_checked(kind.out_of_memory_advice), joined(place) as processes:
-        trainer = _build(kind, options, pairs, record, place, processes)
+        trainer = _build(kind, extended, pairs, record, place, processes)
+        if record.lineage and load_checkpoint(path) is None:
+            _begin(trainer, record, kind.initial_model(options))
+        if extend:
+            record = _extend(folder, record, trainer, extend, options, processes)
         resumed = environment() | {"device": place.type, "processes": processes.count}
-        _run(folder, record, trainer, processes, resumed=resumed, **settings)
+        _run(folder, record, trainer, processes, _facts(record, options), resumed=resumed, **settings)
     return folder
+
+
+def _begin(trainer: MetaTrainer, record: RunRecord, model: str) -> RunRecord:
+    """Give the fuser the weights of the model that the options name, if any, and return the record with its lineage."""
+    if not model:
+        return record
+    fuser, lineage = load_initial_model(model, record.task, record.lineage)
+    trainer.begin_from(fuser)
+    return replace(record, lineage=lineage)
+
+
+def _extend(
+    folder: RunFolder, record: RunRecord, trainer: MetaTrainer, epochs: int, options: Any, processes: Processes
+) -> RunRecord:
+    """Write into a finished run's record that it goes on; nothing is written if it cannot."""
+    found: Checkpoint | None = processes.from_first(lambda: load_checkpoint(folder.path))
+    info = read_info(folder.model)
+    if found is None or found.step != info.training.get("steps"):
+        raise DataError(
+            f"{folder.path}: has no checkpoint of its last step to go on from: start a new run with "
+            f"--set trainer.init={folder.path}"
+        )
+    extension = Extension(epochs, found.step, info.digest)
+    record = replace(record, extensions=[*record.extensions, extension])
+    take_up(found, trainer, facts=_facts(record, options), run=folder.path)
+    processes.from_first(lambda: folder.extend(extension))
+    return record
 
 
 def _run(
@@ -160,6 +200,7 @@ def _run(
     record: RunRecord,
     trainer: MetaTrainer,
     processes: Processes,
+    facts: Mapping[str, Any],
     *,
     resumed: Mapping[str, Any] | None = None,
     report: Report | None = None,
@@ -168,7 +209,7 @@ def _run(
 ) -> None:
     with folder.held() if processes.first else nullcontext():
         try:
-            _take_steps(folder, record, trainer, processes, resumed, report, log_every, checkpoint_seconds)
+            _take_steps(folder, record, trainer, processes, facts, resumed, report, log_every, checkpoint_seconds)
         except LostProcessError as error:
             how = f"go on, with as many as there are, by: train --resume {folder.path}"
             raise LostProcessError(f"{error}; {how}") from None
@@ -181,13 +222,14 @@ def _take_steps(
     record: RunRecord,
     trainer: MetaTrainer,
     processes: Processes,
+    facts: Mapping[str, Any],
     resumed: Mapping[str, Any] | None,
     report: Report | None,
     log_every: int,
     checkpoint_seconds: float,
 ) -> None:
-    with _stop_requested() as stop:
-        done = _take_up(folder, record, trainer, processes)
+    with stop_requested() as stop:
+        done = _take_up(folder, trainer, processes, facts)
         if resumed is not None and processes.first:
             folder.append_metrics({"event": "resume", "step": done, "environment": dict(resumed)})
         shown = [trainer.source.whole(index) for index in sorted({0, len(trainer.source) // 2})]
@@ -205,7 +247,8 @@ def _take_steps(
             # The only place where the host waits for the device.
             losses = _means(pending, processes)
             pending.clear()
-            _check_finite(losses, done, folder, saved_step, record.precision, trainer.diverged_advice)
+            advice = trainer.diverged_advice
+            check_losses(losses, done, folder.path, saved_step, precision=record.precision, advice=advice)
             due = time.monotonic() - saved_at >= checkpoint_seconds
             stopped, due = processes.any(stop.is_set(), due and processes.first)
             save = stopped or due or done == trainer.steps
@@ -217,21 +260,16 @@ def _take_steps(
                     save_snapshot(folder.path, done, shown, trainer)
             if save:
                 state = trainer.state()
-                _check_state(state, done, folder, saved_step, trainer.diverged_advice)
+                check_state(state, done, folder.path, saved_step, advice=advice)
                 if processes.first:
-                    save_checkpoint(folder.path, Checkpoint(done, state, _facts(record, trainer)))
+                    save_checkpoint(folder.path, Checkpoint(done, state, facts))
                 saved_at, saved_step = time.monotonic(), done
             if stopped and done < trainer.steps:
                 raise Interrupted(f"stopped after step {done}; go on with: fusionkit train --resume {folder.path}")
 
 
 def _finish(folder: RunFolder, record: RunRecord, trainer: MetaTrainer) -> None:
-    # Weights can be finite and too large to compute with.
-    if not_finite(trainer.snapshot(trainer.source.whole(0))):
-        raise DivergedError(
-            f"{folder.path}: the trained fuser gives values that are not finite; no model was written. Start again "
-            f"{trainer.diverged_advice}"
-        )
+    check_fuser(trainer, folder.path)
     draw_run(folder)
     training = {**asdict(record), "steps": trainer.steps, "options": as_dict(trainer.config)}
     events = folder.events()
@@ -274,27 +312,6 @@ def _free_folder(record: RunRecord) -> Path:
     return next(folder for folder in (Path("runs") / name for name in names) if not folder.exists())
 
 
-def _pairs(request: TrainRequest, labels: LabelKind | None) -> PairSet:
-    task = catalogue.tasks.get(request.task)
-    if labels is None:
-        pairs = find_pairs(request.data, task, split=request.split)
-        verify(pairs)
-    else:
-        pairs = find_labelled(request.data, task, labels, split=request.split)
-        verify(pairs)
-        verify_labels(pairs)
-    return pairs
-
-
-def _same_pairs(pairs: PairSet, record: RunRecord) -> bool:
-    """Return whether the pairs are the run's, perhaps in a folder of another name, which is their data set's name."""
-    if pairs.fingerprint() == record.fingerprint:
-        return True
-    former = Path(record.data).name
-    renamed = replace(pairs, pairs=tuple(replace(pair, dataset=former) for pair in pairs))
-    return renamed.fingerprint() == record.fingerprint
-
-
 def _build(
     kind: type[MetaTrainer],
     options: Any,
@@ -317,35 +334,28 @@ def _build(
     return trainer
 
 
-def _facts(record: RunRecord, trainer: MetaTrainer) -> dict[str, Any]:
-    """Facts that a checkpoint's state rests on: a resumed run must have the same."""
-    return {"seed": record.seed, "precision": record.precision, "options": as_dict(trainer.config)}
+def _facts(record: RunRecord, options: Any) -> dict[str, Any]:
+    """Facts that a checkpoint's state rests on, with the options as they were before any extension."""
+    return {
+        "seed": record.seed,
+        "precision": record.precision,
+        "options": as_dict(options),
+        "extensions": [asdict(extension) for extension in record.extensions],
+    }
 
 
-def _take_up(folder: RunFolder, record: RunRecord, trainer: MetaTrainer, processes: Processes) -> int:
+def _take_up(folder: RunFolder, trainer: MetaTrainer, processes: Processes, facts: Mapping[str, Any]) -> int:
     """Load the last checkpoint, if any, and return the steps that it holds."""
     # One process reads for all of them: they must not begin from different checkpoints.
     found: Checkpoint | None = processes.from_first(lambda: load_checkpoint(folder.path))
     if found is not None:
-        take_up(found, trainer, facts=_facts(record, trainer), run=folder.path)
+        take_up(found, trainer, facts=facts, run=folder.path)
+    elif facts["extensions"]:
+        raise DataError(f"{folder.path}: was extended, and its checkpoints are gone: restore them, or start a new run")
     done = 0 if found is None else found.step
     if processes.first:
         folder.rewind_metrics(done)
     return done
-
-
-def _check_state(state: Mapping[str, Tensor], step: int, folder: RunFolder, saved: int, advice: str) -> None:
-    name = not_finite(state)
-    if name:
-        kept = f"the checkpoint of step {saved} is kept" if saved else "no checkpoint was written yet"
-        raise DivergedError(f"{folder.path}: {name} is not finite after step {step}; {kept}. Start again {advice}")
-
-
-def _absolute(spec: str) -> str:
-    name, colon, place = spec.partition(":")
-    if colon and not Path(spec).exists():
-        return f"{name}:{Path(place).resolve()}"
-    return str(Path(spec).resolve()) if Path(spec).exists() else spec
 
 
 def _means(pending: list[tuple[str, Mapping[str, Tensor]]], processes: Processes) -> dict[str, float]:
@@ -357,44 +367,9 @@ def _means(pending: list[tuple[str, Mapping[str, Tensor]]], processes: Processes
     return {name: float(value) for name, value in means.items()}
 
 
-def _check_finite(
-    losses: Mapping[str, float], step: int, folder: RunFolder, saved: int, precision: str, advice: str
-) -> None:
-    for name, value in losses.items():
-        if value != value or value in (float("inf"), float("-inf")):
-            kept = f"the checkpoint of step {saved} is kept" if saved else "no checkpoint was written yet"
-            rounded = f"with --precision fp32 (it ran in {precision})"
-            remedy = advice if precision == "fp32" else rounded
-            raise DivergedError(
-                f"{folder.path}: the loss {name} is {value} at step {step}; {kept}. Start again {remedy}"
-            )
-
-
 def _pictured(done: int, steps: int) -> int:
     return max(done, 0) * SNAPSHOTS // steps
 
 
 def _log(folder: RunFolder, step: int, losses: Mapping[str, float], seconds: float) -> None:
     folder.append_metrics({"step": step, "seconds_per_step": round(seconds, 5), **losses})
-
-
-@contextmanager
-def _stop_requested() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and a polite kill into a flag, so that a step is never cut in half."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(_signal: int, _frame: FrameType | None) -> None:
-        # torchrun passes a Ctrl-C on as a kill, which is the same request once more.
-        if asked.is_set() and _signal == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,17 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from fusionkit.errors import DataError, UsageError
-from fusionkit.io.atomic import write_text
+from fusionkit.io.atomic import write_text, written_aside
 from fusionkit.io.locks import file_lock
 from fusionkit.models import MODEL_FILE
+from fusionkit.models.weights import read_info
+from fusionkit.train.lineage import Ancestor, Extension
 
 RECORD = "run.json"
 LOCK = "run.lock"
 OPTIONS = "config.toml"
 METRICS = "metrics.jsonl"
+_OPENCV = ("opencv-contrib-python", "opencv-contrib-python-headless", "opencv-python", "opencv-python-headless")
 _FORMER_COLUMNS = {"fusion.critic": "fusion.outer", "seconds_a_step": "seconds_per_step"}
 
 
@@ -46,6 +50,8 @@ class RunRecord:
         pairs: number of training pairs.
         fingerprint: digest of the training pairs.
         environment: versions, machine, threads, commit.
+        lineage: the models that it began from, the oldest first; its weights are those of the last.
+        extensions: more epochs that it was given when it was finished.
     """
 
     method: str
@@ -60,6 +66,8 @@ class RunRecord:
     pairs: int
     fingerprint: str
     environment: dict[str, Any] = field(default_factory=dict)
+    lineage: list[Ancestor] = field(default_factory=list)
+    extensions: list[Extension] = field(default_factory=list)
 
 
 class RunFolder:
@@ -132,6 +140,36 @@ class RunFolder:
             raise DataError(f"{file}: is damaged ({where}): restore it, or start a new run") from None
 
     @property
+    def is_finished(self) -> bool:
+        """Whether all steps were taken, those of its extensions too.
+
+        Raises:
+            DataError: the record or the weights cannot be read.
+        """
+        extensions = self.record.extensions
+        if not self.model.is_file() or not extensions:
+            return self.model.is_file()
+        done = read_info(self.model).training.get("extensions")
+        return isinstance(done, list) and len(done) == len(extensions)
+
+    def extend(self, extension: Extension) -> None:
+        """Record an extension of a finished run, and keep a copy of the weights that it has.
+
+        Raises:
+            UsageError: another process is training it, or has extended it in the meantime.
+            DataError: it cannot be written.
+        """
+        with self.held():
+            if not self.is_finished:
+                raise UsageError(f"{self.path}: was extended by another process: go on with it by --resume alone")
+            with written_aside(self.path / f"model-step-{extension.step:08d}.safetensors") as aside:
+                shutil.copyfile(self.model, aside)
+            record = self.record
+            extended = replace(record, extensions=[*record.extensions, extension])
+            # From here on the run is not finished.
+            write_text(self.path / RECORD, json.dumps(asdict(extended), indent=2) + "\n")
+
+    @property
     def model(self) -> Path:
         """The trained weights, there once the run is done."""
         return self.path / MODEL_FILE
@@ -179,9 +217,10 @@ def environment() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = ""
-    # One of several distributions provides cv2.
-    for name in sorted(set(metadata.packages_distributions().get("cv2", ()))):
-        versions[name] = metadata.version(name)
+    # One of several distributions provides cv2; to ask which by packages_distributions() takes seconds.
+    for name in _OPENCV:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     return {
         "versions": versions,
         "python": platform.python_version(),

@@ -118,9 +118,9 @@ def _wait(child: int, seconds: float) -> tuple[bool, int]:
 
 def _scores(folder: Path) -> dict[str, object]:
     found: dict[str, object] = {}
-    for path in sorted((folder / "results").rglob("*.json")):
+    for path in sorted((folder / "results").rglob("[!.]*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         found[path.name] = [(image["name"], image["fused_sha256"], image["scores"]) for image in record["images"]]
-    for path in sorted((folder / "fused").rglob("*.png")):
+    for path in sorted((folder / "fused").rglob("[!.]*.png")):
         found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found

@@ -25,6 +25,8 @@ class BilevelOptions:
     """Schedule and updates of the three-stage training.
 
     Attributes:
+        init: the model whose weights F begins from: a weights file, a run folder, or a shipped model such as
+            ``FUSER:TASK``. F must have its options. The other networks begin anew.
         epochs: L.
         warmup: epochs at the beginning without meta steps, so that the outer loss is trained before P uses its
             gradient. 0 is the paper's.
@@ -62,8 +64,11 @@ class BilevelOptions:
         micro_batch: samples per forward and backward pass, for outer losses that are a mean over samples: fewer take
             less memory and stay in a processor's cache. 0 takes what suits the device, the whole batch on a GPU.
         cuda_graphs: on CUDA, record each kind of step once as a CUDA graph and replay it.
+        extensions: epochs of each extension of the training: more epochs of its last kind, so that what was frozen
+            stays frozen. Under ``lr_schedule="cosine"`` the rates fall anew in each; the other schedules go on.
     """
 
+    init: str = ""
     epochs: _Epochs = 50
     warmup: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     freeze_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -91,6 +96,7 @@ class BilevelOptions:
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     micro_batch: Annotated[int, Field(ge=0, le=65_536)] = 0
     cuda_graphs: bool = True
+    extensions: Annotated[tuple[_Epochs, ...], Field(max_length=1000)] = ()
 
     RENAMED: ClassVar[Mapping[str, str | tuple[str, ...]]] = {
         "settle": "freeze_fraction",

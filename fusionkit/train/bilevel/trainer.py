@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from fusionkit.config import as_dict
 from fusionkit.contracts import Batch, Fuser, LossProposer, MetaTrainer, Options, OuterLoss, Reconstructor, Terms
 from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import UsageError
+from fusionkit.io.text import shortened
+from fusionkit.models.weights import misfit
 from fusionkit.runtime.processes import ALONE, Processes
 from fusionkit.train.bilevel.cuda_graphs import CapturedSteps, CudaRecorder, Rates, Recorder
 from fusionkit.train.bilevel.fusion_step import FusionRule, fusion_gradients, separate_gradients
@@ -127,6 +132,18 @@ class BilevelTrainer(MetaTrainer):
         return int(config.trainer.crop)
 
     @classmethod
+    def initial_model(cls, config: Options) -> str:
+        """See :meth:`fusionkit.contracts.MetaTrainer.initial_model`: ``trainer.init``."""
+        return str(config.trainer.init)
+
+    @classmethod
+    def extended(cls, config: Options, epochs: int) -> Options:
+        """See :meth:`fusionkit.contracts.MetaTrainer.extended`: one more of ``trainer.extensions``."""
+        schedule = replace(config.trainer, extensions=(*config.trainer.extensions, epochs))
+        check_options(schedule)
+        return replace(config, trainer=schedule)
+
+    @classmethod
     def proposer_of(cls, config: Options, state: Mapping[str, Tensor]) -> LossProposer | None:
         """The trained proposer in a checkpoint; None for fixed weights."""
         proposer = cls.build_proposer(config)
@@ -134,6 +151,22 @@ class BilevelTrainer(MetaTrainer):
             return None
         proposer.load_state_dict(under(state, "proposer."))
         return proposer
+
+    def begin_from(self, fuser: Fuser) -> None:
+        """See :meth:`fusionkit.contracts.MetaTrainer.begin_from`."""
+        own, name = self.parts.fuser, f"trainer.init={shortened(self.options.init)}"
+        if type(fuser) is not type(own):
+            raise UsageError(f"{name}: is a {type(fuser).__name__} and this method trains a {type(own).__name__}")
+        then, now = as_dict(fuser.config), as_dict(own.config)
+        differing = {key: then.get(key) for key in (*then, *now) if then.get(key) != now.get(key)}
+        if differing:
+            same = " ".join(f"--set fuser.{key}={_assigned(value)}" for key, value in differing.items())
+            raise UsageError(f"{name}: its fuser has other options than this training's: give {same}")
+        if problem := misfit(fuser.state_dict(), own.state_dict()):
+            raise UsageError(f"{name}: its weights do not fit: {problem}")
+        own.load_state_dict(fuser.state_dict())
+        # The running average begins as a copy of F.
+        self.updates = Updates(self.parts, self.options)
 
     def join(self, processes: Processes) -> None:
         """See :meth:`fusionkit.contracts.MetaTrainer.join`."""
@@ -251,6 +284,10 @@ class BilevelTrainer(MetaTrainer):
 
     def _ordered(self, batch: Batch) -> Batch:
         return in_both_orders(batch) if self.options.both_orders else batch
+
+
+def _assigned(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _as_drawn(noise: Tensor) -> Noise:
