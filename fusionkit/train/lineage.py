@@ -1,4 +1,4 @@
-"""Where a run's weights come from: the models that it began from, and its extensions."""
+"""Lineage of a run's weights: the models that it began from, and its extensions."""
 
 from __future__ import annotations
 
