@@ -16,7 +16,7 @@ from fusionkit.models.weights import WeightsInfo, load_fuser
 __all__ = ["Ancestor", "Extension", "load_initial_model"]
 
 _TRAINING = ("method", "preset", "data", "split", "pairs", "fingerprint", "seed", "steps", "extensions")
-"""What is kept of an ancestor's own training."""
+"""Keys of an ancestor's own training that are kept."""
 
 
 @dataclass(frozen=True)

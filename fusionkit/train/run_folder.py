@@ -141,7 +141,7 @@ class RunFolder:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all steps were taken, those of its extensions too.
+        """Say if all steps were taken, those of its extensions too.
 
         Raises:
             DataError: the record or the weights cannot be read.
