@@ -22,6 +22,7 @@ from fusionkit.contracts.learning import (
     Proposal,
     Reconstructor,
     Terms,
+    Trainer,
 )
 from fusionkit.contracts.metric import Metric, MetricInfo
 from fusionkit.contracts.published_weights import PublishedWeights
@@ -44,6 +45,7 @@ __all__ = [
     "Reconstructor",
     "ShippedModel",
     "Terms",
+    "Trainer",
 ]
 
 Critic = OuterLoss

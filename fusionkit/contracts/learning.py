@@ -28,6 +28,7 @@ __all__ = [
     "Proposal",
     "Reconstructor",
     "Terms",
+    "Trainer",
 ]
 
 Proposal = Mapping[str, Tensor]
@@ -137,13 +138,42 @@ class Companion:
     facts: Mapping[str, Any]
 
 
-class MetaTrainer(ABC):
-    """Trains a method as a fixed sequence of numbered steps.
+class Trainer(ABC):
+    """A training as a fixed sequence of numbered steps.
 
-    The toolkit's run loop owns the run folder, the log, the checkpoints and the progress bar; a trainer owns the
-    networks, the losses and the order of the updates. The loop builds it, loads the state of the last checkpoint
+    The toolkit's loop (:func:`fusionkit.train.loop.take_steps`) owns the log, the checkpoints and the progress bar; a
+    trainer owns the networks, the losses and the order of the updates. The loop loads the state of the last checkpoint
     into it where there is one, and then calls ``step(i)`` for every ``i`` that is left, in order. What a step does may
-    depend only on the state, on ``i`` and on the seed: an interrupted run then ends with the same weights.
+    depend only on the state, on ``i`` and on the seed: an interrupted training then ends with the same weights.
+    """
+
+    diverged_advice: ClassVar[str] = "with other options"
+    """Remedy for a loss that is not finite."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Length of the whole schedule."""
+
+    @abstractmethod
+    def stage(self, index: int) -> str:
+        """Name of the stage that step ``index`` belongs to, for the log (``"meta"``, ``"fusion"``)."""
+
+    @abstractmethod
+    def step(self, index: int) -> Terms:
+        """Do step ``index`` and return its losses as scalar tensors on the device, without waiting for them."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """Everything that later steps depend on: weights, optimiser moments, averages. Names are flat."""
+
+    @abstractmethod
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take up a state that :meth:`state` gave."""
+
+
+class MetaTrainer(Trainer):
+    """Trains a method on pairs: a fuser, and with it the networks that its fusion loss needs.
 
     Args:
         config: an instance of :attr:`Config`.
@@ -164,8 +194,6 @@ class MetaTrainer(ABC):
     """True if it trains for a downstream network, which its options name in ``downstream``."""
     out_of_memory_advice: ClassVar[str] = "choose a smaller network"
     """Remedy for too little memory on the device."""
-    diverged_advice: ClassVar[str] = "with other options"
-    """Remedy for a loss that is not finite."""
     config: Options
     source: PairStore
 
@@ -203,27 +231,6 @@ class MetaTrainer(ABC):
         precision: str,
         seed: int,
     ) -> None: ...
-
-    @property
-    @abstractmethod
-    def steps(self) -> int:
-        """Length of the whole schedule."""
-
-    @abstractmethod
-    def stage(self, index: int) -> str:
-        """Name of the stage that step ``index`` belongs to, for the log (``"meta"``, ``"fusion"``)."""
-
-    @abstractmethod
-    def step(self, index: int) -> Terms:
-        """Do step ``index`` and return its losses as scalar tensors on the device, without waiting for them."""
-
-    @abstractmethod
-    def state(self) -> dict[str, Tensor]:
-        """Everything that later steps depend on: weights, optimiser moments, averages. Names are flat."""
-
-    @abstractmethod
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take up a state that :meth:`state` gave."""
 
     def join(self, processes: Processes) -> None:
         """Take, from before the first step on, a share of every batch and average with ``processes`` what it gives.

@@ -117,6 +117,8 @@ class PairStore:
         )
 
     def _swapped(self, sources: Sequence[Tensor], rows: Tensor) -> tuple[Tensor, ...]:
+        if len(sources) < 2:
+            return tuple(sources)
         swap = rows[:, SWAP, None, None, None].to(self.device) > 0
         first, second = torch.where(swap, sources[1], sources[0]), torch.where(swap, sources[0], sources[1])
         return (first, second, *sources[2:])

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fusionkit.contracts import MetaTrainer
+from fusionkit.contracts import Trainer
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import write_text, written_aside
 from fusionkit.io.digest import file_digest
@@ -35,7 +35,7 @@ class Checkpoint:
 
     Attributes:
         step: number of steps taken.
-        state: what :meth:`fusionkit.contracts.MetaTrainer.state` gave.
+        state: what :meth:`fusionkit.contracts.Trainer.state` gave.
         facts: what fixes the training beside the state: seed, precision, options, extensions; empty in files of
             earlier versions.
     """
@@ -117,7 +117,7 @@ def load_checkpoint(run: Path) -> Checkpoint | None:
     return Checkpoint(step, state, facts)
 
 
-def take_up(checkpoint: Checkpoint, trainer: MetaTrainer, *, facts: Mapping[str, Any], run: Path) -> None:
+def take_up(checkpoint: Checkpoint, trainer: Trainer, *, facts: Mapping[str, Any], run: Path) -> None:
     """Load a checkpoint into a trainer that fits it.
 
     Args:

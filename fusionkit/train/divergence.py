@@ -14,7 +14,7 @@ from fusionkit.train.checkpoints import not_finite
 __all__ = ["check_fuser", "check_losses", "check_state"]
 
 
-def check_losses(losses: Mapping[str, float], step: int, run: Path, saved: int, *, precision: str, advice: str) -> None:
+def check_losses(losses: Mapping[str, float], step: int, run: Path, saved: int, *, advice: str) -> None:
     """Check the mean losses of an interval.
 
     Args:
@@ -22,8 +22,7 @@ def check_losses(losses: Mapping[str, float], step: int, run: Path, saved: int, 
         step: steps taken.
         run: the run's folder, for the message.
         saved: step of the last checkpoint; 0 for none.
-        precision: of the training.
-        advice: the trainer's remedy.
+        advice: the remedy, after "Start again".
 
     Raises:
         fusionkit.errors.DivergedError: one is not finite.
@@ -31,9 +30,7 @@ def check_losses(losses: Mapping[str, float], step: int, run: Path, saved: int, 
     for name, value in losses.items():
         if value != value or value in (float("inf"), float("-inf")):
             kept = f"the checkpoint of step {saved} is kept" if saved else "no checkpoint was written yet"
-            rounded = f"with --precision fp32 (it ran in {precision})"
-            remedy = advice if precision == "fp32" else rounded
-            raise DivergedError(f"{run}: the loss {name} is {value} at step {step}; {kept}. Start again {remedy}")
+            raise DivergedError(f"{run}: the loss {name} is {value} at step {step}; {kept}. Start again {advice}")
 
 
 def check_state(state: Mapping[str, Tensor], step: int, run: Path, saved: int, *, advice: str) -> None:

@@ -1,9 +1,8 @@
-"""The run loop: builds a trainer, takes its steps, keeps the log, the checkpoints and the pictures."""
+"""Runs: from a request to a trainer, its steps, pictures, and the trained fuser in the run's folder."""
 
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from fusionkit.config import as_dict, current_names, merged, read_toml, resolve
 from fusionkit.contracts import MetaTrainer
@@ -23,12 +21,12 @@ from fusionkit.models.weights import WeightsInfo, read_info, save_companion, sav
 from fusionkit.plugins import catalogue
 from fusionkit.runtime.devices import choose_device, memory_checked
 from fusionkit.runtime.processes import Processes, joined
-from fusionkit.train.checkpoints import Checkpoint, load_checkpoint, save_checkpoint, take_up
-from fusionkit.train.divergence import check_fuser, check_losses, check_state
+from fusionkit.train.checkpoints import Checkpoint, load_checkpoint, take_up
+from fusionkit.train.divergence import check_fuser
 from fusionkit.train.figures import draw_run, save_snapshot
 from fusionkit.train.lineage import Extension, load_initial_model
+from fusionkit.train.loop import Interrupted, take_steps
 from fusionkit.train.run_folder import RunFolder, RunRecord, environment
-from fusionkit.train.signals import stop_requested
 from fusionkit.train.training_pairs import absolute_place, are_those_of, find_training_pairs
 
 SNAPSHOTS = 8
@@ -67,10 +65,6 @@ class TrainRequest:
     device: str = "auto"
     precision: str = "fp32"
     seed: int = 0
-
-
-class Interrupted(KeyboardInterrupt):
-    """The run was stopped by a signal, after a checkpoint."""
 
 
 def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> RunFolder:
@@ -213,6 +207,8 @@ def _run(
         except LostProcessError as error:
             how = f"go on, with as many as there are, by: train --resume {folder.path}"
             raise LostProcessError(f"{error}; {how}") from None
+        except Interrupted as stopped:
+            raise Interrupted(f"{stopped}; go on with: fusionkit train --resume {folder.path}") from None
         if processes.first:
             _finish(folder, record, trainer)
 
@@ -228,44 +224,32 @@ def _take_steps(
     log_every: int,
     checkpoint_seconds: float,
 ) -> None:
-    with stop_requested() as stop:
-        done = _take_up(folder, trainer, processes, facts)
-        if resumed is not None and processes.first:
+    shown = [trainer.source.whole(index) for index in sorted({0, len(trainer.source) // 2})]
+
+    def begun(done: int) -> None:
+        if resumed is not None:
             folder.append_metrics({"event": "resume", "step": done, "environment": dict(resumed)})
-        shown = [trainer.source.whole(index) for index in sorted({0, len(trainer.source) // 2})]
-        if done == 0 and processes.first:
+        if done == 0:
             save_snapshot(folder.path, 0, shown, trainer)
-        pending: list[tuple[str, Mapping[str, Tensor]]] = []
-        saved_at, saved_step, began, began_at = time.monotonic(), done, time.monotonic(), done
-        while done < trainer.steps:
-            pending.append((trainer.stage(done), trainer.step(done)))
-            done += 1
-            # Several processes come to a stop together, at the next interval.
-            stop_now = stop.is_set() and processes.count == 1
-            if done % log_every and done < trainer.steps and not stop_now:
-                continue
-            # The only place where the host waits for the device.
-            losses = _means(pending, processes)
-            pending.clear()
-            advice = trainer.diverged_advice
-            check_losses(losses, done, folder.path, saved_step, precision=record.precision, advice=advice)
-            due = time.monotonic() - saved_at >= checkpoint_seconds
-            stopped, due = processes.any(stop.is_set(), due and processes.first)
-            save = stopped or due or done == trainer.steps
-            if processes.first:
-                _log(folder, done, losses, (time.monotonic() - began) / (done - began_at))
-                if report is not None:
-                    report(done, trainer.steps, losses)
-                if done == trainer.steps or _pictured(done, trainer.steps) > _pictured(done - log_every, trainer.steps):
-                    save_snapshot(folder.path, done, shown, trainer)
-            if save:
-                state = trainer.state()
-                check_state(state, done, folder.path, saved_step, advice=advice)
-                if processes.first:
-                    save_checkpoint(folder.path, Checkpoint(done, state, facts))
-                saved_at, saved_step = time.monotonic(), done
-            if stopped and done < trainer.steps:
-                raise Interrupted(f"stopped after step {done}; go on with: fusionkit train --resume {folder.path}")
+
+    def logged(done: int, losses: Mapping[str, float]) -> None:
+        if report is not None:
+            report(done, trainer.steps, losses)
+        if done == trainer.steps or _pictured(done, trainer.steps) > _pictured(done - log_every, trainer.steps):
+            save_snapshot(folder.path, done, shown, trainer)
+
+    rounded = f"with --precision fp32 (it ran in {record.precision})"
+    take_steps(
+        trainer,
+        folder,
+        facts=facts,
+        advice=trainer.diverged_advice if record.precision == "fp32" else rounded,
+        processes=processes,
+        begun=begun,
+        logged=logged,
+        log_every=log_every,
+        checkpoint_seconds=checkpoint_seconds,
+    )
 
 
 def _finish(folder: RunFolder, record: RunRecord, trainer: MetaTrainer) -> None:
@@ -344,32 +328,5 @@ def _facts(record: RunRecord, options: Any) -> dict[str, Any]:
     }
 
 
-def _take_up(folder: RunFolder, trainer: MetaTrainer, processes: Processes, facts: Mapping[str, Any]) -> int:
-    """Load the last checkpoint, if any, and return the steps that it holds."""
-    # One process reads for all of them: they must not begin from different checkpoints.
-    found: Checkpoint | None = processes.from_first(lambda: load_checkpoint(folder.path))
-    if found is not None:
-        take_up(found, trainer, facts=facts, run=folder.path)
-    elif facts["extensions"]:
-        raise DataError(f"{folder.path}: was extended, and its checkpoints are gone: restore them, or start a new run")
-    done = 0 if found is None else found.step
-    if processes.first:
-        folder.rewind_metrics(done)
-    return done
-
-
-def _means(pending: list[tuple[str, Mapping[str, Tensor]]], processes: Processes) -> dict[str, float]:
-    gathered: dict[str, list[Tensor]] = {}
-    for stage, terms in pending:
-        for name, value in terms.items():
-            gathered.setdefault(f"{stage}.{name}", []).append(value.detach().float())
-    means = processes.mean({name: torch.stack(values).mean() for name, values in gathered.items()})
-    return {name: float(value) for name, value in means.items()}
-
-
 def _pictured(done: int, steps: int) -> int:
     return max(done, 0) * SNAPSHOTS // steps
-
-
-def _log(folder: RunFolder, step: int, losses: Mapping[str, float], seconds: float) -> None:
-    folder.append_metrics({"step": step, "seconds_per_step": round(seconds, 5), **losses})

@@ -14,11 +14,12 @@ import torch
 
 from fusionkit.bench.downstream.fused_splits import Split, files_digest, fused_files
 from fusionkit.bench.downstream.protocol import Protocol, network_digest
-from fusionkit.bench.downstream.samples import Samples, load_samples
+from fusionkit.bench.downstream.samples import load_samples
 from fusionkit.bench.jobs import Progress
 from fusionkit.bench.methods import BenchMethod
 from fusionkit.config import as_dict
 from fusionkit.contracts import Downstream, Options
+from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.plugins.guard import run_guarded
 
 __all__ = ["Experiment", "ExperimentMethod"]
@@ -49,7 +50,7 @@ class Experiment:
     train: Split
     test: Split
     device: torch.device
-    _samples: dict[tuple[str, str], Samples] = field(default_factory=dict, repr=False, compare=False)
+    _samples: dict[tuple[str, str], LabelledStore] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -70,7 +71,7 @@ class Experiment:
         task = self.train.pairs.task.name
         return task, self.test.label, self.name, network_digest(self.about, as_dict(self.protocol))
 
-    def samples(self, method: str, split: str, load: Callable[[], Samples]) -> Samples:
+    def samples(self, method: str, split: str, load: Callable[[], LabelledStore]) -> LabelledStore:
         """The samples of a method, kept in memory until another method's are asked for."""
         if any(name != method for name, _ in self._samples):
             self._samples.clear()
@@ -108,16 +109,16 @@ class ExperimentMethod:
             self._files[split.name] = fused_files(self.experiment.out, split, self.method, progress=report)
         return self._files[split.name]
 
-    def samples(self, split: Split, progress: Progress | None = None) -> Samples:
+    def samples(self, split: Split, progress: Progress | None = None) -> LabelledStore:
         """A split as the network sees it.
 
         Raises:
             fusionkit.plugins.guard.PluginCallFailed: an image cannot be made or read.
         """
-        files, size = self.files(split, progress), self.experiment.protocol.size
+        files, size, device = self.files(split, progress), self.experiment.protocol.size, self.experiment.device
         assert size is not None
         return self.experiment.samples(
-            self.name, split.name, lambda: run_guarded(lambda: load_samples(files, split.pairs, size))
+            self.name, split.name, lambda: run_guarded(lambda: load_samples(files, split.pairs, size, device))
         )
 
     @cached_property

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +28,29 @@ from fusionkit.bench.downstream.downstream_records import (
 from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
 from fusionkit.bench.downstream.fused_splits import relative
 from fusionkit.bench.downstream.label_scores import confusion, detection_scores
-from fusionkit.bench.downstream.samples import Samples
-from fusionkit.bench.downstream.training import Checkpoint, Trained, train, weights_digest
+from fusionkit.bench.downstream.training import DownstreamTrainer, weights_digest
 from fusionkit.bench.jobs import Progress
 from fusionkit.bench.record_files import read_record, write_record
 from fusionkit.bench.records import file_name
 from fusionkit.config import as_dict
 from fusionkit.contracts import Downstream
+from fusionkit.data.epoch_plan import PAIR, SWAP
+from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import written_aside
 from fusionkit.io.digest import file_digest
 from fusionkit.label_types import Boxes
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
+from fusionkit.train.checkpoints import load_checkpoint
+from fusionkit.train.loop import take_steps
+from fusionkit.train.run_folder import RunFolder
 
 __all__ = ["DownstreamJob"]
+
+_LOGGED = 60
+"""Number of losses in a record, at most about."""
+
+_CHECKPOINT_SECONDS = 45.0
 
 _MOST_BOXES = 100
 """Number of boxes that COCO's average precision counts."""
@@ -114,12 +123,12 @@ class DownstreamJob:
         shown = entry.samples(experiment.test, progress)
         network = run_guarded(self._fresh)
         initial = weights_digest(network)
-        trained, peak = self._trained(network, learned, progress)
+        seconds, losses, peak = self._train(network, learned, progress)
+        cost = cost_of(experiment.device, seconds, peak)
         began = time.perf_counter()
         predicted = run_guarded(lambda: _predict(network, shown, experiment))
         seconds = time.perf_counter() - began
         images, scores, per_class = self._judged(predicted, shown)
-        cost = cost_of(experiment.device, trained.seconds, peak)
         record = DownstreamRecord(
             identity=entry.identity,
             task=experiment.train.pairs.task.name,
@@ -140,14 +149,14 @@ class DownstreamJob:
             scores=scores,
             per_class=per_class,
             images=images,
-            losses=trained.losses,
+            losses=losses,
             cost=TrainingCost(**dict(cost), predict_seconds=seconds),
             licence=experiment.test.pairs.licence,
             citation=experiment.test.pairs.citation,
             environment=dict(self.environment),
         )
         write_record(experiment.out, record)
-        self._checkpoint.path.unlink(missing_ok=True)
+        shutil.rmtree(self._folder.path, ignore_errors=True)
         values = ", ".join(
             f"{name} {'-' if record.scores[name] is None else f'{record.scores[name]:.4f}'}"
             for name in COLUMNS[record.kind]
@@ -156,8 +165,9 @@ class DownstreamJob:
         return f"{values}, {record.cost.seconds / 60:.1f} min{repaired}"
 
     @property
-    def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.path.with_name(f".seed-{self.seed}.pt"), self.entry.identity)
+    def _folder(self) -> RunFolder:
+        """Log and checkpoints of the training while it is not done."""
+        return RunFolder(self.path.with_name(f".seed-{self.seed}"))
 
     def _fresh(self) -> Downstream:
         experiment = self.entry.experiment
@@ -168,34 +178,51 @@ class DownstreamJob:
             network = experiment.network(experiment.options, classes=experiment.classes)
         return network.to(experiment.device)
 
-    def _trained(self, network: Downstream, samples: Samples, progress: Progress | None) -> tuple[Trained, int | None]:
-        experiment = self.entry.experiment
+    def _train(
+        self, network: Downstream, images: LabelledStore, progress: Progress | None
+    ) -> tuple[float, tuple[tuple[int, float], ...], int | None]:
+        """Train from the last checkpoint on; return the seconds, the losses by update, and the peak of memory."""
+        experiment, folder = self.entry.experiment, self._folder
         what = f"{self.entry.name} trains {experiment.name} on {experiment.train.label}, seed {self.seed}"
+        facts = {"identity": self.entry.identity, "seed": self.seed}
+        try:
+            kept = load_checkpoint(folder.path)
+        except DataError:
+            kept = None
+        if kept is None or kept.facts != facts:
+            # It is damaged, or of other data or another version of the method: the training starts again.
+            shutil.rmtree(folder.path, ignore_errors=True)
+
+        def train() -> float:
+            trainer = DownstreamTrainer(network, images, experiment.protocol, seed=self.seed)
+            take_steps(
+                trainer,
+                folder,
+                facts=facts,
+                advice=trainer.diverged_advice,
+                logged=lambda done, _losses: progress(what, done, trainer.steps) if progress else None,
+                log_every=max(trainer.steps // _LOGGED, 1),
+                checkpoint_seconds=_CHECKPOINT_SECONDS,
+            )
+            network.eval()
+            return trainer.seconds
+
         meter = Meter(experiment.device, memory=True)
         meter.begin()
-        trained = run_guarded(
-            lambda: train(
-                network,
-                samples,
-                experiment.protocol,
-                seed=self.seed,
-                device=experiment.device,
-                checkpoint=self._checkpoint,
-                progress=partial(progress, what) if progress else None,
-            )
-        )
+        seconds = run_guarded(train)
         meter.end()
-        return trained, meter.peak
+        losses = tuple((row["step"], row["downstream.total"]) for row in folder.metrics())
+        return seconds, losses, meter.peak
 
     def _judged(
-        self, predicted: Sequence[Tensor | Boxes], samples: Samples
+        self, predicted: Sequence[Tensor | Boxes], samples: LabelledStore
     ) -> tuple[tuple[Prediction, ...], dict[str, float | None], dict[str, dict[str, float | None]]]:
         """The predictions as they are written down, with the scores of all and of each class that follow from them."""
         experiment = self.entry.experiment
         images, counts, boxes = [], [], []
-        for pair, file, seen, known in zip(
-            experiment.test.pairs, self.entry.files(experiment.test), predicted, samples.targets, strict=True
-        ):
+        files = self.entry.files(experiment.test)
+        for k, (pair, file, seen) in enumerate(zip(experiment.test.pairs, files, predicted, strict=True)):
+            known = samples.label(k)
             about: dict[str, Any] = {
                 "name": pair.name,
                 "fused": relative(file, experiment.out),
@@ -229,13 +256,14 @@ class DownstreamJob:
         return path
 
 
-def _predict(network: Downstream, samples: Samples, experiment: Experiment) -> list[Tensor | Boxes]:
-    network.eval()
+def _predict(network: Downstream, samples: LabelledStore, experiment: Experiment) -> list[Tensor | Boxes]:
+    assert experiment.protocol.size is not None
     seen: list[Tensor | Boxes] = []
     with torch.no_grad():
-        for start in range(0, len(samples), experiment.protocol.batch):
-            chosen = range(start, min(start + experiment.protocol.batch, len(samples)))
-            fused, _ = samples.batch(chosen, device=experiment.device)
+        for chosen in torch.arange(len(samples)).split(experiment.protocol.batch):
+            rows = torch.zeros(len(chosen), SWAP + 1, dtype=torch.int64)
+            rows[:, PAIR] = chosen
+            (fused,) = samples.resized(rows, experiment.protocol.size).sources
             predicted = network.predict(fused)
             if len(predicted) != len(fused):
                 raise DataError(f"{experiment.name} predicts {len(predicted)} results for {len(fused)} images")

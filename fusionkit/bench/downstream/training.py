@@ -1,158 +1,94 @@
-"""Training of a downstream network: decided by its seed alone, and resumed from a checkpoint."""
+"""Training of a downstream network, decided by its seed alone."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from fusionkit.bench.downstream.protocol import Protocol
-from fusionkit.bench.downstream.samples import Samples
-from fusionkit.contracts import Downstream
-from fusionkit.data.epoch_plan import FLIP_COLUMNS, FLIP_ROWS, PAIR, draw_epoch
-from fusionkit.io.atomic import written_aside
-from fusionkit.plugins.guard import PluginCallFailed
+from fusionkit.contracts import Downstream, Terms, Trainer
+from fusionkit.data.epoch_plan import FLIP_COLUMNS, FLIP_ROWS, draw_epoch
+from fusionkit.data.labels.labelled_store import LabelledStore
+from fusionkit.train.bilevel.microbatch import under
+from fusionkit.train.bilevel.optimisers import GradientRule
 
-__all__ = ["Checkpoint", "Trained", "draw_plan", "train", "weights_digest"]
+__all__ = ["DownstreamTrainer", "weights_digest"]
 
-_WINDOWS = 60
-_SAVE_SECONDS = 45.0
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """State of a training on disk.
-
-    Attributes:
-        path: the file.
-        identity: of the training: the state of another one is not loaded.
-    """
-
-    path: Path
-    identity: str
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Write a state, whole or not at all.
-
-        Raises:
-            fusionkit.errors.DataError: it cannot be written.
-        """
-        with written_aside(self.path) as aside:
-            torch.save({"identity": self.identity, **state}, aside)
-
-    def load(self) -> dict[str, Any] | None:
-        """The state, on the CPU; None if there is none of this training."""
-        try:
-            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception:  # a damaged file can raise anything; the training then starts again
-            return None
-        return state if state.get("identity") == self.identity else None
+_NETWORK, _OPTIMISER, _SECONDS = "network.", "optimiser.", "seconds"
 
 
-@dataclass(frozen=True)
-class Trained:
-    """Result of a training.
-
-    Attributes:
-        losses: update -> mean of the loss since the entry before.
-        seconds: wall time, all sittings.
-    """
-
-    losses: tuple[tuple[int, float], ...]
-    seconds: float
-
-
-def draw_plan(count: int, protocol: Protocol, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw the samples of every update and their mirrorings: every sample once before any comes again.
+class DownstreamTrainer(Trainer):
+    """Trains a network on labelled images by AdamW under a protocol's schedule.
 
     Args:
-        count: number of samples.
-        protocol: the schedule.
-        seed: of the draws.
-
-    Returns:
-        ``(steps, batch)`` int64, and ``(steps, batch, 2)`` bool: mirrored left-right, top-bottom.
-    """
-    sizes = [(1, 1)] * count  # whole images: there is no place to draw
-    steps, batch = protocol.steps, protocol.batch
-    plan = draw_epoch(sizes, seed=seed, epoch=0, meta_steps=0, fusion_steps=steps, batch=batch, crop=1).ftr
-    allowed = {"none": (False, False), "horizontal": (True, False), "both": (True, True)}[protocol.flip]
-    return plan[..., PAIR], plan[..., [FLIP_COLUMNS, FLIP_ROWS]].bool() & torch.tensor(allowed)
-
-
-def train(
-    network: Downstream,
-    samples: Samples,
-    protocol: Protocol,
-    *,
-    seed: int,
-    device: torch.device,
-    checkpoint: Checkpoint,
-    progress: Callable[[int, int], None] | None = None,
-) -> Trained:
-    """Train ``network`` in place by Adam under a cosine schedule; it is left in evaluation mode.
-
-    An update depends on the state, its number and the seed alone: an interrupted training ends with the same weights
-    as an uninterrupted one.
-
-    Args:
-        network: on its device, with its initial weights.
-        samples: what to train on.
+        network: on its device, with its initial weights; trained in place.
+        images: labelled images of the protocol's size; every one comes once before any comes again.
         protocol: the schedule.
         seed: of every draw.
-        device: where the network is.
-        checkpoint: where to keep the state.
-        progress: called with the number of updates done and of all.
-
-    Raises:
-        fusionkit.plugins.guard.PluginCallFailed: the loss is not finite.
     """
-    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(learned, lr=protocol.lr, weight_decay=protocol.weight_decay)
-    done, losses, before = 0, [], 0.0
-    if (state := checkpoint.load()) is not None:
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        done, losses, before = state["done"], [tuple(entry) for entry in state["losses"]], state["seconds"]
-    order, flips = draw_plan(len(samples), protocol, seed)
-    window = max(protocol.steps // _WINDOWS, 1)
-    pending: list[Tensor] = []
-    began = saved = time.monotonic()
-    network.train()
-    for step in range(done, protocol.steps):
-        fused, batch = samples.batch(order[step].tolist(), flips[step], device=device)
+
+    diverged_advice: ClassVar[str] = "with a lower learning rate, --set lr=..."
+
+    def __init__(self, network: Downstream, images: LabelledStore, protocol: Protocol, *, seed: int) -> None:
+        self.network = network.train()
+        self._images, self._protocol, self._seed = images, protocol, seed
+        self._learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        # The rule multiplies the rate of 1 by the protocol's; capturable steps count on the device, where it puts them.
+        on_cuda = images.device.type == "cuda"
+        adam = torch.optim.AdamW(self._learned, lr=1.0, weight_decay=protocol.weight_decay, capturable=on_cuda)
+        self._rule = GradientRule(network, adam)
+        whole = [(1, 1)] * len(images)  # whole images: there is no place to draw
+        self._rows = draw_epoch(
+            whole, seed=seed, epoch=0, meta_steps=0, fusion_steps=protocol.steps, batch=protocol.batch, crop=1
+        ).ftr
+        self._rows[..., FLIP_COLUMNS] *= protocol.flip != "none"
+        self._rows[..., FLIP_ROWS] *= protocol.flip == "both"
+        self._before, self._began = 0.0, time.monotonic()
+
+    @property
+    def steps(self) -> int:
+        return self._protocol.steps
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far, of the sittings before a checkpoint too."""
+        return self._before + time.monotonic() - self._began
+
+    def stage(self, index: int) -> str:
+        return "downstream"
+
+    def step(self, index: int) -> Terms:
+        assert self._protocol.size is not None
+        batch = self._images.resized(self._rows[index], self._protocol.size)
+        device = self._images.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             # Networks that drop units at random draw the same in every sitting.
-            torch.manual_seed(_mixed(seed, step))
-            total = network.loss(fused, batch)["total"]
+            torch.manual_seed(_mixed(self._seed, index))
+            total = self.network.loss(batch.sources[0], batch)["total"]
             total.backward()
-        pending.append(total.detach())
-        if protocol.clip:
-            torch.nn.utils.clip_grad_norm_(learned, protocol.clip)
-        for group in optimiser.param_groups:
-            group["lr"] = protocol.rate(step)
-        optimiser.step()
-        optimiser.zero_grad()
-        done = step + 1
-        if done % window and done < protocol.steps:
-            continue
-        losses.append((done, _mean(pending, done)))
-        pending = []
-        if progress:
-            progress(done, protocol.steps)
-        now = time.monotonic()
-        if now - saved > _SAVE_SECONDS and done < protocol.steps:
-            state = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
-            checkpoint.save({**state, "done": done, "losses": losses, "seconds": before + now - began})
-            saved = time.monotonic()
-    network.eval()
-    return Trained(tuple(losses), before + time.monotonic() - began)
+        if self._protocol.clip:
+            torch.nn.utils.clip_grad_norm_(self._learned, self._protocol.clip)
+        # A parameter that has no part in the loss has none.
+        gradients: dict[str, Any] = {name: parameter.grad for name, parameter in self.network.named_parameters()}
+        self._rule.update(gradients, self._protocol.rate(index))
+        return {"total": total.detach()}
+
+    def state(self) -> dict[str, Tensor]:
+        return {
+            **{_NETWORK + name: value for name, value in self.network.state_dict().items()},
+            **{_OPTIMISER + name: value for name, value in self._rule.state().items()},
+            _SECONDS: torch.tensor(self.seconds, dtype=torch.float64),
+        }
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.network.load_state_dict(under(state, _NETWORK))
+        self._rule.load_state(under(state, _OPTIMISER))
+        self._before = float(state[_SECONDS])
 
 
 def weights_digest(network: torch.nn.Module) -> str:
@@ -167,10 +103,3 @@ def weights_digest(network: torch.nn.Module) -> str:
 
 def _mixed(seed: int, step: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {step}".encode()).digest()[:7], "big")
-
-
-def _mean(pending: list[Tensor], done: int) -> float:
-    mean = float(torch.stack(pending).double().mean())
-    if mean != mean or mean in (float("inf"), float("-inf")):
-        raise PluginCallFailed(f"the loss is not finite by update {done}: lower the learning rate, --set lr=...")
-    return mean

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fusionkit.label_types import Boxes
 
-__all__ = ["crop_boxes", "flip_boxes", "nearest_positions", "scale_boxes"]
+__all__ = ["crop_boxes", "flip_boxes", "resize_mask", "scale_boxes"]
 
 
 def scale_boxes(boxes: Boxes, size: tuple[int, int], to: tuple[int, int]) -> Boxes:
@@ -60,10 +60,18 @@ def crop_boxes(boxes: Boxes, *, top: int, left: int, size: tuple[int, int], leas
     return Boxes(clipped[kept], boxes.classes[kept], boxes.scores[kept] if boxes.scores is not None else None)
 
 
-def nearest_positions(length: int, to: int) -> Tensor:
-    """Indices for nearest-pixel resizing of a side from ``length`` to ``to`` pixels, ``(to,)`` int64."""
-    middles = (2 * torch.arange(to) + 1) * length
-    return middles.div(2 * to, rounding_mode="floor")
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize class ids ``(h, w)`` to ``(H, W)``: each pixel takes the class of the nearest centre.
+
+    Args:
+        mask: class ids of an image.
+        size: height and width to resize to.
+    """
+    rows, columns = (
+        (2 * torch.arange(to, device=mask.device) + 1).mul(length).div(2 * to, rounding_mode="floor")
+        for length, to in zip(mask.shape, size, strict=True)
+    )
+    return mask[rows[:, None], columns]
 
 
 def _areas(corners: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from fusionkit.contracts import Batch
 from fusionkit.data.epoch_plan import FLIP_COLUMNS, FLIP_ROWS, PAIR
 from fusionkit.data.labels.label_checks import read_label
-from fusionkit.data.labels.label_transforms import crop_boxes, flip_boxes, nearest_positions, scale_boxes
+from fusionkit.data.labels.label_transforms import crop_boxes, flip_boxes, resize_mask, scale_boxes
 from fusionkit.data.pair_set import PairSet
 from fusionkit.data.pair_store import PairStore, decode_source
 from fusionkit.errors import DataError, UsageError
@@ -195,10 +195,7 @@ class LabelledStore(PairStore):
         for index in range(len(self)):
             for stored, source in zip(resized, self.whole(index), strict=True):
                 stored.append(self._as_stored(_resize(source, size)).to(self.home))
-        masks: list[Tensor] = []
-        for mask in self._masks:
-            ys, xs = (nearest_positions(n, to).to(mask.device) for n, to in zip(mask.shape, size, strict=True))
-            masks.append(mask[ys[:, None], xs])
+        masks = [resize_mask(mask, size) for mask in self._masks]
         boxes = [scale_boxes(box, was, size) for box, was in zip(self._boxes, self.whole_sizes, strict=False)]
         return _Resized([torch.cat(parts) for parts in resized], torch.stack(masks) if masks else None, boxes)
 

@@ -22,6 +22,7 @@ from fusionkit.bench.downstream.downstream_records import DownstreamRecord
 from fusionkit.bench.downstream.scorer import DownstreamScorer
 from fusionkit.bench.record_files import stored_records
 from fusionkit.errors import DataError, UsageError
+from fusionkit.train.checkpoints import Checkpoint, save_checkpoint
 from tests.support.downstreamtoys import SQUARE, ToySegmenter, make_labelled, register_for_a_test
 
 SETTINGS = ("steps=40", "batch=2", "lr=1e-2", "warmup=5", "network.width=4")
@@ -130,6 +131,23 @@ def test_other_data_or_labels_are_another_result() -> None:
     assert before.network.trained_sha256 == after.network.trained_sha256
 
 
+@pytest.mark.parametrize("damaged", [True, False])
+def test_a_checkpoint_that_is_damaged_or_of_other_data_is_passed_over(damaged: bool) -> None:
+    bench(request())
+    before = records()["copy-a", 0]
+    folder = (Path("out") / before.place).with_name(".seed-0")
+    assert not folder.exists()
+    state = {} if damaged else {"network": torch.zeros(3)}
+    save_checkpoint(folder, Checkpoint(7, state, {"identity": "another", "seed": 0}))
+    if damaged:
+        next((folder / "checkpoints").glob("*.safetensors")).write_bytes(b"half of a f")
+    (Path("out") / before.place).unlink()
+    outcome, lines = bench(request())
+    assert (outcome.failures, len(lines)) == (0, 1)
+    assert records()["copy-a", 0].network == before.network
+    assert not folder.exists()
+
+
 def test_results_of_another_program_take_part() -> None:
     asked = request()
     bench(asked)
@@ -151,7 +169,10 @@ def test_results_of_another_program_take_part() -> None:
     ("changes", "words"),
     [
         ({"network": "toy-raising"}, "RuntimeError: no kernel for this"),
-        ({"network": "toy-diverging"}, "the loss is not finite"),
+        (
+            {"network": "toy-diverging"},
+            "downstream.total is nan at step 1; no checkpoint was written yet. Start again",
+        ),
         ({"fusers": ("toy-picky",)}, "cannot fuse these sources: ZeroDivisionError: cannot"),
     ],
 )

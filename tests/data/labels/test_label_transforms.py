@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fusionkit.data.labels.label_transforms import crop_boxes, flip_boxes, nearest_positions, scale_boxes
+from fusionkit.data.labels.label_transforms import crop_boxes, flip_boxes, resize_mask, scale_boxes
 from fusionkit.label_types import Boxes
 
 _SIZE = (24, 32)
@@ -89,7 +89,9 @@ def test_boxes_keep_their_classes_and_scores_and_none_stay_none() -> None:
 
 @given(st.integers(1, 70), st.integers(1, 70))
 def test_the_nearest_pixel_is_the_one_under_the_middle(length: int, to: int) -> None:
-    positions = nearest_positions(length, to).tolist()
+    columns = torch.arange(length).repeat(3, 1)
+    positions = resize_mask(columns, (3, to))[0].tolist()
+    assert resize_mask(columns.T, (to, 3)).T.tolist() == [positions] * 3
     assert positions == [int((i + 0.5) * length / to) for i in range(to)]
     line = torch.arange(length, dtype=torch.float64).reshape(1, 1, 1, length)
     by_torch = F.interpolate(line, (1, to), mode="nearest-exact").flatten().tolist()
