@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fusionkit.data.pair_finding import SAMPLE, find_pairs, task_of
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.data.sample import SAMPLE_TASKS
-from fusionkit.errors import DataError, FusionkitError, PluginError, UsageError
+from fusionkit.errors import DataError, FusionkitError, UsageError
 from fusionkit.io.digest import file_digest
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import Task
 
-__all__ = ["ALL_SPLITS", "Dataset", "find_datasets"]
+__all__ = ["ALL_SPLITS", "Dataset", "find_by_task", "find_datasets"]
 
 ALL_SPLITS = "all"
 """The word that stands for every split."""
@@ -120,6 +120,35 @@ def find_datasets(
     return tuple(found)
 
 
+def find_by_task(spec: str, find: Callable[[Task], PairSet]) -> list[PairSet]:
+    """Find the pairs of every task that data has pairs of, where nothing names its task.
+
+    Args:
+        spec: the data.
+        find: finds its pairs of a task.
+
+    Raises:
+        fusionkit.errors.FusionkitError: there are none of any task; of a task whose sources are there if one is.
+    """
+    found: list[PairSet] = []
+    faults: dict[str, FusionkitError] = {}
+    for name in catalogue.tasks.names():
+        try:
+            found.append(find(catalogue.tasks.get(name)))
+        except FusionkitError as error:
+            faults[name] = error
+    if not found:
+        raise next((fault for name, fault in faults.items() if _has_sources(spec, name)), next(iter(faults.values())))
+    return found
+
+
+def _has_sources(spec: str, task: str) -> bool:
+    try:
+        return bool(find_pairs(spec, catalogue.tasks.get(task)))
+    except FusionkitError:
+        return False
+
+
 def _pairs(spec: str, asked: Sequence[Task], split: str | None) -> list[PairSet]:
     own = task_of(spec)
     if own is not None:
@@ -140,15 +169,7 @@ def _of_manifest(spec: str, split: str | None) -> list[PairSet]:
     path = Path(spec).expanduser()
     if path.is_dir() and not (path / FILENAME).is_file():
         raise UsageError(f"--data {spec}: a folder of sources does not say what they are: add --task")
-    found: list[PairSet] = []
-    faults: list[FusionkitError] = []
-    for name in catalogue.tasks.names():
-        try:
-            found.append(find_pairs(spec, catalogue.tasks.get(name)))
-        except (DataError, PluginError) as error:
-            faults.append(error)
-    if not found:
-        raise faults[0]
+    found = find_by_task(spec, lambda task: find_pairs(spec, task))
     if split is None:
         return found
     there = [pairs for pairs in found if {"", split} & set(pairs.splits)]

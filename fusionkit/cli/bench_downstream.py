@@ -12,7 +12,7 @@ from fusionkit.cli.bench_options import compare, method_options, run_options
 @click.command("bench-downstream")
 @click.argument("network")
 @method_options(
-    task="ivif, mif, mfif, meif, or a plugin's; one.  [default: the data's own, else ivif]",
+    task="ivif, mif, mfif, meif, or a plugin's; one.  [default: the data's]",
     fuser="none beside either source and their average",
 )
 @click.option("--split", default="test", show_default=True, help="Which pairs to score on.")

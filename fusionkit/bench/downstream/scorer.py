@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from fusionkit.bench.datasets import find_by_task
 from fusionkit.bench.downstream.downstream_records import DownstreamRecord
 from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
 from fusionkit.bench.downstream.fused_splits import Split
@@ -32,6 +33,7 @@ from fusionkit.data.pair_checks import header_size
 from fusionkit.data.pair_finding import task_of
 from fusionkit.data.pair_set import PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.label_types import LabelKind
 from fusionkit.models.roles import controls
 from fusionkit.plugins import catalogue
 from fusionkit.train.run_folder import environment
@@ -41,7 +43,6 @@ __all__ = ["TRAIN", "DownstreamScorer"]
 TRAIN = "train"
 """The split that the network is trained on."""
 
-_DEFAULT_TASK = "ivif"
 _PACKAGES = ("torchmetrics", "torchvision", "pycocotools", "timm")
 
 
@@ -73,10 +74,15 @@ class DownstreamScorer:
         """
         if self.seeds < 1:
             raise UsageError(f"--seeds {self.seeds}: give the number of trainings per method, 1 or more")
-        specs = _specs(bench.request)
+        if len(bench.request.tasks) > 1:
+            raise UsageError(f"--task: one at a time, not {', '.join(bench.request.tasks)}")
+        require_torchmetrics()
+        network = _network(self.network)
+        data = [(spec, _labelled(spec, bench.request, network.kind)) for spec in bench.request.data]
+        specs = _specs(bench.request, {pairs.task.name for _, pairs in data})
         about = _environment()
         jobs = []
-        for experiment in _experiments(self, bench):
+        for experiment in _experiments(self, bench, network, data):
             task = experiment.train.pairs.task.name
             bench.check_tasks(specs, [task])
             for method in bench.methods(specs, task):
@@ -96,31 +102,38 @@ class DownstreamScorer:
         return tuple(tuple(records) for records in tables.values() if records), 0
 
 
-def _specs(request: BenchRequest) -> list[FuserSpec | ResultsSpec]:
+def _labelled(spec: str, request: BenchRequest, kind: LabelKind) -> PairSet:
+    """Find the labelled pairs of the task that is asked for, else of the only task that the data has pairs of."""
+    asked = request.tasks[0] if request.tasks else task_of(spec)
+    if asked is not None:
+        return find_labelled(spec, catalogue.tasks.get(asked), kind)
+    found = find_by_task(spec, lambda task: find_labelled(spec, task, kind))
+    if len(found) > 1:
+        names = ", ".join(pairs.task.name for pairs in found)
+        raise UsageError(f"--data {spec}: can be pairs of several tasks ({names}): add --task")
+    return found[0]
+
+
+def _specs(request: BenchRequest, tasks: Collection[str]) -> list[FuserSpec | ResultsSpec]:
     given: list[FuserSpec | ResultsSpec] = [parse_fuser(text) for text in request.fusers if text != NO_FUSER]
     given += [parse_results(text) for text in request.results]
     names = {spec.name for spec in given}
-    tasks = {_task_name(spec, request) for spec in request.data}
     beside: list[FuserSpec | ResultsSpec] = [FuserSpec(name, name) for name in controls(*tasks) if name not in names]
     check_names([*beside, *given])
     return [*beside, *given]
 
 
-def _task_name(spec: str, request: BenchRequest) -> str:
-    return request.tasks[0] if request.tasks else task_of(spec) or _DEFAULT_TASK
-
-
-def _experiments(scorer: DownstreamScorer, bench: Bench) -> list[Experiment]:
+def _experiments(
+    scorer: DownstreamScorer, bench: Bench, network: type[Downstream], data: Sequence[tuple[str, PairSet]]
+) -> list[Experiment]:
     """An experiment for each data set."""
-    require_torchmetrics()
-    network = _network(scorer.network)
     given, options = split_assignments(scorer.settings)
     protocol = resolve_protocol(scorer.preset, scorer.size, given)
     config: Any = resolve(network.Config, (f"--set network ({scorer.network})", options))
     version = catalogue.outer_losses.entry(scorer.network).origin
     experiments: list[Experiment] = []
-    for spec in bench.request.data:
-        for train, test in _splits(spec, bench.request, network):
+    for spec, found in data:
+        for train, test in _splits(spec, found, bench.request):
             width, height = header_size(train.pairs[0].files[0])
             experiment = Experiment(
                 out=bench.out,
@@ -147,12 +160,8 @@ def _network(name: str) -> type[Downstream]:
     return found
 
 
-def _splits(spec: str, request: BenchRequest, network: type[Downstream]) -> list[tuple[Split, Split]]:
-    """The training and the test split of every data set that ``spec`` stands for, checked."""
-    if len(request.tasks) > 1:
-        raise UsageError(f"--task: one at a time, not {', '.join(request.tasks)}")
-    task = catalogue.tasks.get(_task_name(spec, request))
-    found = find_labelled(spec, task, network.kind)
+def _splits(spec: str, found: PairSet, request: BenchRequest) -> list[tuple[Split, Split]]:
+    """The training and the test split of every data set in the pairs that ``spec`` stands for, checked."""
     if request.split == TRAIN:
         raise UsageError(f"--split {TRAIN}: is what the network is trained on; score on another")
     pairs = []

@@ -205,6 +205,25 @@ def test_what_cannot_be_asked_for_is_one_line(changes: dict[str, object], kind: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("folders", "task"), [(("mri", "ct"), "mif"), (("vi", "ir"), "ivif")])
+def test_the_task_is_the_only_one_that_the_data_has_pairs_of(folders: tuple[str, str], task: str) -> None:
+    asked = request(settings=("steps=2", "batch=2"))
+    for split in ("train", "test"):
+        for was, now in zip(("vi", "ir"), folders, strict=True):
+            Path("segmentation", split, was).rename(Path("segmentation", split, now))
+    bench(asked)
+    assert {record.task for record in records().values()} == {task}
+
+
+def test_data_that_can_be_of_several_tasks_needs_one_to_be_named() -> None:
+    asked = request()
+    for split in ("train", "test"):
+        for was, now in (("vi", "b"), ("ir", "a")):
+            Path("segmentation", split, was).rename(Path("segmentation", split, now))
+    with pytest.raises(UsageError, match=r"several tasks \(ivif, .*\): add --task"):
+        bench(asked)
+
+
 def test_data_without_labels_is_refused_before_anything_is_trained() -> None:
     asked = request()
     Path("segmentation/train/label/train3.png").unlink()
