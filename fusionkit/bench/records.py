@@ -7,6 +7,7 @@ Averages are computed from it (:meth:`Record.mean`) and never stored. How record
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -32,11 +33,13 @@ __all__ = [
     "Score",
     "Seconds",
     "common_images",
+    "data_label",
     "file_name",
     "fused_folder",
     "map_file",
     "maps_folder",
     "record_path",
+    "relative_path",
 ]
 
 FORMAT: Literal[1] = 1
@@ -299,8 +302,7 @@ class Record(BenchRecord):
 
     @property
     def label(self) -> str:
-        """The data set with its split, for headings and folders: ``"MSRS-test"``."""
-        return f"{self.dataset}-{self.split}" if self.split else self.dataset
+        return data_label(self.dataset, self.split)
 
     @property
     def home(self) -> PurePosixPath:
@@ -356,6 +358,16 @@ def common_images(records: Sequence[Record], metrics: Iterable[str] = ()) -> tup
         for record in records
     ]
     return tuple(name for name, sums in usable[0].items() if all(other.get(name) == sums for other in usable[1:]))
+
+
+def data_label(dataset: str, split: str) -> str:
+    """A data set with its split, for headings and folders: ``"MSRS-test"``."""
+    return f"{dataset}-{split}" if split else dataset
+
+
+def relative_path(file: Path, out: Path) -> str:
+    """A path as records have it: relative to the bench's folder, POSIX form."""
+    return Path(os.path.relpath(file.absolute(), out.absolute())).as_posix()
 
 
 def file_name(name: str) -> str:

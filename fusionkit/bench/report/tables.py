@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fusionkit.bench.records import Method
+from fusionkit.bench.records import Method, data_label
 
 __all__ = ["Cell", "Column", "Detail", "Format", "Row", "Table", "format_value"]
 
@@ -164,7 +164,7 @@ class Table:
     @property
     def label(self) -> str:
         """The data set with its split: ``"MSRS-test"``."""
-        return f"{self.dataset}-{self.split}" if self.split else self.dataset
+        return data_label(self.dataset, self.split)
 
     @property
     def scores(self) -> tuple[Column, ...]:
