@@ -83,10 +83,10 @@ def locked_labels(out: Path, jobs: Iterable[Job]) -> Iterator[None]:
     own = f"{os.getpid()}-{secrets.token_hex(4)}"
     with ExitStack() as held:
         for label, identity in dict.fromkeys((job.label, job.identity) for job in jobs):
-            door = lock_file(out, "label", *label)
-            mine = f"{door.stem}-{identity[:16]}-"
-            with file_lock(door, wait=True):
-                for other in door.parent.glob(f"{door.stem}-*.lock"):
+            lock = lock_file(out, "label", *label)
+            mine = f"{lock.stem}-{identity[:16]}-"
+            with file_lock(lock, wait=True):
+                for other in lock.parent.glob(f"{lock.stem}-*.lock"):
                     if other.name.startswith(mine):
                         continue
                     with file_lock(other, wait=False) as free:
@@ -96,7 +96,7 @@ def locked_labels(out: Path, jobs: Iterable[Job]) -> Iterator[None]:
                                 "give this one a label of its own, as in --fuser LABEL=MODEL, or another --out"
                             )
                     other.unlink(missing_ok=True)
-                held.enter_context(file_lock(door.with_name(f"{mine}{own}.lock"), wait=True))
+                held.enter_context(file_lock(lock.with_name(f"{mine}{own}.lock"), wait=True))
         yield
 
 

@@ -42,15 +42,15 @@ class QualityJob:
     """One method on one data set. Processes share it part by part.
 
     Attributes:
-        bench: whose job it is.
-        dataset: what is fused.
-        method: what it is fused with.
-        metrics: what it is scored by.
+        bench: the bench that the job belongs to.
+        dataset: data set to fuse.
+        method: method to fuse it with.
+        metrics: metrics to score by, by name.
         profile: the metrics' convention.
         draw: writes the weight maps of a pair into a folder; None where there are none.
         environment: versions and machine, for the record.
-        began: start of this bench, in seconds since 1970: what failed later is not tried again.
-        repaired: what was found changed on the disk and done again, a few words each.
+        began: start of this bench, in seconds since 1970: pairs that failed later are not tried again.
+        repaired: results that were changed on the disk and are done again, a few words each.
     """
 
     bench: Bench
@@ -98,7 +98,7 @@ class QualityJob:
         return self._fuse is not None or any(pair.name in self._given for pair in self.dataset.selected)
 
     def refresh(self) -> None:
-        """Read what all processes have logged by now, and the record.
+        """Read the logs of all processes, and the record.
 
         Raises:
             fusionkit.errors.DataError: a record or log is there that cannot be read.
@@ -280,10 +280,10 @@ class QualityJob:
         ]
 
     def save(self) -> Record:
-        """Write the record of everything that is known of this method on this data set, from all processes' logs.
+        """Write the record of all results of this method on this data set, from the logs of all processes.
 
-        Whoever writes looks again: if another process logged a result meanwhile, the record is written once more. So
-        the last of several processes leaves the whole of it, and none waits for a lock.
+        If another process logged a result meanwhile, the record is written once more: the last of several processes
+        leaves the whole of it, and none waits for a lock.
 
         Raises:
             fusionkit.errors.DataError: it cannot be written.

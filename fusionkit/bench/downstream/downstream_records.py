@@ -29,6 +29,7 @@ __all__ = [
     "Prediction",
     "SplitNote",
     "TrainingCost",
+    "downstream_path",
     "split_scores",
 ]
 
@@ -214,9 +215,7 @@ class DownstreamRecord(BenchRecord):
         """``downstream/results/TASK/DATASET-SPLIT/NETWORK-DIGEST/METHOD/seed-K.json``."""
         shared = {"name", "implementation", "version", "config"}
         digest = network_digest(self.network.model_dump(include=shared), self.protocol)
-        table = f"{file_name(self.network.name)}-{digest[:8]}"
-        parts = (file_name(self.task), file_name(self.label), table, file_name(self.method.name))
-        return PurePosixPath(DOWNSTREAM, "results", *parts, f"seed-{self.seed}.json")
+        return downstream_path((self.task, self.label, self.network.name, digest), self.method.name, self.seed)
 
     @property
     def table(self) -> str:
@@ -241,6 +240,19 @@ class DownstreamRecord(BenchRecord):
             if not all(_equal(own.get(key), value) for own, known in told for key, value in known.items()):
                 found.append("its scores do not follow from its confusion matrices")
         return tuple(found)
+
+
+def downstream_path(table: tuple[str, str, str, str], method: str, seed: int) -> PurePosixPath:
+    """Path of a record's file, relative to the bench's folder.
+
+    Args:
+        table: task, data set with its test split, network, and the digest of network and protocol.
+        method: name of the method.
+        seed: of the training.
+    """
+    task, label, network, digest = map(file_name, table)
+    folder = PurePosixPath(DOWNSTREAM, "results", task, label, f"{network}-{digest[:8]}")
+    return folder / file_name(method) / f"seed-{seed}.json"
 
 
 def split_scores(

@@ -67,7 +67,7 @@ class Experiment:
         return {"name": self.name, "implementation": implementation, "version": self.version, "config": config}
 
     @property
-    def table(self) -> tuple[str, ...]:
+    def table(self) -> tuple[str, str, str, str]:
         """Names of the table that its records make: task, test split, network, and a digest of network and protocol."""
         task = self.train.task.name
         return task, self.test.label, self.name, network_digest(self.about, as_dict(self.protocol))

@@ -23,6 +23,7 @@ from fusionkit.bench.downstream.downstream_records import (
     PredictedBox,
     Prediction,
     TrainingCost,
+    downstream_path,
     split_scores,
 )
 from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
@@ -93,9 +94,8 @@ class DownstreamJob:
     @property
     def path(self) -> Path:
         """The record's file."""
-        task, label, network, digest = map(file_name, self.entry.experiment.table)
-        folder = self.entry.experiment.out / DOWNSTREAM / "results" / task / label / f"{network}-{digest[:8]}"
-        return folder / file_name(self.entry.name) / f"seed-{self.seed}.json"
+        experiment = self.entry.experiment
+        return experiment.out / downstream_path(experiment.table, self.entry.name, self.seed)
 
     def known(self) -> bool:
         """Return whether the result is on disk and is what was written there.

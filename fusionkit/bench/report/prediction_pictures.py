@@ -50,15 +50,15 @@ class PredictionPictures(PictureStore):
         super().__init__(out, f"{DOWNSTREAM}/pictures")
 
     def predictions(self, record: DownstreamRecord) -> list[str]:
-        """One picture a test image: the prediction on the fused image; paths relative to ``out``, "" for none.
+        """Draw the prediction on each fused test image: paths relative to ``out``, "" where none can be drawn.
 
-        Boxes are green where they lie on a known object (IoU of one half or more), orange where not; what is known
-        and was missed is dashed. Masks are tinted by class.
+        Boxes are green where they lie on a known object (IoU of one half or more), orange where not; known objects
+        that were missed are dashed. Masks are tinted by class.
         """
         return self._all(record, record.identity, lambda image: self._prediction(record, image))
 
     def truths(self, record: DownstreamRecord) -> list[str]:
-        """One picture a test image: what is known, on the mean of the sources."""
+        """Draw the labels of each test image on the mean of its sources: paths as for :meth:`predictions`."""
         return self._all(record, "truth", lambda image: self._truth(record, image))
 
     def _all(self, record: DownstreamRecord, key: str, draw: Callable[[Prediction], Pixels]) -> list[str]:
