@@ -65,7 +65,7 @@ class Schedule:
     def rates(self, index: int) -> tuple[float, float]:
         """Factors of the learning rates: the fuser's over the run, the others' over the steps before they freeze."""
         if self.options.lr_schedule == "cosine":
-            extension = bisect_right(self._ends, index)
+            extension = bisect_right(self._ends[:-1], index)
             if extension:
                 begins, ends = self._ends[extension - 1 : extension + 1]
                 rate = _cosine((index - begins) / (ends - begins))
