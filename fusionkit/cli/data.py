@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fusionkit.cli.data_fuse import fuse_command, labels_command
 from fusionkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ def command() -> None:
     SPEC is a folder with one sub-folder per source, a folder with a MANIFEST.csv, 'sample', or NAME:DIR for a data set
     of 'fusionkit data list'. Nothing is ever downloaded.
     """
+
+
+command.add_command(fuse_command)
+command.add_command(labels_command)
 
 
 @command.command("list")

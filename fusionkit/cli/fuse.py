@@ -181,7 +181,7 @@ def command(
         options=options,
         backend=backend,
     )
-    with _progress() as report:
+    with progress() as report:
         if plan.folder is not None:
             plan = check_jobs(plan, model=loaded, report=report)
         for problem in plan.problems:
@@ -240,7 +240,7 @@ def _print_matches(plan: Plan, match: str) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
+def progress() -> Iterator[Callable[[str, int, int], None] | None]:
     """Yield a function that draws a progress bar, or None if stderr is not a terminal."""
     from rich.console import Console
 

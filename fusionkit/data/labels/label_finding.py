@@ -38,6 +38,7 @@ def find_labelled(
     names: Iterable[str] | None = None,
     dataset: str | None = None,
     folders: Sequence[str] | None = None,
+    label_folder: str | None = None,
 ) -> PairSet:
     """Find the pairs that ``spec`` names, each with its label. Only the list of classes is read.
 
@@ -58,6 +59,8 @@ def find_labelled(
         names: only the pairs with these names.
         dataset: of a manifest, only the rows of this data set.
         folders: of a folder, the source sub-folders by name.
+        label_folder: name of the folder of labels beside the source folders, in place of :data:`LABEL_FOLDERS` and of
+            the columns of a manifest.
 
     Returns:
         The pairs, with ``labels`` set; a pair whose label is missing has none, which
@@ -68,7 +71,10 @@ def find_labelled(
         fusionkit.errors.DataError: nothing usable is there, no labels of that kind, no list of classes.
     """
     found = locate(spec, task, dataset=dataset, folders=folders, labels=kind)
-    if found.labels is None:
+    if label_folder is not None:
+        origin = Path(found.origin)
+        found = _beside(found, kind, top=origin if origin.is_dir() else origin.parent, names=(label_folder,))
+    elif found.labels is None:
         origin = Path(found.origin)
         found = _beside(found, kind, top=origin) if origin.is_dir() else _of_manifest(found, kind)
     if split is not None:
@@ -98,13 +104,13 @@ def _of_manifest(found: PairSet, kind: LabelKind) -> PairSet:
     return replace(found, pairs=kept, labels=LabelSpec(kind, next(iter(classes.values()))))
 
 
-def _beside(found: PairSet, kind: LabelKind, *, top: Path) -> PairSet:
+def _beside(found: PairSet, kind: LabelKind, *, top: Path, names: Sequence[str] = ()) -> PairSet:
     """Labels from a folder beside the source folders, by the stem of the first source."""
     listings: dict[Path, tuple[Path, dict[str, list[Path]]]] = {}
     for pair in found:
         place = pair.files[0].parent.parent
         if place not in listings:
-            listings[place] = _listing(place, kind)
+            listings[place] = _listing(place, kind, names or LABEL_FOLDERS[kind])
     classes = {find_classes(folder, kind, top=top) for folder, _ in listings.values()}
     if len(classes) > 1:
         raise DataError(f"{top}: its splits have different classes.txt; one list is needed for all")
@@ -119,9 +125,9 @@ def _beside(found: PairSet, kind: LabelKind, *, top: Path) -> PairSet:
     return replace(found, pairs=tuple(pairs), problems=tuple(problems), labels=LabelSpec(kind, classes.pop()))
 
 
-def _listing(place: Path, kind: LabelKind) -> tuple[Path, dict[str, list[Path]]]:
+def _listing(place: Path, kind: LabelKind, names: Sequence[str]) -> tuple[Path, dict[str, list[Path]]]:
     below = {child.name.lower(): child for child in children(place) if child.is_dir()}
-    for name in LABEL_FOLDERS[kind]:
+    for name in (name.lower() for name in names):
         if name in below:
             files: dict[str, list[Path]] = {}
             for file in children(below[name]):
@@ -131,4 +137,5 @@ def _listing(place: Path, kind: LabelKind) -> tuple[Path, dict[str, list[Path]]]
                 return below[name], files
     what = "masks (.png)" if kind == "segmentation" else "boxes (.txt or .xml)"
     there = ", ".join(child.name for child in below.values()) or "no sub-folders"
-    raise DataError(f"{place}: no sub-folder with {what} for {kind}: label expected; it holds: {there}")
+    wanted = names[0] if len(names) == 1 else "label"
+    raise DataError(f"{place}: no sub-folder with {what} for {kind}: {wanted} expected; it holds: {there}")
