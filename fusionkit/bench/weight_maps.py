@@ -11,10 +11,8 @@ from fusionkit.bench.records import map_file
 from fusionkit.config import read_toml, resolve
 from fusionkit.contracts import Fuser, LossProposer
 from fusionkit.data.pair_set import Pair
-from fusionkit.errors import PluginError
-from fusionkit.fuse.adapter import call_maps
 from fusionkit.fuse.model import Model
-from fusionkit.io.color import luminance
+from fusionkit.fuse.source_maps import checked_maps, compute_maps, fuser_inputs
 from fusionkit.io.images import Image, read_image, write_image
 from fusionkit.plugins import catalogue
 from fusionkit.plugins.guard import run_guarded
@@ -54,26 +52,16 @@ class MapDrawer:
         return tuple(maps)
 
     def _maps(self, pair: Pair) -> dict[str, Tensor]:
-        with torch.inference_mode():
-            sources = [self._source(file) for file in pair.files]
-            maps = dict(call_maps(self.model.fuser, sources))
-            for name, weights in (self.proposer(*sources) if self.proposer is not None else {}).items():
+        images = [read_image(file) for file in pair.files]
+        maps = compute_maps(self.model, images)
+        if self.proposer is not None:
+            with torch.inference_mode():
+                learned = self.proposer(*fuser_inputs(self.model, images))
+            for name, weights in learned.items():
                 # They sum to 1 over the sources: of two, the first says all.
                 for k in range(weights.shape[1] if weights.shape[1] > 2 else 1):
                     maps[f"{name}_{chr(ord('a') + k)}"] = weights[:, k : k + 1]
-            shape = (1, 1, *sources[0].shape[2:])
-            for name, image in maps.items():
-                if tuple(image.shape) != shape:
-                    raise PluginError(f"the map {name} is {tuple(image.shape)}, not {shape}")
-                if not torch.isfinite(image).all():
-                    raise PluginError(f"the map {name} has values that are not finite")
-            return {name: image.float().clamp(0, 1).cpu() for name, image in maps.items()}
-
-    def _source(self, file: Path) -> Tensor:
-        image = read_image(file).tensor()[:, :3].to(self.model.device)
-        if self.model.fuser.space == "rgb":
-            return image.expand(-1, 3, -1, -1)
-        return luminance(image)
+        return checked_maps(maps, images[0])
 
 
 def drawer(model: Model, origin: str) -> MapDrawer | None:

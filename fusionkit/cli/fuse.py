@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -98,6 +99,17 @@ _PATH = click.Path(path_type=Path)
     metavar="NAME=VALUE",
     help="Option of a method without weights, as in --set r=8; may be repeated.",
 )
+@click.option(
+    "--maps",
+    is_flag=True,
+    help="Also write the weight of each source at each pixel, beside the result or in maps/ of a folder.",
+)
+@click.option(
+    "--spacing",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="DISTANCE",
+    help="Distance between the frames of a focus stack: also write the depth, and a picture of it.",
+)
 @click.option("--force", is_flag=True, help="Replace existing results.")
 @click.option("--skip-bad", is_flag=True, help="Fuse the good pairs of folders and leave the others out.")
 def command(
@@ -125,6 +137,8 @@ def command(
     transform: Path | None,
     match: str,
     assignments: tuple[str, ...],
+    maps: bool,
+    spacing: float | None,
     force: bool,
     skip_bad: bool,
 ) -> None:
@@ -151,6 +165,7 @@ def command(
     from fusionkit.fuse.batch import check_jobs, plan_jobs, run_jobs
     from fusionkit.fuse.model import load
     from fusionkit.fuse.reading import Reading
+    from fusionkit.fuse.source_maps import MapWriter
     from fusionkit.io.ranges import parse_range
     from fusionkit.models.listing import default_fuser
 
@@ -170,6 +185,8 @@ def command(
     plan = plan_jobs(
         sources, out, suffix=f".{form}", bits=depth, force=force, match=match, reading=reading, aligning=aligning
     )
+    if maps or spacing is not None:
+        plan = replace(plan, maps=MapWriter(inside=plan.folder is not None, spacing=spacing, force=force))
     if plan.folder is not None and match != "stem":
         _print_matches(plan, match)
     loaded = load(

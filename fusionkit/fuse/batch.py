@@ -17,6 +17,7 @@ from fusionkit.fuse.align.alignment import Alignment
 from fusionkit.fuse.aligning import Aligning
 from fusionkit.fuse.model import Model
 from fusionkit.fuse.reading import Reading, note_facts, note_range, upright_where_they_differ
+from fusionkit.fuse.source_maps import MapWriter, check_maps
 from fusionkit.io.atomic import write_text
 from fusionkit.io.images import Image, deepest, split_page
 from fusionkit.runtime.threads import in_threads
@@ -55,6 +56,7 @@ class Plan:
         reading: how the sources are read.
         aligning: how the sources are aligned, or None.
         alignments: the alignments that were found, by the result they are for.
+        maps: writes the weights of the sources beside each result; None where they are not wanted.
     """
 
     jobs: tuple[Job, ...]
@@ -66,6 +68,7 @@ class Plan:
     reading: Reading = field(default_factory=Reading)
     aligning: Aligning | None = None
     alignments: dict[Path, tuple[Alignment | None, ...]] = field(default_factory=dict)
+    maps: MapWriter | None = None
 
 
 def plan_jobs(
@@ -220,9 +223,12 @@ def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Repor
         report: called after every result.
 
     Raises:
-        fusionkit.errors.UsageError: another process is fusing into the folder, or did since the plan was made.
+        fusionkit.errors.UsageError: another process is fusing into the folder, or did since the plan was made; maps
+            are asked for, and the model has none.
         fusionkit.errors.DataError: a source cannot be read or a result cannot be written; earlier results stay.
     """
+    if plan.maps is not None:
+        check_maps(model, len(plan.origins), spacing=plan.maps.spacing)
     taken: dict[str, list[tuple[float, float] | None]] = {}
     noted: set[tuple[int, str]] = set()
     _claim(plan)
@@ -239,6 +245,8 @@ def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Repor
             images = plan.aligning.apply(images, plan.alignments[job.target])
         fused = model.fuse(*images, bits=depth)
         _check_record(plan, written)
+        if plan.maps is not None:
+            plan.maps.write(model, upright_where_they_differ(images, note=False), job.target)
         fused.save(job.target, bits=bits)
         if report:
             report("fusing", done, len(plan.jobs))
