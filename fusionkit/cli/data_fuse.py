@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from fusionkit.cli.fuse import progress
 from fusionkit.cli.notes import answer, say
 
 if TYPE_CHECKING:
@@ -81,6 +80,7 @@ def fuse_command(
     fusionkit data fuse streets --task ivif --stack -o streets-channels
     fusionkit data fuse mine --task ivif --label-folder label_ir --label-folder label_vi -o mine-fused
     """
+    from fusionkit.cli.progress import jobs_progress
     from fusionkit.data import verify
     from fusionkit.data.labels import find_labelled, verify_labels
     from fusionkit.data.pair_finding import task_of
@@ -107,7 +107,7 @@ def fuse_command(
         verify_labels(pairs)
     loaded = None if stack else load(model or default_fuser(name), name, device=device)
     plan = FusedDataset(labelled, loaded, out, form or _DEFAULT_FORM[kind], folders=label_folders, shard=_share(shard))
-    with progress() as report:
+    with jobs_progress() as report:
         record = fuse_dataset(plan, report=report)
     if not record["complete"]:
         say(f"note: share {shard} is done; other shares are missing")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
+from fusionkit.cli.fuse_video import fuse_clip
 from fusionkit.cli.notes import answer, say
 from fusionkit.cli.source_options import align_scope_option, match_option, more_sources_option, reference_option
 
 if TYPE_CHECKING:
     from fusionkit.fuse.aligning import Aligning
     from fusionkit.fuse.batch import Plan
+    from fusionkit.fuse.model import Model
 
 _SHOWN = 3
 _RANGE_HELP = (
@@ -110,6 +110,7 @@ _PATH = click.Path(path_type=Path)
     metavar="DISTANCE",
     help="Distance between the frames of a focus stack: also write the depth, and a picture of it.",
 )
+@click.option("--lossless", is_flag=True, help="Write a fused video without loss (FFV1), into .mkv.")
 @click.option("--force", is_flag=True, help="Replace existing results.")
 @click.option("--skip-bad", is_flag=True, help="Fuse the good pairs of folders and leave the others out.")
 def command(
@@ -139,10 +140,11 @@ def command(
     assignments: tuple[str, ...],
     maps: bool,
     spacing: float | None,
+    lossless: bool,
     force: bool,
     skip_bad: bool,
 ) -> None:
-    """Fuse aligned images, or folders of images whose files are matched by name.
+    """Fuse aligned images, folders of images whose files are matched by name, or videos.
 
     Print the path of the result. For folders, read every source first: if any pair cannot be fused, name all such pairs
     and write nothing, unless --skip-bad is given. Keep existing results unless --force is given. Record the model and
@@ -159,14 +161,18 @@ def command(
     fusionkit fuse -m laplacian -a near/ -b far/ -o fused/
     fusionkit fuse -m gff --set r=8 -a near.png -b far.png -o fused.png
     fusionkit fuse --task ivif -a thermal/ -b rgb/ -o fused/ --range-a 27315,31315 --match number
+    fusionkit fuse --task ivif -a infrared.mp4 -b visible.mp4 -o fused.mp4
     """
+    from fusionkit.cli.progress import jobs_progress
     from fusionkit.config import parse_assignments
     from fusionkit.errors import DataError, UsageError
     from fusionkit.fuse.batch import check_jobs, plan_jobs, run_jobs
     from fusionkit.fuse.model import load
     from fusionkit.fuse.reading import Reading
     from fusionkit.fuse.source_maps import MapWriter
+    from fusionkit.fuse.video import VideoPlan
     from fusionkit.io.ranges import parse_range
+    from fusionkit.io.videos import VIDEO_SUFFIXES
     from fusionkit.models.listing import default_fuser
 
     if model is None and task is None:
@@ -182,6 +188,25 @@ def command(
         ranges = ranges[:1] * len(sources)
     reading = Reading(ranges, range_scope, fill_invalid)
     aligning = _aligning(kind, reference, align_scope, transform, len(sources))
+
+    def load_model() -> Model:
+        return load(
+            model or default_fuser(task or ""),
+            task,
+            device=device,
+            stretch=stretch,
+            gamut=gamut,
+            options=options,
+            backend=backend,
+        )
+
+    if any(source.suffix.lower() in VIDEO_SUFFIXES for source in sources):
+        if maps or spacing is not None or bits is not None:
+            raise UsageError("--maps, --spacing and --bits are for images, not for videos")
+        fuse_clip(VideoPlan(tuple(sources), Path(out), reading, aligning, lossless, force), load_model)
+        return
+    if lossless:
+        raise UsageError("--lossless is for videos: images are written without loss as PNG and TIFF")
     plan = plan_jobs(
         sources, out, suffix=f".{form}", bits=depth, force=force, match=match, reading=reading, aligning=aligning
     )
@@ -189,16 +214,8 @@ def command(
         plan = replace(plan, maps=MapWriter(inside=plan.folder is not None, spacing=spacing, force=force))
     if plan.folder is not None and match != "stem":
         _print_matches(plan, match)
-    loaded = load(
-        model or default_fuser(task or ""),
-        task,
-        device=device,
-        stretch=stretch,
-        gamut=gamut,
-        options=options,
-        backend=backend,
-    )
-    with progress() as report:
+    loaded = load_model()
+    with jobs_progress() as report:
         if plan.folder is not None:
             plan = check_jobs(plan, model=loaded, report=report)
         for problem in plan.problems:
@@ -254,26 +271,3 @@ def _print_matches(plan: Plan, match: str) -> None:
     shown = [" + ".join(source.name for source in job.sources) for job in plan.jobs[:_SHOWN]]
     more = f", and {len(plan.jobs) - _SHOWN} more" if len(plan.jobs) > _SHOWN else ""
     say(f"note: matched by {match}: {', '.join(shown)}{more}")
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Yield a function that draws a progress bar, or None if stderr is not a terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def report(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                bars[what] = progress.add_task(what, total=total)
-            progress.update(bars[what], completed=done)
-
-        yield report

@@ -1,4 +1,4 @@
-"""Progress of a training: a bar on a terminal, a line every 15 seconds in a log."""
+"""Progress: of a training, a bar on a terminal or a line every 15 seconds in a log; of other work, a bar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 
@@ -62,3 +70,32 @@ class _Lines:
 
 def _losses(losses: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in losses.items() if name.count(".") == 1)
+
+
+@contextmanager
+def jobs_progress() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Yield a function that draws a bar per kind of work, with jobs per second; None if stderr is not a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bars: dict[str, TaskID] = {}
+        began: dict[str, float] = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=total, speed="")
+                began[what] = time.monotonic()
+            passed = time.monotonic() - began[what]
+            speed = f"{(done - 1) / passed:.1f} per s" if done > 1 and passed > 0 else ""
+            progress.update(bars[what], completed=done, total=total, speed=speed)
+
+        yield report

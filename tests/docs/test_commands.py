@@ -23,6 +23,8 @@ ELSEWHERE = (
     "pet.png",
     "ir.png",
     "infrared.png",
+    "infrared.mp4",
+    "infrared.mkv",
     "ReFusion_IVIF.pth",
     "ct.png",
     "near/",
