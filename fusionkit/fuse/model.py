@@ -30,6 +30,7 @@ from fusionkit.fuse.tensors import Gamut, Stretch, check_gamut, check_stretch, f
 from fusionkit.io.images import Image, as_pixels, read_image
 from fusionkit.plugins.guard import plugin_call
 from fusionkit.runtime.devices import choose_device, is_out_of_memory
+from fusionkit.runtime.precision import float32_products
 
 __all__ = ["Fused", "FusionNote", "Model", "Source", "Stretch", "fuse_tensors", "load"]
 
@@ -149,7 +150,7 @@ class Model:
             return source(k).to(self.device)
 
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), float32_products():
                 if is_streamed(self.fuser, count):
                     fused = fuse_stack(self.fuser, read, count, stretch=self.stretch, gamut=self.gamut)
                 else:

@@ -43,7 +43,7 @@ def file_lock(path: Path, *, wait: bool) -> Iterator[bool]:
         return
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            raise DataError(f"{path}: cannot be written ({error.strerror}): choose another --out") from None
+            raise DataError(f"{path}: cannot be written ({error.strerror}): choose another folder") from None
         # A file system without locks: two processes may do the same work twice, with equal results.
     try:
         yield True

@@ -14,6 +14,7 @@ from fusionkit.metrics.inputs import CachingMetric, MetricInputs, check_inputs, 
 from fusionkit.metrics.naming import build, profile_metrics, resolve
 from fusionkit.metrics.profiles import find_profile
 from fusionkit.plugins.guard import PluginCallFailed, plugin_call, run_guarded
+from fusionkit.runtime.precision import float32_products
 
 __all__ = ["Scores", "applicable_metrics", "evaluate", "evaluate_each", "score"]
 
@@ -177,7 +178,7 @@ def evaluate(
             reasons[name] = str(error)
             values[name] = inputs.fused.new_full((count,), torch.nan)
             continue
-        with plugin_call(type(metric), "score these images"):
+        with plugin_call(type(metric), "score these images"), float32_products():
             if isinstance(metric, CachingMetric):
                 values[name] = metric.measure(inputs)
             else:

@@ -77,7 +77,7 @@ class Processes:
         """
         if self.count == 1 or not tensors:
             return dict(tensors)
-        flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors.values()]).to(self.device)
+        flat = torch.cat([tensor.detach().reshape(-1).to(self.device) for tensor in tensors.values()])
         with _partners():
             dist.all_reduce(flat)
         parts = (flat / self.count).split([tensor.numel() for tensor in tensors.values()])

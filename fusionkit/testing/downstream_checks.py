@@ -10,12 +10,12 @@ from torch import Tensor
 
 from fusionkit.contracts import Batch, Downstream
 from fusionkit.label_types import IGNORE, Boxes, LabelKind
+from fusionkit.runtime.precision import float32_products
 from fusionkit.testing.examples import EXAMPLE_CLASSES, example_labels, example_sources
 from fusionkit.testing.outer_loss_checks import check_loss
 from fusionkit.testing.rules import (
     Notes,
     check_config,
-    exact_products,
     fail,
     place_of,
     require,
@@ -66,7 +66,7 @@ def check_downstream(
     require(module.config == config and module.classes == names, subject, "it does not keep them", remedy)
     sources = example_sources(size, batch=2, device=place)
     labels = example_labels(kind.kind, size, batch=2, classes=len(names), device=place)
-    with exact_products():
+    with float32_products():
         _check_state(subject, module, sources, labels)
         _check_nothing(subject, module, sources)
         _check_predictions(subject, module, sources[0], len(names))

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from fusionkit.contracts import Metric, MetricInfo
 from fusionkit.errors import FusionkitError
+from fusionkit.runtime.precision import float32_products
 from fusionkit.testing.examples import example_sources
 from fusionkit.testing.module_checks import check_gradient
-from fusionkit.testing.rules import Notes, exact_products, fail, place_of, require, require_close, require_same
+from fusionkit.testing.rules import Notes, fail, place_of, require, require_close, require_same
 
 _NEEDS = ("fused", "sources", "truth")
 
@@ -49,7 +50,7 @@ def check_metric(
         measure = metric() if isinstance(metric, type) else metric
     except TypeError as error:
         fail(subject, f"it cannot be built by its defaults ({error})", "give every option of __init__ a default")
-    with exact_products():
+    with float32_products():
         _check_behaviour(subject, measure, info, size, place)
     return ()
 

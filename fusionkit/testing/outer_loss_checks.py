@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from fusionkit.contracts import Batch, OuterLoss, Reconstructor
+from fusionkit.runtime.precision import float32_products
 from fusionkit.testing.examples import example_sources
 from fusionkit.testing.fuser_checks import SIZES
 from fusionkit.testing.module_checks import build, check_gradient, check_weights_file, trainable
 from fusionkit.testing.rules import (
     Notes,
-    exact_products,
     fail,
     place_of,
     require,
@@ -46,7 +46,7 @@ def check_outer_loss(
     place = place_of(device)
     subject, module, another = build(outer_loss, OuterLoss, place)
     given = batch or Batch(example_sources((6, 7), batch=2, channels=channels, device=place))
-    with exact_products():
+    with float32_products():
         check_loss(subject, module, another, given, separable=batch is None)
     return ()
 
@@ -74,7 +74,7 @@ def check_reconstructor(
     """
     place = place_of(device)
     subject, module, another = build(reconstructor, Reconstructor, place)
-    with exact_products():
+    with float32_products():
         for size in sizes:
             for dtype in (torch.float32, torch.float64):
                 (fused,) = example_sources(size, count=1, batch=2, channels=channels, dtype=dtype, device=place)

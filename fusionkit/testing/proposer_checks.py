@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.func import functional_call
 
 from fusionkit.contracts import LossProposer, Proposal
+from fusionkit.runtime.precision import float32_products
 from fusionkit.testing.examples import example_sources
 from fusionkit.testing.fuser_checks import SIZES
 from fusionkit.testing.module_checks import build, check_gradient, check_weights_file, trainable, unit
 from fusionkit.testing.rules import (
     Notes,
-    exact_products,
     fail,
     place_of,
     require,
@@ -59,7 +59,7 @@ def check_loss_proposer(
     def drawn(size: tuple[int, int], dtype: torch.dtype = torch.float64, batch: int = 2, seed: int = 0) -> Sources:
         return example_sources(size, count=count, batch=batch, channels=channels, dtype=dtype, device=place, seed=seed)
 
-    with exact_products():
+    with float32_products():
         for size in sizes:
             for dtype in (torch.float32, torch.float64):
                 _check_results(subject, module.to(dtype), drawn(size, dtype))

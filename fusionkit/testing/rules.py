@@ -7,7 +7,6 @@ import math
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NoReturn
 from unittest import SkipTest
 
@@ -31,22 +30,6 @@ def place_of(device: torch.device | str) -> torch.device:
     if place.type == "cuda" and not torch.cuda.is_available():
         raise SkipTest(f"device {device}: PyTorch {torch.__version__} sees no CUDA device here")
     return place
-
-
-@contextmanager
-def exact_products() -> Iterator[None]:
-    """Let CUDA compute float32 products in float32 and equal calls equally, despite the program's settings.
-
-    TF32 has three digits, and cuDNN may take another kernel at each call.
-    """
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    kept = matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
-    matmul.allow_tf32 = cudnn.allow_tf32 = cudnn.benchmark = False
-    cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        matmul.allow_tf32, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark = kept
 
 
 def fail(subject: str, found: str, remedy: str) -> NoReturn:

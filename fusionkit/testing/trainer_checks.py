@@ -14,11 +14,11 @@ from fusionkit.config import resolve
 from fusionkit.contracts import Fuser, MetaTrainer
 from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import FusionkitError
+from fusionkit.runtime.precision import float32_products
 from fusionkit.testing.examples import example_labelled_pairs, example_pairs, example_sources
 from fusionkit.testing.rules import (
     Notes,
     check_config,
-    exact_products,
     fail,
     place_of,
     require,
@@ -67,7 +67,7 @@ def check_trainer(
     def build(seed: int = 0) -> MetaTrainer:
         return trainer(options, pairs, device=place, precision="fp32", seed=seed)
 
-    with exact_products():
+    with float32_products():
         first = build()
         notes = _check_schedule(subject, first, steps)
         require(first.config == options, subject, "self.config is not the config it was given", "set it in __init__")

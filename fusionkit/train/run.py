@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fusionkit.errors import DataError, LostProcessError, UsageError, did_you_me
 from fusionkit.models.weights import WeightsInfo, read_info, save_companion, save_fuser
 from fusionkit.plugins import catalogue
 from fusionkit.runtime.devices import choose_device, memory_checked
+from fusionkit.runtime.precision import float32_products
 from fusionkit.runtime.processes import Processes, joined
 from fusionkit.train.checkpoints import Checkpoint, load_checkpoint, take_up
 from fusionkit.train.divergence import check_fuser
@@ -101,7 +102,7 @@ def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> Ru
         fingerprint=pairs.fingerprint(),
         environment=environment(),
     )
-    with memory_checked(kind.out_of_memory_advice), joined(device) as processes:
+    with memory_checked(kind.out_of_memory_advice), _products(record), joined(device) as processes:
         trainer = _build(kind, options, pairs, record, device, processes)
         record.environment["processes"] = processes.count
         record = _begin(trainer, record, kind.initial_model(options))
@@ -151,7 +152,7 @@ def resume(
         )
     record = replace(record, device=device or record.device, data=absolute_place(place_of_data))
     place = choose_device(record.device)
-    with memory_checked(kind.out_of_memory_advice), joined(place) as processes:
+    with memory_checked(kind.out_of_memory_advice), _products(record), joined(place) as processes:
         trainer = _build(kind, extended, pairs, record, place, processes)
         if record.lineage and load_checkpoint(path) is None:
             _begin(trainer, record, kind.initial_model(options))
@@ -296,6 +297,12 @@ def _free_folder(record: RunRecord) -> Path:
     return next(folder for folder in (Path("runs") / name for name in names) if not folder.exists())
 
 
+def _products(record: RunRecord) -> AbstractContextManager[None]:
+    if record.precision not in ("fp32", "tf32", "bf16"):
+        raise UsageError(f"--precision {record.precision}: {did_you_mean(record.precision, ('fp32', 'tf32', 'bf16'))}")
+    return float32_products(tf32=record.precision == "tf32")
+
+
 def _build(
     kind: type[MetaTrainer],
     options: Any,
@@ -304,11 +311,6 @@ def _build(
     device: torch.device,
     processes: Processes,
 ) -> MetaTrainer:
-    if record.precision not in ("fp32", "tf32", "bf16"):
-        raise UsageError(f"--precision {record.precision}: {did_you_mean(record.precision, ('fp32', 'tf32', 'bf16'))}")
-    if record.precision == "tf32":
-        torch.set_float32_matmul_precision("high")
-        torch.backends.cudnn.allow_tf32 = True
     space = catalogue.fusers.get(kind.fuser_name).space
     kept = PairStore if pairs.labels is None else LabelledStore
     store = kept.from_pairs(pairs, device=device, space=space, smallest=kind.crop(options))

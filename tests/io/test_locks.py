@@ -48,7 +48,7 @@ def test_waiting_ends_when_the_holder_is_done(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(DataError, match=r"job\.lock: cannot be written .*choose another --out"),
+        pytest.raises(DataError, match=r"job\.lock: cannot be written .*choose another folder"),
         file_lock(tmp_path / "file" / "job.lock", wait=False),
     ):
         pass

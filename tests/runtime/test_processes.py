@@ -178,3 +178,25 @@ def test_double_backward_is_refused_in_several_processes(tmp_path: Path, monkeyp
             TrainRequest(method="refusion", task="mif", preset="paper", options=options, device="cpu"), tmp_path / "x"
         )
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_nccl_carries_means_flags_and_what_the_first_process_made(tmp_path: Path) -> None:
+    # Two processes need two devices; one that takes itself for the first of two sends all that they would.
+    torch.distributed.init_process_group("nccl", rank=0, world_size=1, init_method=f"file://{tmp_path / 'store'}")
+    try:
+        first = Processes(0, 2, "cuda:0")
+        means = first.mean({"a": torch.full((3,), 4.0, device="cuda:0"), "b": torch.ones(2, 2)})
+        assert means["a"].tolist() == [2.0] * 3
+        assert means["b"].device.type == "cpu"
+        assert means["b"].tolist() == [[0.5] * 2] * 2
+        assert first.any(True, False) == (True, False)
+        assert first.from_first(lambda: {"step": 3}) == {"step": 3}
+        with pytest.raises(UsageError, match="no such run"):
+            first.from_first(_refuse)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _refuse() -> None:
+    raise UsageError("no such run")

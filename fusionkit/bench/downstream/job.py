@@ -42,6 +42,7 @@ from fusionkit.io.atomic import written_aside
 from fusionkit.io.digest import file_digest
 from fusionkit.label_types import Boxes
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
+from fusionkit.runtime.precision import float32_products
 from fusionkit.train.checkpoints import load_checkpoint
 from fusionkit.train.loop import take_steps
 from fusionkit.train.run_folder import RunFolder
@@ -209,7 +210,8 @@ class DownstreamJob:
 
         meter = Meter(experiment.device, memory=True)
         meter.begin()
-        seconds = run_guarded(train)
+        with float32_products():
+            seconds = run_guarded(train)
         meter.end()
         losses = tuple((row["step"], row["downstream.total"]) for row in folder.metrics())
         return seconds, losses, meter.peak

@@ -15,6 +15,7 @@ from fusionkit.data.manifest import FILENAME, read_manifest, write_manifest
 from fusionkit.data.pair_checks import verify
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.io.locks import file_lock
 from fusionkit.tasks import Task
 
 if TYPE_CHECKING:
@@ -134,7 +135,16 @@ def make_once(
     if _holds(folder, note, check):
         return
     if replace:
-        shutil.rmtree(folder, ignore_errors=True)
+        # Of several processes that find none, or a damaged one, the first makes it and the others wait.
+        with file_lock(folder.with_name(f".{folder.name}.lock"), wait=True):
+            if not _holds(folder, note, check):
+                shutil.rmtree(folder, ignore_errors=True)
+                _make(folder, note, write)
+    else:
+        _make(folder, note, write)
+
+
+def _make(folder: Path, note: str, write: Callable[[Path], None]) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder}: is there already and is not this sample: choose a new or an empty folder")
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
@@ -144,12 +154,7 @@ def make_once(
         (aside / "README.txt").write_text(note, encoding="utf-8")
         if folder.exists():
             folder.rmdir()
-        try:
-            aside.rename(folder)
-        except OSError:
-            # Another process was faster: its folder is kept.
-            if not _holds(folder, note, check):
-                raise
+        aside.rename(folder)
     except OSError as error:
         raise DataError(f"{folder}: the sample cannot be written ({error.strerror}): choose another folder") from error
     finally:

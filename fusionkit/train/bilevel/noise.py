@@ -53,24 +53,23 @@ def draw_noise(like: Tensor, *, pixel: float, patch: float, seed: int, step: int
     for the source that has something there.
 
     Args:
-        like: the fused image, ``(B, C, H, W)``: gives shape, type and device.
+        like: the fused image, ``(B, C, H, W)``: gives shape, type and device. The CPU draws, so that a seed means the
+            same noise on every device.
         pixel: standard deviation of the noise of single pixels.
         patch: standard deviation of the noise that is constant over patches.
         seed: of the run.
         step: number of the step: the same step of the same run draws the same noise.
         patch_size: side of the smallest patches, in pixels; the other patches have sides of twice and four times that.
     """
-    generator = torch.Generator(like.device)
+    generator = torch.Generator()
     generator.manual_seed((seed + 1) * 2_654_435_761 % 2**32 * 2**31 + step)
     noise = torch.zeros_like(like)
     if pixel > 0:
-        noise = noise + pixel * torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+        noise = noise + pixel * torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device)
     if patch > 0:
         b, c, h, w = like.shape
         cell = patch_size * _SIZES[step % len(_SIZES)]
-        field = torch.randn(
-            (b, c, h // cell + 1, w // cell + 1), generator=generator, device=like.device, dtype=like.dtype
-        )
+        field = torch.randn((b, c, h // cell + 1, w // cell + 1), generator=generator, dtype=like.dtype).to(like.device)
         noise = noise + patch * F.interpolate(field, (h, w), mode="bicubic", align_corners=False)
     return noise
 

@@ -41,7 +41,7 @@ class GradientRule:
             self._plain_step(gradients, factor)
             return
         for name, parameter in self._parameters.items():
-            parameter.grad = gradients[name]
+            parameter.grad = _laid_out_like(parameter, gradients[name])
         for optimiser, rate in zip(self._optimisers, self._rates, strict=True):
             for group in optimiser.param_groups:
                 if isinstance(group["lr"], Tensor):
@@ -114,6 +114,12 @@ def make_rule(kind: UpdateRule, module: nn.Module, lr: float, *, eps: float = 1e
     elif rest:
         found.append(torch.optim.Adam(rest, lr=lr, eps=eps))
     return GradientRule(module, *found)
+
+
+def _laid_out_like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    # On CUDA the fused Adam takes gradients with the strides of their parameters alone.
+    same = gradient.stride() == parameter.stride() or not parameter.is_cuda
+    return gradient if same else torch.empty_like(parameter).copy_(gradient)
 
 
 def _rate(lr: float, parameter: Tensor) -> float | Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +90,13 @@ def test_a_task_without_sample_and_a_negative_seed_are_errors(tmp_path: Path) ->
         make_scenes(other)
     with pytest.raises(UsageError, match="seed"):
         sample_pairs(MEIF, tmp_path / "s", seed=-1)
+
+
+def test_processes_that_make_the_sample_at_once_all_get_it(tmp_path: Path) -> None:
+    program = (
+        "from fusionkit.data.sample.sample_folder import sample_pairs; from fusionkit.tasks import MIF; "
+        "raise SystemExit(not len(sample_pairs(MIF)))"
+    )
+    environment = {**os.environ, "FUSIONKIT_CACHE": str(tmp_path)}
+    started = [subprocess.Popen([sys.executable, "-c", program], env=environment) for _ in range(2)]
+    assert [process.wait(120) for process in started] == [0, 0]

@@ -1,4 +1,4 @@
-"""Captured steps, as far as a machine without CUDA can tell: buffers, fallback, and nothing read on the host."""
+"""Captured steps: buffers, fallback and nothing read on the host; where there is CUDA, the graphs themselves."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fusionkit.data.pair_store import PairStore
+from fusionkit.runtime.precision import float32_products
 from fusionkit.tasks import MIF
 from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks
 from fusionkit.train.bilevel.cuda_graphs import WARMUP, CapturedStep
@@ -64,11 +65,11 @@ class NoWaiting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _trainer(**changes: Any) -> BilevelTrainer:
+def _trainer(device: torch.device = CPU, **changes: Any) -> BilevelTrainer:
     images = torch.randint(0, 256, (5, 2, 1, 16, 18), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
-    store = PairStore(MIF, [list(pair) for pair in images], device=CPU, smallest=12)
+    store = PairStore(MIF, [list(pair) for pair in images], device=device, smallest=12)
     options = BilevelOptions(**{"epochs": 2, "meta_steps": 6, "fusion_steps": 6, "batch": 2, "crop": 12, **changes})
-    return Tiny(SimpleNamespace(trainer=options), store, device=CPU, seed=1)
+    return Tiny(SimpleNamespace(trainer=options), store, device=device, seed=1)
 
 
 class Tiny(BilevelTrainer):
@@ -171,3 +172,33 @@ def test_the_watchman_sees_what_would_wait() -> None:
         torch.ones(2).sum().item()
     with NoWaiting(), pytest.raises(AssertionError, match="copies from the host"):
         torch.ones(2).new_tensor([1.0, 2.0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("name", VARIANTS)
+def test_graphs_on_cuda_give_what_eager_steps_give_there_and_on_the_cpu(name: str) -> None:
+    cuda, steps = torch.device("cuda"), 24
+    trainers = {
+        "captured": _trainer(cuda, **VARIANTS[name]),
+        "eager": _trainer(cuda, cuda_graphs=False, **VARIANTS[name]),
+        "cpu": _trainer(**VARIANTS[name]),
+    }
+    before = {key: value.clone() for key, value in trainers["cpu"].networks.state_dict().items()}
+    losses: dict[str, list[Tensor]] = {}
+    with float32_products():
+        for form, trainer in trainers.items():
+            losses[form] = [trainer.step(index)["total"].double().cpu() for index in range(steps)]
+    taken = trainers["captured"]._captured
+    assert taken is not None
+    assert trainers["eager"]._captured is None
+    kinds = {trainers["cpu"].schedule.kind(index) for index in range(steps)}
+    assert {kind for (kind, _), step in taken._steps.items() if step.captured} == kinds
+    for form, limit in (("eager", 1e-4), ("cpu", 1e-3)):
+        torch.testing.assert_close(
+            torch.stack(losses["captured"]), torch.stack(losses[form]), rtol=limit, atol=1e-7, msg=form
+        )
+        found, expected = (trainers[k].networks.state_dict() for k in ("captured", form))
+        apart = torch.stack([(found[key].cpu() - expected[key].cpu()).norm() for key in before]).norm()
+        moved = torch.stack([(expected[key].cpu() - before[key]).norm() for key in before]).norm()
+        # Adam takes the sign of gradients that are nothing but rounding.
+        assert apart < 0.05 * moved, (form, float(apart), float(moved))
