@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +16,9 @@ from fusionkit.runtime.processes import ALONE, Processes
 from fusionkit.train.checkpoints import load_checkpoint
 from fusionkit.train.run import TrainRequest, resume, start
 from fusionkit.train.run_folder import RunFolder
+from tests.support.child_processes import Child
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 OPTIONS = {
     "trainer": {"epochs": 2, "warmup": 0, "meta_steps": 4, "fusion_steps": 6, "crop": 16, "batch": 4, "lr": 1e-3},
@@ -47,34 +46,33 @@ def _options(form: str, **trainer: object) -> dict[str, object]:
     return {**OPTIONS, "trainer": {**OPTIONS["trainer"], **FORMS[form], **trainer}}
 
 
-def _script(tmp_path: Path, body: str, options: object) -> Path:
+def _request(pairs: Path, options: dict[str, object]) -> TrainRequest:
+    return TrainRequest(method="refusion", task="mif", data=str(pairs), preset="paper", options=options, device="cpu")
+
+
+def _script(tmp_path: Path, pairs: Path, body: str, options: object) -> Path:
     file = tmp_path / "training.py"
     file.write_text(
         "import json, os, time, torch; torch.set_num_threads(1)\n"
         "from pathlib import Path\n"
         "from fusionkit.cli import report\n"
-        "from fusionkit.train.run import TrainRequest, resume, start\n"
-        f"options = json.loads({json.dumps(options)!r})\n"
-        "request = TrainRequest(method='refusion', task='mif', preset='paper', options=options, device='cpu')\n"
+        "from fusionkit.train import run\n"
+        "run.draw_run = run.save_snapshot = lambda *_: None\n"
+        f"own = json.loads({json.dumps({'data': str(pairs), 'options': options})!r})\n"
+        "request = run.TrainRequest(method='refusion', task='mif', preset='paper', device='cpu', **own)\n"
         f"{body}\n"
     )
     return file
 
 
-def _launch(script: Path, *arguments: Path, count: int = 2) -> list[subprocess.Popen[str]]:
+def _launch(script: Path, *arguments: Path, count: int = 2) -> list[Child]:
     """What torchrun does for one machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
     return [
-        subprocess.Popen(
-            [sys.executable, str(script), *map(str, arguments)],
-            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(count)
+        Child(script, *arguments, env={**place, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)
     ]
 
 
@@ -86,13 +84,11 @@ def _close(first: Path, second: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_two_processes_train_to_the_weights_of_one(tmp_path: Path, form: str) -> None:
+def test_two_processes_train_to_the_weights_of_one(small_pairs: Path, tmp_path: Path, form: str) -> None:
     options = _options(form, proposer_optimizer="sgd", lr_proposer=1.0)
-    script = _script(tmp_path, "import sys; start(request, Path(sys.argv[1]))", options)
+    script = _script(tmp_path, small_pairs, "import sys; run.start(request, Path(sys.argv[1]))", options)
     processes = _launch(script, tmp_path / "two")
-    one = start(
-        TrainRequest(method="refusion", task="mif", preset="paper", options=options, device="cpu"), tmp_path / "one"
-    )
+    one = start(_request(small_pairs, options), tmp_path / "one")
     errors = [process.communicate(timeout=900)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     two = RunFolder.open(tmp_path / "two")
@@ -112,26 +108,26 @@ def test_two_processes_train_to_the_weights_of_one(tmp_path: Path, form: str) ->
             assert second[name] == pytest.approx(first[name], rel=1e-4), name
 
 
-def test_a_killed_process_ends_the_run_in_one_line_and_one_process_goes_on(tmp_path: Path) -> None:
+def test_a_killed_process_ends_the_run_in_one_line_and_one_process_goes_on(small_pairs: Path, tmp_path: Path) -> None:
     options = _options("exact")
     body = (
         "import sys\n"
         "slow = lambda *_: time.sleep(0.5)\n"
         "try:\n"
-        "    start(request, Path(sys.argv[1]), report=slow, checkpoint_seconds=0, log_every=2)\n"
+        "    run.start(request, Path(sys.argv[1]), report=slow, checkpoint_seconds=0, log_every=2)\n"
         "except Exception as error:\n"
         "    line, code = report(error)\n"
         "    print(line, file=sys.stderr, flush=True)\n"
         "    os._exit(code)\n"
     )
     out = tmp_path / "lost"
-    first, second = _launch(_script(tmp_path, body, options), out)
+    first, second = _launch(_script(tmp_path, small_pairs, body, options), out)
     deadline = time.monotonic() + 900
     while not (out / "checkpoints" / "latest.json").exists():
         assert time.monotonic() < deadline
         assert first.poll() is None, first.communicate()[1]
         time.sleep(0.02)
-    second.send_signal(signal.SIGKILL)
+    second.kill()
     second.communicate()
     errors = first.communicate(timeout=900)[1]
     assert first.returncode == 6, errors
@@ -141,9 +137,7 @@ def test_a_killed_process_ends_the_run_in_one_line_and_one_process_goes_on(tmp_p
     assert f"--resume {out}" in said[0]
     assert not (out / "model.safetensors").exists()
     done = resume(out)
-    whole = start(
-        TrainRequest(method="refusion", task="mif", preset="paper", options=options, device="cpu"), tmp_path / "whole"
-    )
+    whole = start(_request(small_pairs, options), tmp_path / "whole")
     _close(whole.model, done.model)
 
 
@@ -162,7 +156,9 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused_with_what_would_do() -
     Processes(0, 2).check_batch(4)
 
 
-def test_double_backward_is_refused_in_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_double_backward_is_refused_in_several_processes(
+    small_pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fusionkit.train.run as train
 
     class Two:
@@ -174,9 +170,7 @@ def test_double_backward_is_refused_in_several_processes(tmp_path: Path, monkeyp
     monkeypatch.setattr(train, "joined", lambda _device: Two())
     options = _options("exact", one_step={"autodiff": "double_backward"})
     with pytest.raises(UsageError, match="double backward takes the whole batch in one process"):
-        start(
-            TrainRequest(method="refusion", task="mif", preset="paper", options=options, device="cpu"), tmp_path / "x"
-        )
+        start(_request(small_pairs, options), tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
 

@@ -15,13 +15,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fusionkit.cli import main
-from fusionkit.data import find_pairs
 from fusionkit.errors import DataError, DivergedError, UsageError
 from fusionkit.io.digest import file_digest
-from fusionkit.tasks import MIF
 from fusionkit.train.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from fusionkit.train.run import Interrupted, TrainRequest, resume, start
 from fusionkit.train.run_folder import RunFolder
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 TINY = {"dim": 4, "heads": 2, "blocks": 1}
 OPTIONS: dict[str, Any] = {
@@ -32,12 +32,13 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def request(**changes: Any) -> TrainRequest:
-    return TrainRequest(method="refusion", task="mif", preset="quick", options=OPTIONS, device="cpu", **changes)
+def request(data: Path, **changes: Any) -> TrainRequest:
+    own: dict[str, Any] = {"method": "refusion", "task": "mif", "preset": "quick", "options": OPTIONS, "device": "cpu"}
+    return TrainRequest(**{**own, "data": str(data), **changes})
 
 
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stopped(small_pairs: Path, no_pictures: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was stopped after some of its steps."""
     out = tmp_path_factory.mktemp("stopped") / "run"
 
@@ -46,7 +47,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
             raise Interrupted("enough")
 
     with pytest.raises(Interrupted):
-        start(request(), out, report=stop, log_every=2, checkpoint_seconds=0)
+        start(request(small_pairs), out, report=stop, log_every=2, checkpoint_seconds=0)
     assert load_checkpoint(out) is not None
     return out
 
@@ -166,20 +167,21 @@ def test_a_damaged_line_of_the_log_costs_that_line_only(run: Path) -> None:
     assert len(steps) > len(rows)
 
 
-def test_weights_that_diverge_in_the_last_step_are_no_finished_model(tmp_path: Path) -> None:
+def test_weights_that_diverge_in_the_last_step_are_no_finished_model(small_pairs: Path, tmp_path: Path) -> None:
     options = {**OPTIONS, "trainer": {**OPTIONS["trainer"], "epochs": 1, "fusion_steps": 1, "lr": 1e6}}
-    wild = TrainRequest(method="refusion", task="mif", preset="quick", options=options, device="cpu")
     with pytest.raises(DivergedError, match=r"not finite|is nan|is inf"):
-        start(wild, tmp_path / "run", log_every=1)
+        start(request(small_pairs, options=options), tmp_path / "run", log_every=1)
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_two_runs_that_begin_in_one_folder_do_not_both_win(run: Path) -> None:
+def test_two_runs_that_begin_in_one_folder_do_not_both_win(run: Path, small_pairs: Path) -> None:
     with pytest.raises(UsageError, match="holds a run already"):
-        start(request(), run)
+        start(request(small_pairs), run)
 
 
-def test_options_that_a_resumed_run_cannot_take_are_refused_and_moved_data_is_taken(run: Path, tmp_path: Path) -> None:
+def test_options_that_a_resumed_run_cannot_take_are_refused_and_moved_data_is_taken(
+    run: Path, small_pairs: Path, tmp_path: Path
+) -> None:
     for flag, value in (
         ("--split", "val"),
         ("--seed", "0"),
@@ -190,23 +192,19 @@ def test_options_that_a_resumed_run_cannot_take_are_refused_and_moved_data_is_ta
         done = CliRunner().invoke(main, ["train", "--resume", str(run), flag, value])
         assert done.exit_code == 2, done.output
         assert flag in done.stderr
-    done = CliRunner().invoke(main, ["train", "--resume", str(run), "--data", "sample", "--quiet"])
+    moved = shutil.copytree(small_pairs, tmp_path / "moved")
+    done = CliRunner().invoke(main, ["train", "--resume", str(run), "--data", str(moved), "--quiet"])
     assert done.exit_code == 0, done.output
 
 
-def test_a_run_goes_on_where_its_data_was_moved_to(tmp_path: Path) -> None:
-    place = tmp_path / "here"
-    for letter in "ab":
-        (place / letter).mkdir(parents=True)
-    for pair in find_pairs("sample", MIF, split="train"):
-        for letter, file in zip("ab", pair.files, strict=True):
-            shutil.copy(file, place / letter / f"{pair.name}{file.suffix}")
+def test_a_run_goes_on_where_its_data_was_moved_to(small_pairs: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(small_pairs, tmp_path / "here")
 
     def stop(*_: object) -> None:
         raise Interrupted("enough")
 
     with pytest.raises(Interrupted):
-        start(request(data=str(place)), tmp_path / "run", report=stop, log_every=1, checkpoint_seconds=0)
+        start(request(place), tmp_path / "run", report=stop, log_every=1, checkpoint_seconds=0)
     place.rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match="no such folder"):
         resume(tmp_path / "run")

@@ -26,6 +26,8 @@ from fusionkit.plugins import catalogue
 from fusionkit.tasks import IVIF
 from fusionkit.train.run import TrainRequest, resume, start
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 _SIZE = (32, 40)
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -25,13 +21,15 @@ from fusionkit.errors import DataError, UsageError
 from fusionkit.io.digest import file_digest
 from fusionkit.models.card import as_markdown
 from fusionkit.models.weights import load_fuser, read_info
-from fusionkit.train import run as training
 from fusionkit.train.bilevel import BilevelOptions
 from fusionkit.train.bilevel.schedule import Schedule
 from fusionkit.train.checkpoints import load_checkpoint
 from fusionkit.train.run import TrainRequest, resume, start
 from fusionkit.train.run_folder import RunFolder
+from tests.support.child_processes import Child
+from tests.support.small_pairs import write_noise_pairs
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 SMALL = {"dim": 4, "heads": 2, "blocks": 1}
 OPTIONS: dict[str, Any] = {
     "trainer": {"epochs": 2, "meta_steps": 1, "fusion_steps": 2, "batch": 1, "crop": 16, "lr": 1e-3},
@@ -45,18 +43,7 @@ AS_ONE = {"lr_schedule": "none", "freeze_fraction": 0.0, "ema_decay": 0.5}
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, rng = tmp_path_factory.mktemp("lineage") / "pairs", np.random.default_rng(3)
-    for side, k in itertools.product(("ir", "vi"), range(3)):
-        (folder / side).mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(folder / side / f"{k}.png"), rng.integers(0, 256, (20, 24), dtype=np.uint8))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the pictures of a run, which take longer than its steps."""
-    monkeypatch.setattr(training, "draw_run", lambda *_: None)
-    monkeypatch.setattr(training, "save_snapshot", lambda *_: None)
+    return write_noise_pairs(tmp_path_factory.mktemp("lineage") / "pairs", 3)
 
 
 def train(pairs: Path, out: Path, changes: Mapping[str, Any] | None = None, **request: Any) -> RunFolder:
@@ -68,10 +55,8 @@ def train(pairs: Path, out: Path, changes: Mapping[str, Any] | None = None, **re
 
 
 @pytest.fixture(scope="module")
-def parent(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "draw_run", lambda *_: None)
-        return train(pairs, tmp_path_factory.mktemp("parent") / "run", {"lr": 1e-2})
+def parent(no_pictures: None, pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return train(pairs, tmp_path_factory.mktemp("parent") / "run", {"lr": 1e-2})
 
 
 def command(*arguments: object) -> Result:
@@ -118,8 +103,9 @@ def test_an_extension_that_is_killed_goes_on_to_the_same_weights_and_keeps_those
     at_once = train(pairs, tmp_path / "at_once", {"extensions": (3,)})
     run = train(pairs, tmp_path / "run")
     earlier, steps = run.model.read_bytes(), read_info(run.model).training["steps"]
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(run.path)], capture_output=True, text=True)
-    assert killed.returncode == -9, killed.stderr
+    killed = Child("-c", KILLED, run.path)
+    _, stderr = killed.communicate(120)
+    assert killed.returncode == -9, stderr
     assert run.model.read_bytes() == earlier, "the folder fuses as before until the extension is done"
     assert not run.is_finished
     with pytest.raises(UsageError, match="is not finished: go on with it by --resume alone"):

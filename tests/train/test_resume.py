@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,9 @@ from fusionkit.errors import RenamedOption
 from fusionkit.models.weights import read_info
 from fusionkit.train.run import resume
 from fusionkit.train.run_folder import RunFolder
+from tests.support.child_processes import Child
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
 RUNS = Path(__file__).parents[1] / "fixtures" / "v0_1"
 ONE_THREAD = """
 import sys, torch
@@ -31,8 +31,9 @@ def report(done, total, losses):
     if done == 6:
         import os
         os.kill(os.getpid(), 9)
-request = TrainRequest(method="refusion", task="mif", preset="quick", options=options, device="cpu")
-start(request, Path(sys.argv[1]), report=report, log_every=1, checkpoint_seconds=0)
+data, out = sys.argv[1:]
+request = TrainRequest(method="refusion", task="mif", data=data, preset="quick", options=options, device="cpu")
+start(request, Path(out), report=report, log_every=1, checkpoint_seconds=0)
 """
 
 
@@ -62,10 +63,11 @@ def test_a_finished_run_of_version_0_1_fuses() -> None:
     assert RunFolder.open(RUNS / "finished_run").record.method == "refusion"
 
 
-def test_a_resumed_run_names_every_environment_that_it_ran_in(tmp_path: Path) -> None:
+def test_a_resumed_run_names_every_environment_that_it_ran_in(small_pairs: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    killed = subprocess.run([sys.executable, "-c", ONE_THREAD, str(run)], capture_output=True, text=True)
-    assert killed.returncode == -9, killed.stderr
+    killed = Child("-c", ONE_THREAD, small_pairs, run)
+    _, stderr = killed.communicate(120)
+    assert killed.returncode == -9, stderr
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

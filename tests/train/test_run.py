@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +19,7 @@ from fusionkit.errors import DataError, DivergedError, UsageError
 from fusionkit.train.checkpoints import load_checkpoint
 from fusionkit.train.run import TrainRequest, resume, start
 from fusionkit.train.run_folder import RunFolder
+from tests.support.child_processes import Child
 
 TINY = {
     "trainer": {"epochs": 3, "freeze_fraction": 0.0, "meta_steps": 4, "fusion_steps": 6, "crop": 16, "batch": 2},
@@ -30,8 +29,9 @@ TINY = {
 }
 
 
-def _request(**changes: object) -> TrainRequest:
-    return TrainRequest(method="refusion", task="mif", options=changes.pop("options", TINY), device="cpu", **changes)  # type: ignore[arg-type]
+def _request(data: Path | str, **changes: Any) -> TrainRequest:
+    own: dict[str, Any] = {"method": "refusion", "task": "mif", "options": TINY, "device": "cpu", "data": str(data)}
+    return TrainRequest(**{**own, **changes})
 
 
 def _invoke(*arguments: str) -> Result:
@@ -52,7 +52,7 @@ def _stop_at(step: int):  # type: ignore[no-untyped-def]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return start(_request(preset="quick"), tmp_path_factory.mktemp("run") / "whole")
+    return start(_request("sample", preset="quick"), tmp_path_factory.mktemp("run") / "whole")
 
 
 def test_a_run_leaves_everything_that_is_needed_to_judge_and_repeat_it(whole: RunFolder) -> None:
@@ -82,16 +82,14 @@ def test_the_trained_model_fuses(whole: RunFolder) -> None:
 
 @pytest.mark.parametrize("preset", ["quick", "paper"])
 @pytest.mark.parametrize("stop", [10, 20])
-def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(tmp_path: Path, preset: str, stop: int) -> None:
+def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
+    small_pairs: Path, no_pictures: None, tmp_path: Path, preset: str, stop: int
+) -> None:
     options = {**TINY, "trainer": {**TINY["trainer"], "ema_decay": 0.9, "lr_schedule": "cosine"}}
-    one = start(_request(preset=preset, options=options), tmp_path / "one")
+    request = _request(small_pairs, preset=preset, options=options)
+    one = start(request, tmp_path / "one")
     with pytest.raises(_Stop):
-        start(
-            _request(preset=preset, options=options),
-            tmp_path / "two",
-            report=_stop_at(stop + 10),
-            checkpoint_seconds=0,
-        )
+        start(request, tmp_path / "two", report=_stop_at(stop + 10), checkpoint_seconds=0)
     two = resume(tmp_path / "two")
     first, second = load_file(one.model), load_file(two.model)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -109,28 +107,31 @@ def test_a_killed_run_resumes_to_the_same_weights(whole: RunFolder, tmp_path: Pa
         "request = TrainRequest(method='refusion', task='mif', options=options, device='cpu', preset='quick')\n"
         f"start(request, Path({str(out)!r}), checkpoint_seconds=0, report=lambda *_: time.sleep(0.5))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", script])
+    process = Child("-c", script)
     deadline = time.monotonic() + 120
     while not list(out.glob("checkpoints/latest.json")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.communicate(60)
+    assert process.returncode == -signal.SIGKILL
     assert not (out / "model.safetensors").exists()
     done = resume(out)
     first, second = load_file(whole.model), load_file(done.model)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_run_records_what_a_file_and_the_command_line_gave(tmp_path: Path) -> None:
+def test_a_run_records_what_a_file_and_the_command_line_gave(
+    small_pairs: Path, no_pictures: None, tmp_path: Path
+) -> None:
     file = {**TINY, "trainer": {**TINY["trainer"], "outer_loss_noise": {"pixel": 0.25}}}
-    request = _request(preset="quick", file=file, options={"trainer": {"swap": True}})
+    request = _request(small_pairs, preset="quick", file=file, options={"trainer": {"swap": True}})
     record = start(request, tmp_path / "run").record
     assert record.given == {**TINY, "trainer": {**TINY["trainer"], "outer_loss_noise": {"pixel": 0.25}, "swap": True}}
 
 
-def test_ctrl_c_writes_a_checkpoint_says_how_to_go_on_and_exits_130(tmp_path: Path) -> None:
+def test_ctrl_c_writes_a_checkpoint_says_how_to_go_on_and_exits_130(small_pairs: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     file = tmp_path / "options.toml"
     file.write_text(
@@ -138,13 +139,8 @@ def test_ctrl_c_writes_a_checkpoint_says_how_to_go_on_and_exits_130(tmp_path: Pa
         "[fuser]\ndim = 4\nheads = 2\nblocks = 1\n[proposer]\ndim = 4\nheads = 2\nblocks = 1\n"
         "[reconstructor]\ndim = 4\nheads = 2\nblocks = 1\n"
     )
-    command = [sys.executable, "-m", "fusionkit", "train", "refusion", "--task", "mif", "--config", str(file)]
-    process = subprocess.Popen(
-        [*command, "--out", str(out), "--device", "cpu", "--threads", "1"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    command = ["-m", "fusionkit", "train", "refusion", "--task", "mif", "--data", small_pairs, "--config", file]
+    process = Child(*command, "--out", out, "--device", "cpu", "--threads", "1")
     deadline = time.monotonic() + 120
     while not (out / "metrics.jsonl").exists():
         assert time.monotonic() < deadline
@@ -159,20 +155,18 @@ def test_ctrl_c_writes_a_checkpoint_says_how_to_go_on_and_exits_130(tmp_path: Pa
     assert load_checkpoint(out) is not None
 
 
-def test_a_run_that_is_being_trained_is_not_trained_by_another_as_well(tmp_path: Path) -> None:
+def test_a_run_that_is_being_trained_is_not_trained_by_another_as_well(
+    small_pairs: Path, no_pictures: None, tmp_path: Path
+) -> None:
     """Both would write one log and one checkpoint."""
     tries: list[str] = []
 
     def report(_done: int, _steps: int, _losses: object) -> None:
-        found = subprocess.run(
-            [sys.executable, "-m", "fusionkit", "train", "--resume", str(tmp_path / "run")],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        tries.append(f"{found.returncode} {found.stderr.strip().splitlines()[-1]}")
+        other = Child("-m", "fusionkit", "train", "--resume", tmp_path / "run")
+        _, stderr = other.communicate(120)
+        tries.append(f"{other.returncode} {stderr.strip().splitlines()[-1]}")
 
-    folder = start(_request(), tmp_path / "run", report=report, log_every=15)
+    folder = start(_request(small_pairs), tmp_path / "run", report=report, log_every=15)
     assert len(tries) == 2
     assert set(tries) == {
         f"2 error: {folder.path}: another process is training it: wait for it, or choose another --out"
@@ -181,16 +175,16 @@ def test_a_run_that_is_being_trained_is_not_trained_by_another_as_well(tmp_path:
     assert folder.model.is_file()
 
 
-def test_another_seed_gives_another_run(whole: RunFolder, tmp_path: Path) -> None:
-    other = start(_request(preset="quick", seed=1), tmp_path / "other")
+def test_another_seed_gives_another_run(whole: RunFolder, no_pictures: None, tmp_path: Path) -> None:
+    other = start(_request("sample", preset="quick", seed=1), tmp_path / "other")
     first, second = load_file(whole.model), load_file(other.model)
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
-def test_data_that_changed_is_not_resumed_on(tmp_path: Path) -> None:
+def test_data_that_changed_is_not_resumed_on(small_pairs: Path, no_pictures: None, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(_Stop):
-        start(_request(preset="quick"), out, report=_stop_at(20), checkpoint_seconds=0)
+        start(_request(small_pairs, preset="quick"), out, report=_stop_at(20), checkpoint_seconds=0)
     record = json.loads((out / "run.json").read_text())
     (out / "run.json").write_text(json.dumps({**record, "fingerprint": "0" * 64}))
     with pytest.raises(DataError, match="is not the data that"):
@@ -198,7 +192,7 @@ def test_data_that_changed_is_not_resumed_on(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_pairs: Path, no_pictures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fusionkit.train.bilevel.trainer import BilevelTrainer
 
@@ -211,7 +205,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     monkeypatch.setattr(BilevelTrainer, "step", poisoned)
     out = tmp_path / "run"
     with pytest.raises(DivergedError, match=r"is nan at step 20; the checkpoint of step 10 is kept") as caught:
-        start(_request(preset="quick"), out, checkpoint_seconds=0)
+        start(_request(small_pairs, preset="quick"), out, checkpoint_seconds=0)
     assert caught.value.exit_code == 5
     checkpoint = load_checkpoint(out)
     assert checkpoint is not None
@@ -251,7 +245,7 @@ def test_bad_input_is_one_line_with_the_remedy(
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(whole: RunFolder) -> None:
     with pytest.raises(UsageError, match="holds a run already"):
-        start(_request(preset="quick"), whole.path)
+        start(_request("sample", preset="quick"), whole.path)
 
 
 def test_a_pickle_with_code_in_it_is_not_opened(tmp_path: Path) -> None:
