@@ -18,23 +18,27 @@ from fusionkit.bench.record_files import read_records
 from fusionkit.bench.records import Record
 from tests.support import benchtoys
 from tests.support.benchtoys import BenchSlow, make_pairs
+from tests.support.child_processes import Child
 
 ARGS = ["bench", "--task", "ivif", "--data", "scenes", "--device", "cpu", "-o"]
 NAMES = [f"p{k}" for k in range(12)]
 
 
-def start(*args: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def start(*args: str) -> Child:
+    return Child("-m", "tests.support.benchtoys", *args)
+
+
+def torchrun(*args: str) -> subprocess.Popen[str]:
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        environment.pop(name, None)
-    command = [sys.executable, *launcher, "-m", "tests.support.benchtoys", *args]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "-m", "tests.support.benchtoys", *args]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
-def await_that(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def await_that(happened: Callable[[], bool], process: Child) -> None:
     deadline = time.monotonic() + 120
     while not happened():
         assert process.poll() is None, process.communicate()
@@ -109,17 +113,16 @@ def test_two_benches_at_once_lose_nothing() -> None:
     assert len(read_records(Path("out"))) == 2
 
 
-def test_torchrun_gives_the_same_records_as_one_process() -> None:
+def test_torchrun_shares_the_pairs_and_gives_the_records_of_one_process() -> None:
     Path("scenes/vi/p5.png").write_bytes(b"no image")
-    args = ["--fuser", "bench-mean", "--fuser", "copy-a", "--metric", "EN,SSIM"]
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    args = ["--fuser", "bench-slow", "--fuser", "copy-a", "--metric", "EN,SSIM"]
     # torchrun would kill the other process at the first's exit code 4, were they not done together.
-    shared = start(*ARGS, "shared", *args, launcher=launcher)
+    shared = torchrun(*ARGS, "shared", *args)
     alone = start(*ARGS, "alone", *args)
     (out_shared, err_shared), (out_alone, _) = (process.communicate(timeout=300) for process in (shared, alone))
     assert alone.returncode == 4
     assert shared.returncode != 0
-    assert err_shared.count("failed: bench-mean on ivif scenes: p5:") == 1
+    assert err_shared.count("failed: bench-slow on ivif scenes: p5:") == 1
     one, two = (without_cost(read_records(Path(out))) for out in ("alone", "shared"))
     assert len(one) == 2
     assert [r.model_dump_json().replace("shared", "alone") for r in two] == [r.model_dump_json() for r in one]
@@ -128,15 +131,6 @@ def test_torchrun_gives_the_same_records_as_one_process() -> None:
         [line.split()[:3] for line in text.splitlines() if not line.startswith("─")] for text in (out_alone, out_shared)
     ]
     assert table_of[0] == table_of[1]
-
-
-def test_torchrun_shares_the_pairs_of_one_method() -> None:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    process = start(*ARGS, "out", "--fuser", "bench-slow", "--metric", "EN", launcher=launcher)
-    _, stderr = process.communicate(timeout=300)
-    assert process.returncode == 0, stderr
-    logs = [file.read_text().splitlines() for file in Path("out/parts/ivif/scenes/bench-slow").glob("*.jsonl")]
+    logs = [file.read_text().splitlines() for file in Path("shared/parts/ivif/scenes/bench-slow").glob("*.jsonl")]
     assert len(logs) == 2
     assert sum(map(len, logs)) == len(NAMES)  # each pair was done once
-    (own,) = read_records(Path("out"))
-    assert [image.name for image in own.images] == sorted(NAMES)

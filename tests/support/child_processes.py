@@ -22,9 +22,8 @@ __all__ = ["Child"]
 ROOT = Path(__file__).parents[2]
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["torch", "torch._dynamo", "torch.distributed", "numpy", "cv2", "pydantic", "rich.console", "matplotlib.figure"]
-)
+_PRELOADED = ("torch", "torch._dynamo", "torch.distributed", "numpy", "cv2", "PIL.Image", "matplotlib.figure")
+_CONTEXT.set_forkserver_preload([*_PRELOADED, "safetensors.torch", "pydantic", "click", "rich.console", "pytest"])
 
 
 class Child:

@@ -24,7 +24,7 @@ import sys, torch
 from pathlib import Path
 from fusionkit.train.run import TrainRequest, start
 torch.set_num_threads(1)
-trainer = {"epochs": 4, "meta_steps": 2, "fusion_steps": 2, "batch": 2, "crop": 16}
+trainer = {"epochs": 2, "meta_steps": 2, "fusion_steps": 2, "batch": 2, "crop": 16}
 small = {"dim": 4, "heads": 2, "blocks": 1}
 options = {"trainer": trainer, "fuser": small, "proposer": small, "reconstructor": small}
 def report(done, total, losses):

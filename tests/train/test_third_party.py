@@ -2,73 +2,56 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.child_processes import Child
 
-def _run(*arguments: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "fusionkit", *arguments], env=env, cwd=cwd, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done
+
+def _run(*arguments: str, env: dict[str, str], cwd: Path, code: int = 0) -> tuple[str, str]:
+    with contextlib.chdir(cwd):
+        process = Child("-m", "fusionkit", *arguments, env=env)
+    said = process.communicate(timeout=120)
+    assert process.returncode == code, said
+    return said
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Path]:
     place = tmp_path_factory.mktemp("third-party")
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    _run("plugins", "new", "try-it", "--dir", str(place), env=env, cwd=place)
+    _run("plugins", "new", "try-it", "--dir", str(place), env={}, cwd=place)
     (package,) = place.iterdir()
     site = place / "site"
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--target",
-        str(site),
-    ]
-    subprocess.run([*pip, str(package)], check=True, capture_output=True)
-    return {**env, "PYTHONPATH": str(site)}, place
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(package)], check=True, capture_output=True)
+    return {"PYTHONPATH": str(site)}, place
 
 
-def test_it_trains_fuses_and_is_listed_beside_ours(installed: tuple[dict[str, str], Path]) -> None:
+def test_it_trains_fuses_and_is_listed_beside_ours(installed: tuple[dict[str, str], Path], small_pairs: Path) -> None:
     env, place = installed
-    listed = _run("plugins", "list", env=env, cwd=place).stdout
+    data = ("--data", str(small_pairs))
+    listed, _ = _run("plugins", "list", env=env, cwd=place)
     assert "fusionkit-try-it" in listed
-    trained = _run(
-        "train", "try-it", "--task", "ivif", "--out", "run", "--device", "cpu", "--quiet",
+    trained, _ = _run(
+        "train", "try-it", "--task", "ivif", "--out", "run", "--device", "cpu", "--quiet", *data,
         "--set", "trainer.epochs=1", "--set", "trainer.meta_steps=2", "--set", "trainer.fusion_steps=2",
         env=env, cwd=place,
     )  # fmt: skip
-    assert trained.stdout.strip() == "run"
-    _run("sample", "ivif", "-o", "pairs", env=env, cwd=place)
-    a, b = (sorted((place / "pairs").rglob(f"{folder}/*.png"))[0] for folder in ("ir", "vi"))
+    assert trained.strip() == "run"
+    a, b = (small_pairs / side / "p0.png" for side in "ab")
     _run("fuse", "--model", "run", "-a", str(a), "-b", str(b), "-o", "fused.png", env=env, cwd=place)
     assert (place / "fused.png").is_file()
 
 
 def test_without_its_package_its_model_says_what_is_missing(installed: tuple[dict[str, str], Path]) -> None:
-    env, place = installed
-    bare = {name: value for name, value in env.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-m", "fusionkit", "weights", "show", str(place / "run" / "model.safetensors")],
-        env=bare, cwd=place, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0
-    pair = ["-a", str(place / "fused.png"), "-b", str(place / "fused.png")]
-    fused = subprocess.run(
-        [sys.executable, "-m", "fusionkit", "fuse", "--model", "run", *pair, "-o", "z.png"],
-        env=bare, cwd=place, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert fused.returncode == 2
-    assert "try-it" in fused.stderr
-    assert "Traceback" not in fused.stderr
+    _, place = installed
+    _run("weights", "show", "run/model.safetensors", env={}, cwd=place)
+    _, stderr = _run(
+        "fuse", "--model", "run", "-a", "fused.png", "-b", "fused.png", "-o", "z.png", env={}, cwd=place, code=2
+    )
+    assert "try-it" in stderr
+    assert "Traceback" not in stderr

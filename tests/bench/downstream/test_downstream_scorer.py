@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +19,7 @@ from fusionkit.bench.downstream.scorer import DownstreamScorer
 from fusionkit.bench.record_files import stored_records
 from fusionkit.errors import DataError, UsageError
 from fusionkit.train.checkpoints import Checkpoint, save_checkpoint
+from tests.support.child_processes import Child
 from tests.support.downstreamtoys import SQUARE, ToySegmenter, make_labelled, register_for_a_test
 
 SETTINGS = ("steps=40", "batch=2", "lr=1e-2", "warmup=5", "network.width=4")
@@ -239,11 +236,7 @@ def test_data_without_labels_is_refused_before_anything_is_trained() -> None:
 def _command(out: str, steps: int) -> list[str]:
     args = ["bench-downstream", "toy-slow-segmenter", "--data", "segmentation", "--size", "48x64", "--seeds", "2"]
     settings = [part for pair in (f"steps={steps}", "batch=2") for part in ("--set", pair)]
-    return [sys.executable, "-m", "tests.support.downstreamtoys", *args, *settings, "--device", "cpu", "-o", out]
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return ["-m", "tests.support.downstreamtoys", *args, *settings, "--device", "cpu", "-o", out]
 
 
 def _digests(out: str) -> dict[tuple[str, int], str]:
@@ -252,22 +245,15 @@ def _digests(out: str) -> dict[tuple[str, int], str]:
 
 def test_a_killed_bench_goes_on_and_two_at_once_share_the_work() -> None:
     make_labelled(Path("segmentation"), "segmentation")
-    first = subprocess.Popen(
-        _command("out", 30), env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    first = Child(*_command("out", 30), env={"COLUMNS": "200"})
     deadline = time.monotonic() + 300
     while not records() and time.monotonic() < deadline and first.poll() is None:
         time.sleep(0.05)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    first.kill()
+    first.communicate(60)
     done = records()
     assert 1 <= len(done) < 6
-    both = [
-        subprocess.Popen(
-            _command("out", 30), env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        for _ in range(2)
-    ]
+    both = [Child(*_command("out", 30), env={"COLUMNS": "200"}) for _ in range(2)]
     told = [process.communicate(timeout=400) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     lines = [line for _, stderr in told for line in stderr.splitlines() if line.startswith("done: ")]
