@@ -70,7 +70,7 @@ def test_each_row_changes_its_part_alone() -> None:
     assert replace(found["linear"].reconstructor, brightness_power=2) == bright.reconstructor
 
 
-def test_a_run_is_scored_by_what_its_p_asks_for_and_by_its_f(tmp_path: Path) -> None:
+def test_a_run_is_scored_by_what_its_p_asks_for_and_by_its_f(no_pictures: None, tmp_path: Path) -> None:
     tiny = [*SMALL[1::2], "trainer.crop=16", "trainer.batch=2", "trainer.epochs=2", "trainer.meta_steps=1"]
     options = parse_assignments([*tiny, "trainer.fusion_steps=1", "fuser.dim=4", "fuser.heads=2", "fuser.blocks=1"])
     run = start(TrainRequest(method="refusion", task="mif", preset="bright", options=options, device="cpu"), tmp_path)

@@ -39,7 +39,7 @@ def _train(out: Path, *more: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(no_pictures: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("task") / "run"
     done = _train(out)
     assert done.exit_code == 0, done.output

@@ -52,7 +52,7 @@ METRICS = ("EN", "SCD")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def run(no_pictures: None, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     request = TrainRequest(method="refusion", task="mif", options=TINY, device="cpu", seed=3)
     return start(request, tmp_path_factory.mktemp("models") / "run")
 

@@ -30,7 +30,7 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def out(no_pictures: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recipe")
     given = ["recipe", "--out", str(folder), "--device", "cpu", "--quiet", "--schedule", SCHEDULE, "--limit", "1"]
     given += ["--set", "trainer.crop=16", "--set", "trainer.batch=2", *SMALL]
