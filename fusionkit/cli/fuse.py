@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from fusionkit.cli.fuse_video import fuse_clip
+from fusionkit.cli.fuse_series import fuse_clip, fuse_volume
 from fusionkit.cli.notes import answer, say
 from fusionkit.cli.source_options import align_scope_option, match_option, more_sources_option, reference_option
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fusionkit.fuse.aligning import Aligning
     from fusionkit.fuse.batch import Plan
     from fusionkit.fuse.model import Model
+    from fusionkit.io.volumes import Plane
 
 _SHOWN = 3
 _RANGE_HELP = (
@@ -110,6 +111,14 @@ _PATH = click.Path(path_type=Path)
     metavar="DISTANCE",
     help="Distance between the frames of a focus stack: also write the depth, and a picture of it.",
 )
+@click.option(
+    "--plane",
+    type=click.Choice(["axial", "coronal", "sagittal"]),
+    help="Cut volumes along this plane to fuse them.  [default: axial]",
+)
+@click.option(
+    "--colormap", metavar="NAME", help="Show the first volume in one of Matplotlib's colour maps: hot, jet..."
+)
 @click.option("--lossless", is_flag=True, help="Write a fused video without loss (FFV1), into .mkv.")
 @click.option("--force", is_flag=True, help="Replace existing results.")
 @click.option("--skip-bad", is_flag=True, help="Fuse the good pairs of folders and leave the others out.")
@@ -140,11 +149,13 @@ def command(
     assignments: tuple[str, ...],
     maps: bool,
     spacing: float | None,
+    plane: Plane | None,
+    colormap: str | None,
     lossless: bool,
     force: bool,
     skip_bad: bool,
 ) -> None:
-    """Fuse aligned images, folders of images whose files are matched by name, or videos.
+    """Fuse aligned images, folders of images whose files are matched by name, videos, or volumes.
 
     Print the path of the result. For folders, read every source first: if any pair cannot be fused, name all such pairs
     and write nothing, unless --skip-bad is given. Keep existing results unless --force is given. Record the model and
@@ -162,7 +173,9 @@ def command(
     fusionkit fuse -m gff --set r=8 -a near.png -b far.png -o fused.png
     fusionkit fuse --task ivif -a thermal/ -b rgb/ -o fused/ --range-a 27315,31315 --match number
     fusionkit fuse --task ivif -a infrared.mp4 -b visible.mp4 -o fused.mp4
+    fusionkit fuse --task mif -a ct.nii.gz -b mri.nii.gz -o fused.nii.gz --range-a window:brain
     """
+    from fusionkit.cli.align import reference_place
     from fusionkit.cli.progress import jobs_progress
     from fusionkit.config import parse_assignments
     from fusionkit.errors import DataError, UsageError
@@ -171,8 +184,10 @@ def command(
     from fusionkit.fuse.reading import Reading
     from fusionkit.fuse.source_maps import MapWriter
     from fusionkit.fuse.video import VideoPlan
+    from fusionkit.fuse.volume import VolumePlan
     from fusionkit.io.ranges import parse_range
     from fusionkit.io.videos import VIDEO_SUFFIXES
+    from fusionkit.io.volumes import is_volume
     from fusionkit.models.listing import default_fuser
 
     if model is None and task is None:
@@ -200,6 +215,16 @@ def command(
             backend=backend,
         )
 
+    if any(is_volume(source) for source in sources):
+        if maps or spacing is not None or lossless or aligning is not None:
+            raise UsageError("--maps, --spacing, --lossless, --align and --transform are not for volumes")
+        grid = reference_place(reference)
+        fuse_volume(
+            VolumePlan(tuple(sources), Path(out), reading, grid, plane or "axial", colormap, depth, force), load_model()
+        )
+        return
+    if plane is not None or colormap is not None:
+        raise UsageError("--plane and --colormap are for volumes: NIfTI files and folders of DICOM slices")
     if any(source.suffix.lower() in VIDEO_SUFFIXES for source in sources):
         if maps or spacing is not None or bits is not None:
             raise UsageError("--maps, --spacing and --bits are for images, not for videos")

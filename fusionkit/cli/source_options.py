@@ -12,7 +12,10 @@ more_sources_option = click.option(
     "-s", "more", type=click.Path(path_type=Path), multiple=True, help="Further source; may be repeated."
 )
 reference_option = click.option(
-    "--reference", default="b", show_default=True, help="Source that stays when aligning: a, b, or a number from 1."
+    "--reference",
+    default="b",
+    show_default=True,
+    help="Source that stays when aligning, or whose grid a fused volume has: a, b, or a number from 1.",
 )
 align_scope_option = click.option(
     "--align-scope",

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from torch import Tensor
 
 from fusionkit.errors import DataError, FusionNote, UsageError
 from fusionkit.fuse.adapter import check_size, plan_calls
 from fusionkit.fuse.aligning import Aligning
 from fusionkit.fuse.model import Model
 from fusionkit.fuse.reading import Reading
-from fusionkit.fuse.tensors import finish
-from fusionkit.io.color import rgb_to_ycrcb
+from fusionkit.fuse.series_stretch import ClipStretch
 from fusionkit.io.images import Image, as_pixels
 from fusionkit.io.ranges import FULL, Range, Sampled
 from fusionkit.io.videos import Frame, Video, VideoWriter, check_video_target
 
-__all__ = ["ClipStretch", "VideoPlan", "fuse_videos"]
+__all__ = ["VideoPlan", "fuse_videos"]
 
 SAMPLES = 10
 """Frames at equal distances that the range and the alignment of a clip are found from."""
-
-SETTLING = 1.0
-"""Seconds in which the range stretch follows a change of brightness by 63 %."""
 
 
 @dataclass(frozen=True)
@@ -51,34 +44,6 @@ class VideoPlan:
     force: bool = False
 
 
-class ClipStretch:
-    """Stretches luminance to a range that follows that of the frames slowly, so that the clip does not flicker.
-
-    Of every frame the least and the greatest luminance are taken; the limits of the stretch go towards them with the
-    time constant :data:`SETTLING`. What leaves the limits meanwhile is clipped.
-    """
-
-    def __init__(self) -> None:
-        self.limits: tuple[float, float] | None = None
-        self._time = 0.0
-
-    def __call__(self, fused: Tensor, time: float, model: Model) -> Tensor:
-        """Stretch a fused image ``(1, C, H, W)`` in [0, 1] of a time in seconds; returns the same shape."""
-        if fused.shape[1] == 3:
-            ycrcb = rgb_to_ycrcb(fused)
-            y, chroma = ycrcb[:, :1], ycrcb[:, 1:]
-        else:
-            y, chroma = fused, None
-        low, high = float(y.min()), float(y.max())
-        if self.limits is not None:
-            share = 1 - math.exp(-max(time - self._time, 0.0) / SETTLING)
-            low, high = (old + share * (new - old) for old, new in zip(self.limits, (low, high), strict=True))
-        self.limits, self._time = (low, high), time
-        if high > low:
-            y = ((y - low) / (high - low)).clamp(0, 1)
-        return finish(y, chroma, stretch="none", gamut=model.gamut)
-
-
 def fuse_videos(
     model: Model, plan: VideoPlan, *, report: Callable[[str, int, int], None] | None = None
 ) -> tuple[int, float]:
@@ -89,7 +54,8 @@ def fuse_videos(
     KeyboardInterrupt leaves a video that ends there.
 
     Args:
-        model: what to fuse with; its stretch follows the clip slowly, see :class:`ClipStretch`.
+        model: what to fuse with; its stretch follows the clip slowly, see
+            :class:`fusionkit.fuse.series_stretch.ClipStretch`.
         plan: what to fuse.
         report: called after every frame.
 
@@ -116,8 +82,8 @@ def fuse_videos(
     sound = next((video for video in videos if video.sound), None)
     total = round(min((video.duration or 0) for video in videos) * videos[clock].rate)
     still = Model(model.fuser, name=model.name, device=model.device, stretch="none", gamut=model.gamut)
-    stretch = ClipStretch() if model.stretch == "full" else None
-    done, time = 0, 0.0
+    stretch = ClipStretch(model.gamut) if model.stretch == "full" else None
+    done, time, filled = 0, 0.0, 0
     with VideoWriter(plan.target, size, like=videos[clock], sound=sound, lossless=plan.lossless) as writer:
         if writer.padded:
             _note(f"{plan.target.name}: H.264 needs even sides: the last row or column is repeated")
@@ -125,15 +91,18 @@ def fuse_videos(
             _note(f"{plan.target.name}: the sound cannot be copied into it ({writer.sound_left_out})")
         for time, frames in _together(videos, clock):
             images = _images(videos, frames, reading)
+            filled += sum(image.filled for image in images)
             if aligning is not None:
                 images = aligning.apply(images, aligning.common or aligning.find(images))
             fused = still.fuse(*images, bits=8)
             if stretch is not None:
-                fused = replace(fused, tensor=stretch(fused.tensor, time, model))
+                fused = replace(fused, tensor=stretch(fused.tensor, time))
             writer.write(Frame(time, fused.image.pixels))
             done += 1
             if report:
                 report("fusing", done, max(total, done))
+    if filled:
+        _note(f"{filled} invalid values are filled")
     return done, time + 1 / videos[clock].rate
 
 

@@ -27,6 +27,8 @@ ELSEWHERE = (
     "infrared.mkv",
     "ReFusion_IVIF.pth",
     "ct.png",
+    "ct.nii.gz",
+    "pet.nii.gz",
     "near/",
     "student.model",
     "Final.model",

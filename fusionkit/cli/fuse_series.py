@@ -1,4 +1,4 @@
-"""Fusing of videos, as ``fusionkit fuse`` does it where the sources are videos."""
+"""Fusing of videos and volumes, as ``fusionkit fuse`` does it where the sources are such."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from fusionkit.cli.notes import answer, say
 if TYPE_CHECKING:
     from fusionkit.fuse.model import Model
     from fusionkit.fuse.video import VideoPlan
+    from fusionkit.fuse.volume import VolumePlan
 
-__all__ = ["fuse_clip"]
+__all__ = ["fuse_clip", "fuse_volume"]
 
 
 def fuse_clip(plan: VideoPlan, load_model: Callable[[], Model]) -> None:
@@ -36,4 +37,19 @@ def fuse_clip(plan: VideoPlan, load_model: Callable[[], Model]) -> None:
         raise
     speed = frames / max(time.monotonic() - began, 1e-9)
     say(f"note: {frames} frames ({length:.2f} s) at {speed:.1f} frames per second")
+    answer(plan.target)
+
+
+def fuse_volume(plan: VolumePlan, model: Model) -> None:
+    """Fuse volumes and print the result.
+
+    Raises:
+        fusionkit.errors.FusionkitError: see :func:`fusionkit.fuse.volume.fuse_volumes`.
+    """
+    from fusionkit.cli.progress import jobs_progress
+    from fusionkit.fuse.volume import fuse_volumes
+
+    with jobs_progress() as report:
+        count = fuse_volumes(model, plan, report=report)
+    say(f"note: {count} {plan.plane} slices")
     answer(plan.target)
