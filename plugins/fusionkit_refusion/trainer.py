@@ -81,7 +81,7 @@ class ReFusionTrainer(BilevelTrainer):
         "bright": {
             "trainer": _CLOSED_FORM
             | {"outer_loss_noise": {"pixel": 2.0, "patch": 2.0, "patch_size": 16, "unit": "contrast"}}
-            | {"epochs": 11, "freeze_fraction": 0.9091, "meta_steps": 300, "fusion_steps": 80},
+            | {"epochs": 11, "freeze_fraction": 0.9091, "meta_steps": 300, "fusion_steps": 240},
             **_BRIGHT,
         },
         "paper": {},
@@ -91,7 +91,7 @@ class ReFusionTrainer(BilevelTrainer):
         "minutes; above average and maximum in SCD and Qabf over the medical test pairs together",
         "quick": "The same recipe with 800 steps, for a first look: minutes on a laptop",
         "bright": "Weights reconstruction errors by the square of the brightness, doubles the noise on R's input, and "
-        "shows F the gradients and shares that P sees; P learns first, then F; 1,180 steps",
+        "shows F the gradients and shares that P sees; P learns first, then F; 2,940 steps",
         "paper": "the paper's schedule and updates: 50 epochs of 600 meta and 1600 fusion steps, exact hypergradient",
     }
 

@@ -69,7 +69,7 @@ def test_equals_pytorch(form: str, options: FuserOptions, height: int, width: in
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", ["ivif@v1", "ivif@v2", "ivif@v3", "mif", "mfif", "meif"])
+@pytest.mark.parametrize("name", ["ivif@v1", "ivif@v2", "ivif@v3", "ivif@v4", "mif", "mif@v2", "mfif", "meif"])
 def test_shipped_models_equal_pytorch(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FusionNote)  # one line says by what a superseded model is superseded
