@@ -1,4 +1,4 @@
-"""Data sets of a benchmark: the pairs of each, with digests that show whether a file changed."""
+"""Data sets of a quality benchmark: the pairs of each, with digests that show whether a file changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fusionkit.bench.records import data_label
 from fusionkit.data.pair_finding import SAMPLE, find_pairs, task_of
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.data.sample import SAMPLE_TASKS
@@ -47,7 +46,7 @@ class Dataset:
     @property
     def label(self) -> str:
         """Name and split: ``"MSRS-test"``."""
-        return data_label(self.name, self.split)
+        return f"{self.name}-{self.split}" if self.split else self.name
 
     @property
     def title(self) -> str:
@@ -77,15 +76,6 @@ class Dataset:
             if stated and found != stated:
                 raise DataError(f"{file}: is not the file that the manifest describes (its SHA-256 differs)")
         return sums, self._digest(pair.truth) if pair.truth else ""
-
-    def label_digest(self, pair: Pair) -> str:
-        """The digest of a pair's label; each file is read once.
-
-        Raises:
-            fusionkit.errors.DataError: it cannot be read.
-        """
-        assert pair.label is not None
-        return self._digest(pair.label)
 
     def fingerprint(self, names: Sequence[str]) -> str:
         """:meth:`fusionkit.data.PairSet.fingerprint` of the pairs of these names that can be read."""

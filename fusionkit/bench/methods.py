@@ -17,6 +17,7 @@ from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.adapter import check_device
 from fusionkit.fuse.backends import Backend
 from fusionkit.fuse.model import Model, load
+from fusionkit.fuse.reduced import Speed
 from fusionkit.fuse.tensors import Gamut, Stretch
 from fusionkit.models import MODEL_FILE
 from fusionkit.models.recognition import import_published
@@ -104,6 +105,7 @@ class FuserSpec:
         stretch: Stretch | None = None,
         gamut: Gamut = "keep-luminance",
         backend: Backend = "auto",
+        speed: Speed = "exact",
     ) -> tuple[Model, WeightsInfo | None]:
         """The model, and what its weights file says of itself.
 
@@ -113,6 +115,7 @@ class FuserSpec:
             stretch: range stretch of its results; the fuser's own where None.
             gamut: how colours that leave RGB are brought back.
             backend: see :class:`fusionkit.fuse.model.Model`.
+            speed: see there.
 
         Raises:
             fusionkit.errors.FusionkitError: as :func:`fusionkit.fuse.model.load`.
@@ -130,10 +133,20 @@ class FuserSpec:
                 gamut=gamut,
                 digest=digest,
                 backend=backend,
+                speed=speed,
             )
             return imported, info
         options = parse_assignments(self.options)
-        model = load(self.model, task, device=device, stretch=stretch, gamut=gamut, options=options, backend=backend)
+        model = load(
+            self.model,
+            task,
+            device=device,
+            stretch=stretch,
+            gamut=gamut,
+            options=options,
+            backend=backend,
+            speed=speed,
+        )
         named = split_name(self.model) if file is None else None
         if named is not None:
             shipped = choose_model(catalogue.fusers.get(named[0]), *named, task=task)
@@ -185,6 +198,8 @@ class BenchMethod:
         if self.model is None:
             return "results"
         fields = {"fuser", "version", "config", "weights_sha256", "stretch", "gamut"}
+        if self.about.speed != "exact":
+            fields.add("speed")
         decisive = self.about.model_dump_json(include=fields)
         return hashlib.sha256(decisive.encode()).hexdigest()
 
@@ -313,6 +328,7 @@ def load_methods(
     stretch: Stretch | None = None,
     gamut: Gamut = "keep-luminance",
     backend: Backend = "auto",
+    speed: Speed = "exact",
 ) -> list[BenchMethod]:
     """Make methods ready for a task; those that are for other tasks are left out.
 
@@ -323,6 +339,7 @@ def load_methods(
         stretch: range stretch of all results; each fuser's own where None.
         gamut: how colours that leave RGB are brought back.
         backend: see :class:`fusionkit.fuse.model.Model`.
+        speed: see there.
 
     Raises:
         fusionkit.errors.FusionkitError: a model cannot be loaded.
@@ -334,31 +351,29 @@ def load_methods(
                 BenchMethod(Method(name=spec.name, kind="results", origin=str(spec.folder)), folder=spec.folder)
             )
         elif (tasks := spec.tasks()) is None or task in tasks:
-            ready.append(_loaded(spec, task, device, stretch, gamut, backend))
+            model, info = spec.load(task, device, stretch=stretch, gamut=gamut, backend=backend, speed=speed)
+            ready.append(BenchMethod(_describe(spec, model, info), model=model))
     return ready
 
 
-def _loaded(
-    spec: FuserSpec, task: str, device: torch.device, stretch: Stretch | None, gamut: Gamut, backend: Backend
-) -> BenchMethod:
-    model, info = spec.load(task, device, stretch=stretch, gamut=gamut, backend=backend)
+def _describe(spec: FuserSpec, model: Model, info: WeightsInfo | None) -> Method:
     registered = info.fuser if info else spec.model
     given = Path(spec.model).expanduser()
-    kind = type(model.fuser)
-    method = Method(
+    kind = type(model.method)
+    return Method(
         name=spec.name,
         kind="fuser" if spec.file is None else "run" if given.is_dir() else "weights",
         origin=spec.model,
         fuser=f"{kind.__module__}:{kind.__qualname__}",
         version=catalogue.fusers.entry(registered).origin,
-        config=as_dict(model.fuser.config),
+        config=as_dict(model.method.config),
         weights_sha256=model.digest,
         parameters=sum(parameter.numel() for parameter in model.fuser.parameters()),
         stretch=model.stretch,
         own_stretch=model.fuser.stretch,
         gamut=model.gamut,
         backend=model.backend,
+        speed=model.speed,
         training=info.training if info else {},
         reference=kind.reference,
     )
-    return BenchMethod(method, model=model)

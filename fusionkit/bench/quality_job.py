@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,6 @@ from fusionkit.bench.records import (
     map_file,
     maps_folder,
     record_path,
-    relative_path,
 )
 from fusionkit.bench.request import Bench
 from fusionkit.bench.results_log import LogEntry, ResultsLog, logs_folder, merge, now, read_logs, signature
@@ -209,10 +209,13 @@ class QualityJob:
 
     def _paths(self, pair: Pair) -> dict[str, Any]:
         return {
-            "sources": tuple(relative_path(file, self.bench.out) for file in pair.files),
-            "fused": relative_path(self._target(pair), self.bench.out),
-            "truth": relative_path(pair.truth, self.bench.out) if pair.truth else "",
+            "sources": tuple(self._relative(file) for file in pair.files),
+            "fused": self._relative(self._target(pair)),
+            "truth": self._relative(pair.truth) if pair.truth else "",
         }
+
+    def _relative(self, file: Path) -> str:
+        return Path(os.path.relpath(file.absolute(), self.bench.out.absolute())).as_posix()
 
     def _add(
         self, pair: Pair, *, image: ImageResult | None = None, found: ImageScores | None = None, failure: str = ""

@@ -7,7 +7,6 @@ Averages are computed from it (:meth:`Record.mean`) and never stored. How record
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -33,13 +32,11 @@ __all__ = [
     "Score",
     "Seconds",
     "common_images",
-    "data_label",
     "file_name",
     "fused_folder",
     "map_file",
     "maps_folder",
     "record_path",
-    "relative_path",
 ]
 
 FORMAT: Literal[1] = 1
@@ -165,6 +162,7 @@ class Method(StrictRecord):
         gamut: how colours that leave RGB were brought back; records without it are of the time when each channel was
             clipped.
         backend: ``"torch"``, or ``"native"`` with the name of the form; "" for results and in older records.
+        speed: how many pixels were fused, see :class:`fusionkit.fuse.model.Model`.
         training: what the weights file says of its training.
         reference: the paper, or "".
     """
@@ -181,6 +179,7 @@ class Method(StrictRecord):
     own_stretch: Literal["full", "none", ""] = ""
     gamut: Literal["keep-luminance", "clip"] = "clip"
     backend: str = ""
+    speed: Literal["exact", "half", "quarter", "eighth"] = "exact"
     training: dict[str, Any] = {}
     reference: str = ""
 
@@ -302,7 +301,8 @@ class Record(BenchRecord):
 
     @property
     def label(self) -> str:
-        return data_label(self.dataset, self.split)
+        """The data set with its split, for headings and folders: ``"MSRS-test"``."""
+        return f"{self.dataset}-{self.split}" if self.split else self.dataset
 
     @property
     def home(self) -> PurePosixPath:
@@ -358,16 +358,6 @@ def common_images(records: Sequence[Record], metrics: Iterable[str] = ()) -> tup
         for record in records
     ]
     return tuple(name for name, sums in usable[0].items() if all(other.get(name) == sums for other in usable[1:]))
-
-
-def data_label(dataset: str, split: str) -> str:
-    """A data set with its split, for headings and folders: ``"MSRS-test"``."""
-    return f"{dataset}-{split}" if split else dataset
-
-
-def relative_path(file: Path, out: Path) -> str:
-    """A path as records have it: relative to the bench's folder, POSIX form."""
-    return Path(os.path.relpath(file.absolute(), out.absolute())).as_posix()
 
 
 def file_name(name: str) -> str:

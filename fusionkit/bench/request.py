@@ -14,6 +14,7 @@ from fusionkit.bench.methods import BenchMethod, FuserSpec, ResultsSpec, load_me
 from fusionkit.bench.records import BenchRecord
 from fusionkit.errors import UsageError
 from fusionkit.fuse.backends import Backend
+from fusionkit.fuse.reduced import Speed
 from fusionkit.fuse.tensors import Gamut, Stretch
 
 __all__ = ["Bench", "BenchRequest", "Scorer"]
@@ -42,6 +43,7 @@ class BenchRequest:
         stretch: range stretch of every fused luminance; each method's own if None.
         gamut: how fused colours that leave RGB are brought back, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
         backend: ``"auto"``, ``"torch"`` or ``"native"``, see :class:`fusionkit.fuse.model.Model`.
+        speed: how many pixels are fused, see :class:`fusionkit.fuse.model.Model`.
         scorer: how: by fusion quality, or by a :class:`fusionkit.bench.downstream.scorer.DownstreamScorer`.
     """
 
@@ -55,6 +57,7 @@ class BenchRequest:
     stretch: Stretch | None = None
     gamut: Gamut = "keep-luminance"
     backend: Backend = "auto"
+    speed: Speed = "exact"
     scorer: Scorer = field(default_factory=_quality)
 
 
@@ -81,7 +84,15 @@ class Bench:
             fusionkit.errors.FusionkitError: a model cannot be loaded.
         """
         asked = self.request
-        return load_methods(specs, task, self.device, stretch=asked.stretch, gamut=asked.gamut, backend=asked.backend)
+        return load_methods(
+            specs,
+            task,
+            self.device,
+            stretch=asked.stretch,
+            gamut=asked.gamut,
+            backend=asked.backend,
+            speed=asked.speed,
+        )
 
     @staticmethod
     def check_tasks(specs: Sequence[FuserSpec | ResultsSpec], tasks: Sequence[str]) -> None:

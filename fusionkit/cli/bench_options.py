@@ -23,6 +23,7 @@ _OUT = "Where results, fused images and the board go."
 _STRETCH = "Stretch each fused luminance to its full range, or not; method: as each method's authors do."
 _GAMUT = "Where a fused colour leaves RGB, reduce its chroma, or clip each channel as the papers' code does."
 
+_SPEED = "Fuse all pixels, or approximate that from two sources shrunk 2, 4 or 8 times."
 _BACKEND = "On a CPU: a method's compiled form where it has one, PyTorch, or the compiled form alone."
 
 
@@ -56,12 +57,14 @@ def run_options(*, limit: str) -> Callable[[Callable[..., None]], Callable[..., 
     stretch = click.Choice(["full", "none", "method"])
     gamut = click.Choice(["keep-luminance", "clip"])
     backend = click.Choice(["auto", "torch", "native"])
+    speed = click.Choice(["exact", "half", "quarter", "eighth"])
     return _added(
         click.option("-o", "--out", type=folder, default=Path("bench"), show_default=True, help=_OUT),
         click.option("--stretch", type=stretch, default="method", show_default=True, help=_STRETCH),
         click.option("--gamut", type=gamut, default="keep-luminance", show_default=True, help=_GAMUT),
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
         click.option("--backend", type=backend, default="auto", show_default=True, help=_BACKEND),
+        click.option("--speed", type=speed, default="exact", show_default=True, help=_SPEED),
         click.option("--limit", type=int, metavar="N", help=limit),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress."),
     )

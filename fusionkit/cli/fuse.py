@@ -60,6 +60,13 @@ _PATH = click.Path(path_type=Path)
     help="On a CPU: the method's compiled form where there is one, PyTorch, or the compiled form alone.",
 )
 @click.option(
+    "--speed",
+    type=click.Choice(["exact", "half", "quarter", "eighth"]),
+    default="exact",
+    show_default=True,
+    help="Fuse all pixels, or approximate that from two sources shrunk 2, 4 or 8 times.",
+)
+@click.option(
     "--bits", type=click.Choice(["8", "16", "32"]), help="Bits per sample.  [default: the most of any source]"
 )
 @click.option(
@@ -134,6 +141,7 @@ def command(
     gamut: Literal["keep-luminance", "clip"],
     device: str,
     backend: Literal["auto", "torch", "native"],
+    speed: Literal["exact", "half", "quarter", "eighth"],
     bits: str | None,
     form: str,
     range_a: str,
@@ -213,6 +221,7 @@ def command(
             gamut=gamut,
             options=options,
             backend=backend,
+            speed=speed,
         )
 
     if any(is_volume(source) for source in sources):

@@ -12,7 +12,7 @@ from typing import Any
 
 from fusionkit.data.pairing import match_folders
 from fusionkit.errors import DataError, FusionNote, UsageError
-from fusionkit.fuse.adapter import check_size, plan_calls
+from fusionkit.fuse.adapter import check_size
 from fusionkit.fuse.align.alignment import Alignment
 from fusionkit.fuse.aligning import Aligning
 from fusionkit.fuse.model import Model
@@ -168,7 +168,7 @@ def check_jobs(plan: Plan, *, model: Model | None = None, report: Report | None 
         fusionkit.errors.UsageError: the model does not take this number of sources.
     """
     if model is not None and plan.jobs:
-        plan_calls(model.fuser.capabilities, len(plan.origins), name=model.name)
+        model.check_count(len(plan.origins))
     reading = plan.reading.fixed([job.sources for job in plan.jobs])
     aligning = plan.aligning and plan.aligning.over(plan.jobs, lambda job: _read(job, reading, note=False))
     plan = replace(plan, reading=reading, aligning=aligning)

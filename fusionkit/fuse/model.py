@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,6 +26,7 @@ from fusionkit.fuse.array_sources import as_array
 from fusionkit.fuse.backends import Backend, use_backend
 from fusionkit.fuse.fused import Fused
 from fusionkit.fuse.reading import Reading, make_reading, note_facts, note_range, upright_where_they_differ
+from fusionkit.fuse.reduced import Speed, at_speed, check_sources_at, check_speed
 from fusionkit.fuse.stack import fuse_stack, is_streamed
 from fusionkit.fuse.tensors import Gamut, Stretch, check_gamut, check_stretch, fuse_tensors
 from fusionkit.io.images import Image, as_pixels, read_image
@@ -52,10 +54,12 @@ class Model:
         digest: SHA-256 of its weights file in hexadecimal, or "".
         backend: ``"auto"`` uses the fuser's native form on a CPU where there is one, ``"native"`` demands it,
             ``"torch"`` does not use it.
+        speed: ``"exact"`` fuses all pixels; ``"half"``, ``"quarter"`` and ``"eighth"`` approximate that from shrunk
+            sources, see :class:`fusionkit.fuse.reduced.ReducedFuser`.
 
     Raises:
-        fusionkit.errors.UsageError: an unknown stretch, gamut rule or backend, a device that the fuser cannot run on,
-            or no native form where one is demanded.
+        fusionkit.errors.UsageError: an unknown stretch, gamut rule, backend or speed, a device that the fuser cannot
+            run on, no native form where one is demanded, or a fuser that has no other speed than ``"exact"``.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Model:
         gamut: Gamut = "keep-luminance",
         digest: str = "",
         backend: Backend = "auto",
+        speed: Speed = "exact",
     ) -> None:
         self.stretch: Stretch = fuser.stretch if stretch is None else stretch
         check_stretch(self.stretch)
@@ -78,11 +83,13 @@ class Model:
         self.device = torch.device(device)
         self.name = name or type(fuser).__name__
         check_device(fuser, self.device, name=self.name)
-        self.fuser = fuser.to(self.device).eval()
+        self.method = fuser.to(self.device).eval()
         self.task = task
         self.tag = tag
         self.digest = digest
-        self.backend = use_backend(self.fuser, self.device, backend)
+        self.backend = use_backend(self.method, self.device, backend)
+        self.speed: Speed = speed
+        self.fuser = at_speed(self.method, speed, name=self.name)
 
     def __repr__(self) -> str:
         task = f", task={self.task!r}" if self.task else ""
@@ -123,7 +130,7 @@ class Model:
             raise UsageError(f"bits: 8, 16 or 32 (float) are possible, got {bits}")
         if len(sources) < 2:
             raise UsageError(f"two or more sources are needed to fuse, got {len(sources)}")
-        plan_calls(self.fuser.capabilities, len(sources), name=self.name)
+        self.check_count(len(sources))
         reading = make_reading(ranges, sources=len(sources), fill_invalid=fill_invalid)
         images, depths = zip(*(_as_image(source, k, reading) for k, source in enumerate(sources)), strict=True)
         for k, (image, source) in enumerate(zip(images, sources, strict=True)):
@@ -142,6 +149,15 @@ class Model:
             orientation=images[0].orientation,
             icc=described.icc,
         )
+
+    def check_count(self, count: int) -> None:
+        """Refuse a number of sources that cannot be fused.
+
+        Raises:
+            fusionkit.errors.UsageError: always in that case.
+        """
+        check_sources_at(self.speed, count, name=self.name)
+        plan_calls(self.fuser.capabilities, count, name=self.name)
 
     def _fuse(self, source: Callable[[int], Tensor], count: int, *, size: str) -> Tensor:
         """Fuse sources whose tensors are made when they are needed: of a stack, one at a time."""
@@ -175,15 +191,16 @@ class Model:
 
         return {
             "model": self.name,
-            "fuser": f"{type(self.fuser).__module__}:{type(self.fuser).__qualname__}",
+            "fuser": f"{type(self.method).__module__}:{type(self.method).__qualname__}",
             "task": self.task,
             "tag": self.tag,
             "weights_sha256": self.digest,
             "stretch": self.stretch,
             "gamut": self.gamut,
-            "config": as_dict(self.fuser.config),
+            "config": as_dict(self.method.config),
             "device": str(self.device),
             "backend": self.backend,
+            "speed": self.speed,
             "versions": {name: metadata.version(name) for name in ("image-fusionkit", "torch", "numpy")},
         }
 
@@ -224,6 +241,7 @@ def load(
     gamut: Gamut = "keep-luminance",
     options: Mapping[str, Any] | None = None,
     backend: Backend = "auto",
+    speed: Speed = "exact",
 ) -> Model:
     """Load a model to fuse with.
 
@@ -238,11 +256,12 @@ def load(
         gamut: ``"keep-luminance"`` or ``"clip"``, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
         options: options of a fuser that needs no training, such as ``{"r": 8}``; weights have theirs in the file.
         backend: ``"auto"``, ``"torch"`` or ``"native"``, see :class:`Model`.
+        speed: ``"exact"``, ``"half"``, ``"quarter"`` or ``"eighth"``, see :class:`Model`.
 
     Raises:
-        fusionkit.errors.UsageError: an unknown name, tag, task, device, stretch, gamut rule or backend, a device that
-            the fuser cannot run on, a fuser that has to be trained first, or options that are unknown, invalid or of a
-            model that has weights.
+        fusionkit.errors.UsageError: an unknown name, tag, task, device, stretch, gamut rule, backend or speed, a device
+            that the fuser cannot run on, a fuser that has to be trained first or has no such speed, or options that are
+            unknown, invalid or of a model that has weights.
         fusionkit.errors.DataError: the weights cannot be read.
         fusionkit.errors.PluginError: the fuser's plugin is not usable.
 
@@ -257,46 +276,33 @@ def load(
         catalogue.tasks.get(task)
     place = choose_device(str(device))
     check_gamut(gamut)
+    check_speed(speed)
+    build = partial(Model, device=place, stretch=stretch, gamut=gamut, backend=backend, speed=speed)
     named = split_name(model) if isinstance(model, str) else None
     if named is not None:
-        loaded = _registered(str(model), *named, task, place, stretch, backend, options or {})
-    else:
-        if options:
-            raise UsageError(f"{model}: has its options from its training: options are for fusers without weights")
-        loaded = _from_file(weights_file(model), str(model), task, place, stretch, backend)
-    loaded.gamut = gamut
-    return loaded
+        return _registered(build, str(model), *named, task, place, options or {})
+    if options:
+        raise UsageError(f"{model}: has its options from its training: options are for fusers without weights")
+    return _from_file(build, weights_file(model), str(model), task)
 
 
-def _from_file(
-    file: Path,
-    name: str,
-    task: str | None,
-    device: torch.device,
-    stretch: Stretch | None,
-    backend: Backend,
-    *,
-    tag: str = "",
-) -> Model:
+def _from_file(build: Callable[..., Model], file: Path, name: str, task: str | None, *, tag: str = "") -> Model:
     from fusionkit.models.weights import load_fuser
 
     fuser, info = load_fuser(file)
     if task and info.task and task != info.task:
         raise UsageError(f"{file}: was trained for task {info.task}, not {task}; leave the task out to use it anyway")
     place = info.task or task or ""
-    return Model(
-        fuser, name=name, task=place, tag=tag, device=device, stretch=stretch, digest=info.digest, backend=backend
-    )
+    return build(fuser, name=name, task=place, tag=tag, digest=info.digest)
 
 
 def _registered(
+    build: Callable[..., Model],
     name: str,
     fuser: str,
     wanted: str,
     task: str | None,
     device: torch.device,
-    stretch: Stretch | None,
-    backend: Backend,
     options: Mapping[str, Any],
 ) -> Model:
     """Build a registered fuser, with the shipped weights that it has for the task."""
@@ -315,7 +321,7 @@ def _registered(
             known = f"{fuser}:{shipped.task}@"
             line = f"{known}{shipped.tag} is superseded by {known}{shipped.superseded_by}"
             warnings.warn(line, FusionNote, stacklevel=3)
-        return _from_file(shipped.file, name, shipped.task, device, stretch, backend, tag=shipped.tag)
+        return _from_file(build, shipped.file, name, shipped.task, tag=shipped.tag)
     config: Any = resolve(kind.Config, ("--set", options)) if options else None
     with plugin_call(kind, "be built"):
         built: Fuser = kind(config)
@@ -329,4 +335,4 @@ def _registered(
                 f"import those that its authors published ({source}): fusionkit weights import FILE -o OUT.safetensors"
             )
         raise UsageError(f"{fuser} has no trained weights{f' for task {task}' if task else ''}{has}; {how}")
-    return Model(built, name=name, task=task or "", device=device, stretch=stretch, backend=backend)
+    return build(built, name=name, task=task or "")

@@ -106,10 +106,12 @@ def fit_gamut(image: Tensor) -> Tensor:
     """
     y = image[:, 0:1]
     departures = ycrcb_to_rgb(image) - y
-    room = torch.where(departures > 0, 1 - y, y)
-    # A departure of zero has room for any factor.
-    factors = torch.where(departures == 0, torch.ones_like(departures), room / departures.abs())
-    return (y + factors.amin(1, keepdim=True).clamp(max=1) * departures).clamp(0, 1)
+    # How many times a departure exceeds its room. Where one is above zero another is below, so that a pixel without
+    # any has no quotient of two zeros: the smallest number is large beside no room and small beside any other.
+    least, greatest = departures.amin(1, keepdim=True), departures.amax(1, keepdim=True)
+    tiny = torch.finfo(image.dtype).tiny
+    excess = torch.maximum(greatest.clamp(min=tiny) / (1 - y), least.neg().clamp(min=tiny) / y)
+    return (y + departures / excess.clamp(min=1)).clamp(0, 1)
 
 
 def fuse_chroma(*chroma: Tensor, tau: float = _NEUTRAL) -> Tensor:

@@ -37,3 +37,11 @@ def test_options_are_in_the_record_and_in_the_identity() -> None:
 def test_a_wrong_option_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match="unknown option 'r'"):
         load_methods([parse_fuser("gff:r=8")], "ivif", torch.device("cpu"))
+
+
+def test_another_speed_is_in_the_record_and_in_the_identity() -> None:
+    asked, cpu = [parse_fuser("gff")], torch.device("cpu")
+    (exact,), (half,) = load_methods(asked, "ivif", cpu), load_methods(asked, "ivif", cpu, speed="half")
+    assert (exact.about.speed, half.about.speed) == ("exact", "half")
+    assert half.about.fuser == exact.about.fuser
+    assert half.identity != exact.identity

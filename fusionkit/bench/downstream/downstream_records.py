@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from fusionkit.bench.downstream.protocol import network_digest
-from fusionkit.bench.records import BenchRecord, Cost, Count, Name, RecordPath, Seconds, data_label, file_name
+from fusionkit.bench.records import BenchRecord, Cost, Count, Name, RecordPath, Seconds, file_name
 from fusionkit.io.strict_records import Digest, StrictRecord
 from fusionkit.label_types import LabelKind
 
@@ -208,7 +208,7 @@ class DownstreamRecord(BenchRecord):
     @property
     def label(self) -> str:
         """The data set with its test split: ``"MSRS-test"``."""
-        return data_label(self.dataset, self.test.split)
+        return f"{self.dataset}-{self.test.split}" if self.test.split else self.dataset
 
     @property
     def home(self) -> PurePosixPath:

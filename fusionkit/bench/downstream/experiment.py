@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from fusionkit.bench.datasets import Dataset
-from fusionkit.bench.downstream.fused_splits import files_digest, fused_files, split_note
+from fusionkit.bench.downstream.fused_splits import Split, files_digest, fused_files
 from fusionkit.bench.downstream.protocol import Protocol, network_digest
 from fusionkit.bench.downstream.samples import load_samples
 from fusionkit.bench.jobs import Progress
@@ -48,8 +47,8 @@ class Experiment:
     options: Options
     version: str
     protocol: Protocol
-    train: Dataset
-    test: Dataset
+    train: Split
+    test: Split
     device: torch.device
     _samples: dict[tuple[str, str], LabelledStore] = field(default_factory=dict, repr=False, compare=False)
 
@@ -69,7 +68,7 @@ class Experiment:
     @property
     def table(self) -> tuple[str, str, str, str]:
         """Names of the table that its records make: task, test split, network, and a digest of network and protocol."""
-        task = self.train.task.name
+        task = self.train.pairs.task.name
         return task, self.test.label, self.name, network_digest(self.about, as_dict(self.protocol))
 
     def samples(self, method: str, split: str, load: Callable[[], LabelledStore]) -> LabelledStore:
@@ -99,18 +98,18 @@ class ExperimentMethod:
         """The method's name."""
         return self.method.about.name
 
-    def files(self, split: Dataset, progress: Progress | None = None) -> list[Path]:
+    def files(self, split: Split, progress: Progress | None = None) -> list[Path]:
         """Its fused images of a split, fused where they are not there.
 
         Raises:
             fusionkit.plugins.guard.PluginCallFailed: an image cannot be made.
         """
-        if split.split not in self._files:
+        if split.name not in self._files:
             report = partial(progress, f"{self.name} fuses {split.label}") if progress else None
-            self._files[split.split] = fused_files(self.experiment.out, split, self.method, progress=report)
-        return self._files[split.split]
+            self._files[split.name] = fused_files(self.experiment.out, split, self.method, progress=report)
+        return self._files[split.name]
 
-    def samples(self, split: Dataset, progress: Progress | None = None) -> LabelledStore:
+    def samples(self, split: Split, progress: Progress | None = None) -> LabelledStore:
         """A split as the network sees it.
 
         Raises:
@@ -119,7 +118,7 @@ class ExperimentMethod:
         files, size, device = self.files(split, progress), self.experiment.protocol.size, self.experiment.device
         assert size is not None
         return self.experiment.samples(
-            self.name, split.split, lambda: run_guarded(lambda: load_samples(files, split.pairs, size, device))
+            self.name, split.name, lambda: run_guarded(lambda: load_samples(files, split.pairs, size, device))
         )
 
     @cached_property
@@ -135,7 +134,7 @@ class ExperimentMethod:
             "images": [files_digest(self.files(split)) for split in (experiment.train, experiment.test)]
             if self.method.folder is not None
             else [],
-            "data": [split_note(split).fingerprint for split in (experiment.train, experiment.test)],
+            "data": [experiment.train.note().fingerprint, experiment.test.note().fingerprint],
             "classes": experiment.classes,
             "course": experiment.table[-1],
         }

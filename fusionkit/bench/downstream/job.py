@@ -27,12 +27,12 @@ from fusionkit.bench.downstream.downstream_records import (
     split_scores,
 )
 from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
-from fusionkit.bench.downstream.fused_splits import split_note
+from fusionkit.bench.downstream.fused_splits import relative
 from fusionkit.bench.downstream.label_scores import confusion, detection_scores
 from fusionkit.bench.downstream.training import DownstreamTrainer, weights_digest
 from fusionkit.bench.jobs import Progress
 from fusionkit.bench.record_files import read_record, write_record
-from fusionkit.bench.records import file_name, relative_path
+from fusionkit.bench.records import file_name
 from fusionkit.config import as_dict
 from fusionkit.contracts import Downstream
 from fusionkit.data.epoch_plan import PAIR, SWAP
@@ -132,8 +132,8 @@ class DownstreamJob:
         images, scores, per_class = self._judged(predicted, shown)
         record = DownstreamRecord(
             identity=entry.identity,
-            task=experiment.train.task.name,
-            dataset=experiment.test.name,
+            task=experiment.train.pairs.task.name,
+            dataset=experiment.test.dataset,
             kind=experiment.network.kind,
             classes=experiment.classes,
             method=entry.method.about,
@@ -145,8 +145,8 @@ class DownstreamJob:
             ),
             protocol=as_dict(experiment.protocol),
             seed=self.seed,
-            train=split_note(experiment.train),
-            test=split_note(experiment.test),
+            train=experiment.train.note(),
+            test=experiment.test.note(),
             scores=scores,
             per_class=per_class,
             images=images,
@@ -227,17 +227,17 @@ class DownstreamJob:
             known = samples.label(k)
             about: dict[str, Any] = {
                 "name": pair.name,
-                "fused": relative_path(file, experiment.out),
+                "fused": relative(file, experiment.out),
                 "fused_sha256": file_digest(file),
-                "sources": tuple(relative_path(source, experiment.out) for source in pair.files),
-                "label": relative_path(pair.label, experiment.out) if pair.label else "",
-                "label_sha256": experiment.test.label_digest(pair),
+                "sources": tuple(relative(source, experiment.out) for source in pair.files),
+                "label": relative(pair.label, experiment.out) if pair.label else "",
+                "label_sha256": experiment.test.digests(pair)[-1],
             }
             if isinstance(seen, Tensor) and isinstance(known, Tensor):
                 rows = confusion(seen, known, len(experiment.classes)).tolist()
                 counts.append(tuple(tuple(row) for row in rows))
                 mask = self._write_mask(pair.name, seen)
-                images.append(Prediction(**about, mask=relative_path(mask, experiment.out), confusion=counts[-1]))
+                images.append(Prediction(**about, mask=relative(mask, experiment.out), confusion=counts[-1]))
             elif isinstance(seen, Boxes) and isinstance(known, Boxes):
                 written = _written(seen)
                 boxes.append((_read_back(written), known))

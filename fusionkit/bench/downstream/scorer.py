@@ -8,9 +8,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fusionkit.bench.datasets import Dataset, find_by_task
+from fusionkit.bench.datasets import find_by_task
 from fusionkit.bench.downstream.downstream_records import DownstreamRecord
 from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
+from fusionkit.bench.downstream.fused_splits import Split
 from fusionkit.bench.downstream.job import DownstreamJob
 from fusionkit.bench.downstream.label_scores import require_torchmetrics
 from fusionkit.bench.downstream.protocol import resolve_protocol, split_assignments
@@ -82,7 +83,7 @@ class DownstreamScorer:
         about = _environment()
         jobs = []
         for experiment in _experiments(self, bench, network, data):
-            task = experiment.train.task.name
+            task = experiment.train.pairs.task.name
             bench.check_tasks(specs, [task])
             for method in bench.methods(specs, task):
                 entry = ExperimentMethod(experiment, method)
@@ -159,7 +160,7 @@ def _network(name: str) -> type[Downstream]:
     return found
 
 
-def _splits(spec: str, found: PairSet, request: BenchRequest) -> list[tuple[Dataset, Dataset]]:
+def _splits(spec: str, found: PairSet, request: BenchRequest) -> list[tuple[Split, Split]]:
     """The training and the test split of every data set in the pairs that ``spec`` stands for, checked."""
     if request.split == TRAIN:
         raise UsageError(f"--split {TRAIN}: is what the network is trained on; score on another")
@@ -171,7 +172,7 @@ def _splits(spec: str, found: PairSet, request: BenchRequest) -> list[tuple[Data
     return [(train, test) for train, test in pairs]
 
 
-def _checked(own: PairSet, spec: str, dataset: str, split: str, limit: int | None) -> Dataset:
+def _checked(own: PairSet, spec: str, dataset: str, split: str, limit: int | None) -> Split:
     if split not in own.splits:
         there = ", ".join(name for name in own.splits if name) or "none"
         raise DataError(
@@ -185,7 +186,7 @@ def _checked(own: PairSet, spec: str, dataset: str, split: str, limit: int | Non
     )
     verify(chosen)
     verify_labels(chosen)
-    return Dataset(chosen.task, dataset, split, chosen, spec)
+    return Split(dataset, split, chosen)
 
 
 def _environment() -> dict[str, Any]:

@@ -163,6 +163,11 @@ def table_notes(
     if unsealed := sum(not record.sha256 for record in records if record.place):
         notes.append(f"{unsealed} of {len(records)} records are of before records had a digest of their content")
     notes += _stretch_notes(records)
+    notes += [
+        f"{record.method.name}: fused from shrunk sources, at speed {record.method.speed}"
+        for record in records
+        if record.method.speed != "exact"
+    ]
     devices = sorted({image.cost.device for record in records for image in record.images if image.cost})
     if len(devices) > 1:
         notes.append(f"times are of different machines: {', '.join(devices)}")

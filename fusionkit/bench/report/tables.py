@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fusionkit.bench.records import Method, data_label
+from fusionkit.bench.records import Method
 
 __all__ = ["Cell", "Column", "Detail", "Format", "Row", "Table", "format_value"]
 
@@ -164,7 +164,7 @@ class Table:
     @property
     def label(self) -> str:
         """The data set with its split: ``"MSRS-test"``."""
-        return data_label(self.dataset, self.split)
+        return f"{self.dataset}-{self.split}" if self.split else self.dataset
 
     @property
     def scores(self) -> tuple[Column, ...]:
