@@ -29,8 +29,11 @@ class Capabilities:
         max_sources: the largest number of sources of one call; None for any number. More are folded in order:
             ((a, b), c).
         halo: number of pixels around a tile that decide the result inside it: tiles that are cut with a halo this
-            wide, at multiples of :attr:`multiple`, give the result of the whole image. The toolkit fuses in tiles if
-            the whole does not fit into memory. None where a pixel may depend on the whole image.
+            wide, at multiples of :attr:`grid`, give the result of the whole image. The toolkit fuses large images in
+            tiles, and any that does not fit into memory. None where a pixel may depend on the whole image.
+        grid: tiles start at multiples of this number of pixels, and their height and width leave the same remainder
+            by it as those of the whole image: ``2 ** levels`` for a pyramid. A multiple of :attr:`multiple`; where
+            None, that.
         needs_cuda: whether it runs on a CUDA device only.
         square: whether images have to be as wide as they are high. Others are refused.
 
@@ -44,6 +47,7 @@ class Capabilities:
     min_sources: int = 2
     max_sources: int | None = 2
     halo: int | None = None
+    grid: int | None = None
     needs_cuda: bool = False
     square: bool = False
 
@@ -57,10 +61,13 @@ class Capabilities:
             ("min_sources", self.min_sources, 2),
             ("max_sources", self.max_sources, self.min_sources),
             ("halo", self.halo, 0),
+            ("grid", self.grid, self.multiple),
         )
         for name, value, smallest in least:
             if value is not None and (not isinstance(value, int) or value < smallest):
                 raise UsageError(f"Capabilities: {name} is {value!r}: give a whole number, {smallest} or more")
+        if self.grid is not None and self.grid % self.multiple:
+            raise UsageError(f"Capabilities: grid is {self.grid}: give a multiple of multiple, {self.multiple}")
 
     def as_dict(self) -> dict[str, Any]:
         """The capabilities as plain values, for JSON."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fusionkit.contracts import Capabilities, Fuser
 from fusionkit.errors import DataError, PluginError, UsageError
+from fusionkit.fuse.tiling import LARGE_PIXELS, TILE_SIDE, smaller_side, tiles
 from fusionkit.plugins.guard import owner, plugin_call
 from fusionkit.runtime.devices import is_out_of_memory
 
@@ -84,7 +85,7 @@ def plan_calls(capabilities: Capabilities, count: int, *, name: str) -> list[sli
 def call_fuser(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
     """Fuse sources of any floating type and of any size from the fuser's ``min_size`` on.
 
-    If the memory of the device does not suffice for the whole image and the fuser states a halo, tiles are fused.
+    If the fuser states a halo, an image that is large or does not fit into memory is fused in tiles.
 
     Args:
         fuser: the fuser, on the sources' device.
@@ -130,7 +131,7 @@ def _check_range(fuser: Fuser, fused: Tensor) -> Tensor:
         raise PluginError(
             f"{owner(type(fuser))} gave values from {low:.6g} to {high:.6g}; a fused image is in [0, 1]: correct it"
         )
-    return fused.clamp(0, 1)
+    return fused if low >= 0 and high <= 1 else fused.clamp(0, 1)
 
 
 def call_maps(fuser: Fuser, sources: Sequence[Tensor]) -> Mapping[str, Tensor]:
@@ -142,42 +143,41 @@ def call_maps(fuser: Fuser, sources: Sequence[Tensor]) -> Mapping[str, Tensor]:
 
 
 def _call(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
-    """Call the fuser; if memory does not suffice and its tiles are exact, fuse the halves of the longer side."""
-    halves = _halves(fuser.capabilities, sources[0])
-    try:
-        with plugin_call(type(fuser), "fuse these sources"):
-            fused = fuser(*sources)
-    except (RuntimeError, MemoryError) as error:
-        if halves is None or not is_out_of_memory(error):
-            raise
-    else:
-        if not isinstance(fused, Tensor):
-            kind = type(fused).__name__
-            raise PluginError(f"{owner(type(fuser))} gave back a {kind}: a fuser returns a tensor: correct it")
-        if fused.shape != sources[0].shape:
-            raise PluginError(
-                f"{owner(type(fuser))} was given {tuple(sources[0].shape)} and gave back {tuple(fused.shape)}; "
-                "a fuser must keep the shape: correct it"
-            )
-        return fused
-    # Outside of the except clause: a caught error keeps the tensors of the failed call alive.
-    dim, middle, halo = halves
-    length = sources[0].shape[dim]
-    first = _call(fuser, [source.narrow(dim, 0, middle + halo) for source in sources]).narrow(dim, 0, middle)
-    start = middle - halo
-    second = _call(fuser, [source.narrow(dim, start, length - start) for source in sources])
-    return torch.cat((first, second.narrow(dim, halo, length - middle)), dim)
+    """Call the fuser on the whole image, or on exact tiles of a large one or of one that does not fit into memory."""
+    size = (sources[0].shape[2], sources[0].shape[3])
+    large = size[0] * size[1] > LARGE_PIXELS and sources[0].device.type == "cpu" and not torch.is_grad_enabled()
+    halo = fuser.capabilities.halo
+    side = TILE_SIDE if large and halo is not None and halo <= TILE_SIDE // 2 else None
+    while True:
+        try:
+            return _call_whole(fuser, sources) if side is None else _call_tiles(fuser, sources, side)
+        except (RuntimeError, MemoryError) as error:
+            side = smaller_side(size, side, fuser.capabilities)
+            if side is None or not is_out_of_memory(error):
+                raise
 
 
-def _halves(able: Capabilities, source: Tensor) -> tuple[int, int, int] | None:
-    """Choose the cut of a source into two overlapping tiles: dimension, position and halo; None if it cannot be cut."""
-    if able.halo is None:
-        return None
-    halo = -(-able.halo // able.multiple) * able.multiple
-    dim = 2 if source.shape[2] >= source.shape[3] else 3
-    middle = source.shape[dim] // 2 // able.multiple * able.multiple
-    smaller = middle > halo and middle + halo < source.shape[dim]
-    return (dim, middle, halo) if smaller and middle + halo >= able.min_size else None
+def _call_whole(fuser: Fuser, sources: Sequence[Tensor]) -> Tensor:
+    with plugin_call(type(fuser), "fuse these sources"):
+        fused = fuser(*sources)
+    if not isinstance(fused, Tensor):
+        kind = type(fused).__name__
+        raise PluginError(f"{owner(type(fuser))} gave back a {kind}: a fuser returns a tensor: correct it")
+    if fused.shape != sources[0].shape:
+        raise PluginError(
+            f"{owner(type(fuser))} was given {tuple(sources[0].shape)} and gave back {tuple(fused.shape)}; "
+            "a fuser must keep the shape: correct it"
+        )
+    return fused
+
+
+def _call_tiles(fuser: Fuser, sources: Sequence[Tensor], side: int) -> Tensor:
+    first = sources[0]
+    fused = torch.empty_like(first)
+    for tile in tiles((first.shape[2], first.shape[3]), side, fuser.capabilities):
+        part = _call_whole(fuser, [source[(..., *tile.seen)] for source in sources])
+        fused[(..., *tile.kept)] = part[(..., *tile.inner)]
+    return fused
 
 
 def _fit(fuser: Fuser, sources: Sequence[Tensor]) -> list[Tensor]:

@@ -28,7 +28,15 @@ from fusionkit.fuse.fused import Fused
 from fusionkit.fuse.reading import Reading, make_reading, note_facts, note_range, upright_where_they_differ
 from fusionkit.fuse.reduced import Speed, at_speed, check_sources_at, check_speed
 from fusionkit.fuse.stack import fuse_stack, is_streamed
-from fusionkit.fuse.tensors import Gamut, Stretch, check_gamut, check_stretch, fuse_tensors
+from fusionkit.fuse.tensors import (
+    Gamut,
+    SourceRows,
+    Stretch,
+    check_gamut,
+    check_stretch,
+    fuse_sources,
+    fuse_tensors,
+)
 from fusionkit.io.images import Image, as_pixels, read_image
 from fusionkit.plugins.guard import plugin_call
 from fusionkit.runtime.devices import choose_device, is_out_of_memory
@@ -143,7 +151,7 @@ class Model:
         grey = [image.is_grey for image in images]
         described = images[grey.index(False)] if False in grey else images[0]
         return Fused(
-            self._fuse(lambda k: images[k].tensor()[:, : 1 if grey[k] else 3], len(images), size=images[0].size),
+            self._fuse(images, [1 if is_grey else 3 for is_grey in grey]),
             bits=max(depths) if bits is None else bits,
             exif=described.exif,
             orientation=images[0].orientation,
@@ -159,27 +167,29 @@ class Model:
         check_sources_at(self.speed, count, name=self.name)
         plan_calls(self.fuser.capabilities, count, name=self.name)
 
-    def _fuse(self, source: Callable[[int], Tensor], count: int, *, size: str) -> Tensor:
-        """Fuse sources whose tensors are made when they are needed: of a stack, one at a time."""
+    def _fuse(self, images: Sequence[Image], channels: Sequence[int]) -> Tensor:
+        """Fuse images whose tensors are made when they are needed: a strip of rows, or of a stack one image."""
+        height, width = images[0].pixels.shape[:2]
 
-        def read(k: int) -> Tensor:
-            return source(k).to(self.device)
+        def read(k: int, rows: slice = slice(None)) -> Tensor:
+            return images[k].tensor(rows, channels=channels[k]).to(self.device)
 
         try:
             with torch.inference_mode(), float32_products():
-                if is_streamed(self.fuser, count):
-                    fused = fuse_stack(self.fuser, read, count, stretch=self.stretch, gamut=self.gamut)
+                if is_streamed(self.fuser, len(images)):
+                    fused = fuse_stack(self.fuser, read, len(images), stretch=self.stretch, gamut=self.gamut)
                 else:
-                    tensors = [read(k) for k in range(count)]
-                    fused = fuse_tensors(self.fuser, *tensors, stretch=self.stretch, gamut=self.gamut)
+                    sources = [SourceRows(c, height, width, partial(read, k)) for k, c in enumerate(channels)]
+                    fused = fuse_sources(self.fuser, sources, stretch=self.stretch, gamut=self.gamut)
                 fused = fused.float().cpu()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             raise DataError(
-                f"{size} images do not fit into the memory of {self.device}: fuse smaller ones, or on another device"
+                f"{images[0].size} images do not fit into the memory of {self.device}: "
+                "fuse smaller ones, or on another device"
             ) from None
-        if not torch.isfinite(fused).all():
+        if not torch.isfinite(torch.stack(torch.aminmax(fused))).all():
             raise DataError(
                 f"{self.name}: the fused values are not finite: its weights are damaged or diverged; use others"
             )

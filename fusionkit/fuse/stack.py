@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fusionkit.contracts import Fuser
 from fusionkit.fuse.adapter import call_stream, check_size, plan_calls
-from fusionkit.fuse.tensors import Gamut, Stretch, check_gamut, check_stretch, finish, fold
-from fusionkit.io.color import ChromaSum, luminance, rgb_to_ycrcb
+from fusionkit.fuse.tensors import Gamut, Stretch, check_gamut, check_stretch, finish, finish_rgb, fold
+from fusionkit.io.color import ChromaSum, chroma_of, luminance
 
 __all__ = ["SourceStack", "fuse_stack", "is_streamed"]
 
@@ -63,7 +63,7 @@ class SourceStack(Sequence[Tensor]):
                 self.has_color = True
                 if not rgb:
                     self.chroma = self.chroma or ChromaSum()
-                    self.chroma.add(rgb_to_ycrcb(source)[:, 1:])
+                    self.chroma.add(chroma_of(source))
         return source.expand(-1, 3, -1, -1) if rgb else luminance(source)
 
 
@@ -98,11 +98,7 @@ def fuse_stack(
     stack = SourceStack(read, count, fuser)
     own = type(fuser).fuse_stream is not Fuser.fuse_stream
     fused = call_stream(fuser, stack) if own and len(calls) == 1 else fold(fuser, calls, stack)
-    if fuser.space != "rgb":
-        return finish(fused, stack.chroma.value() if stack.chroma else None, stretch=stretch, gamut=gamut)
-    if not stack.has_color:
-        return finish(luminance(fused), None, stretch=stretch, gamut=gamut)
-    if stretch == "none":
-        return fused
-    ycrcb = rgb_to_ycrcb(fused)
-    return finish(ycrcb[:, :1], ycrcb[:, 1:], stretch=stretch, gamut=gamut)
+    if fuser.space == "rgb":
+        return finish_rgb(fused, has_color=stack.has_color, stretch=stretch, gamut=gamut)
+    chroma = stack.chroma.value() if stack.chroma else None
+    return finish(fused, None if chroma is None else lambda rows: chroma[:, :, rows], stretch=stretch, gamut=gamut)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-import struct
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -30,6 +28,7 @@ from PIL import Image as Pillow
 from PIL.ImageFile import ImageFile
 
 from fusionkit.io.array_files import decode_npy, decode_pfm
+from fusionkit.io.png import encode_png, find_chunk
 from fusionkit.io.tiff import (
     Layout,
     Refused,
@@ -110,25 +109,28 @@ def _decoder(data: bytes) -> Callable[..., Decoded]:
     )
 
 
-def encode(pixels: Pixels, suffix: str, *, exif: bytes | None, orientation: int, icc: bytes | None) -> bytes:
+def encode(pixels: Pixels, suffix: str, *, exif: bytes | None, orientation: int, icc: bytes | None) -> Iterable[bytes]:
     """Encode ``(H, W, C)`` pixels in the format of a suffix of :data:`DEPTHS`; BMP holds no metadata.
 
+    Returns:
+        The file, in pieces.
+
     Raises:
-        OSError, ValueError, cv2.error: the picture is too large for the format.
+        OSError, ValueError, struct.error, cv2.error: the picture is too large for the format.
     """
     if suffix in (".tif", ".tiff"):
         return encode_tiff(pixels, exif=exif, orientation=orientation, icc=icc)
     if suffix == ".png":
-        return _encode_png(pixels, join_exif(exif, orientation), icc)
+        return encode_png(pixels, exif=join_exif(exif, orientation), icc=icc)
     if suffix == ".bmp":
-        return _by_opencv(".bmp", pixels)
+        return (_by_opencv(".bmp", pixels),)
     stream = io.BytesIO()
     block = join_exif(exif, orientation)
     # A JPEG segment holds 64 kB.
     meta = {"exif": b"Exif\0\0" + block} if block and len(block) < 65500 else {}
     squeezed = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     Pillow.fromarray(squeezed).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0, icc_profile=icc, **meta)
-    return stream.getvalue()
+    return (stream.getvalue(),)
 
 
 def _by_pillow(kind: Callable[[io.BytesIO], ImageFile], data: bytes, page: int = 0) -> Decoded:
@@ -207,9 +209,9 @@ def _decode_png(data: bytes, page: int = 0) -> Decoded:
         pixels = pixels[..., :1]
     if pixels.dtype != np.uint16:
         raise ValueError("it cannot be decoded with 16 bits")
-    picture = PngImagePlugin.PngImageFile(io.BytesIO(data))
-    picture.load()
-    exif, orientation = split_exif(picture.info.get("exif"))
+    with quiet():
+        picture = PngImagePlugin.PngImageFile(io.BytesIO(data))
+    exif, orientation = split_exif(find_chunk(data, b"eXIf"))
     transparent = colour in (4, 6) and _has_alpha_below(data, 65535)
     return Decoded(pixels, exif, orientation, picture.info.get("icc_profile"), transparent=transparent)
 
@@ -327,21 +329,6 @@ def _deep_tiff(data: bytes, layout: Layout) -> Pixels:
     if layout.kind == "float":
         return pixels.astype(np.float32)
     return pixels if layout.photometric else np.invert(pixels)
-
-
-def _encode_png(pixels: Pixels, exif: bytes | None, icc: bytes | None) -> bytes:
-    plain = _by_opencv(".png", pixels)
-    chunks = b""
-    if icc:
-        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
-    if exif:
-        chunks += _chunk(b"eXIf", exif)
-    # The header is 8 + 25 bytes; both chunks belong before the picture.
-    return plain[:33] + chunks + plain[33:]
-
-
-def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
 def _by_opencv(suffix: str, pixels: Pixels) -> bytes:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fusionkit.errors import UsageError
 
-__all__ = ["ChromaSum", "fit_gamut", "fuse_chroma", "luminance", "rgb_to_ycrcb", "ycrcb_to_rgb"]
+__all__ = ["ChromaSum", "chroma_of", "fit_gamut", "fuse_chroma", "luminance", "rgb_to_ycrcb", "ycrcb_to_rgb"]
 
 # ITU-R BT.601 luma and the chroma scales as OpenCV and kornia round them. The inverse is derived from them, so that
 # it is exact; OpenCV (and kornia before 0.9) rounds the inverse too and drifts by 3e-4 in a round trip.
@@ -55,10 +55,18 @@ def rgb_to_ycrcb(image: Tensor) -> Tensor:
         ITU-R BT.601; JFIF full range; constants of OpenCV.
     """
     _check(image, (3,))
+    return torch.cat([luminance(image), chroma_of(image)], dim=1)
+
+
+def chroma_of(image: Tensor) -> Tensor:
+    """Convert RGB ``(B, 3, H, W)`` to the chroma of :func:`rgb_to_ycrcb`: ``(B, 2, H, W)``, Cr and Cb.
+
+    Raises:
+        fusionkit.errors.UsageError: the image has another shape.
+    """
+    _check(image, (3,))
     y = luminance(image)
-    cr = _CR * (image[:, 0:1] - y) + _NEUTRAL
-    cb = _CB * (image[:, 2:3] - y) + _NEUTRAL
-    return torch.cat([y, cr, cb], dim=1)
+    return torch.cat([_CR * (image[:, 0:1] - y) + _NEUTRAL, _CB * (image[:, 2:3] - y) + _NEUTRAL], dim=1)
 
 
 def ycrcb_to_rgb(image: Tensor) -> Tensor:

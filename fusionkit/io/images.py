@@ -30,6 +30,7 @@ from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.atomic import written_aside
 from fusionkit.io.codecs import DEPTHS, Decoded, decode, encode
 from fusionkit.io.ranges import FULL, Range, Sampled, fill_invalid, stretched
+from fusionkit.io.row_strips import row_strips
 from fusionkit.io.tiff import Refused
 
 if TYPE_CHECKING:
@@ -109,16 +110,26 @@ class Image:
     def is_grey(self) -> bool:
         """True if the image has one channel, or three that are equal in every pixel."""
         pixels = self.pixels
-        return pixels.shape[2] == 1 or bool((pixels == pixels[..., :1]).all())
+        if pixels.shape[2] == 1:
+            return True
+        strips = (pixels[rows] for rows in row_strips(*pixels.shape[:2]))
+        return all(bool((strip == strip[..., :1]).all()) for strip in strips)
 
-    def tensor(self) -> Tensor:
-        """Convert the pixels to ``(1, C, H, W)`` float32 in [0, 1]: stored value / 255, or / 65535."""
+    def tensor(self, rows: slice = slice(None), *, channels: int | None = None) -> Tensor:
+        """Convert pixels to ``(1, C, H, W)`` float32 in [0, 1]: stored value / 255, or / 65535.
+
+        Args:
+            rows: the rows to convert; all by default.
+            channels: how many of the channels, from the first on; all where None.
+        """
         import torch
 
-        unit = self.pixels.astype(np.float32)
+        unit = self.pixels[rows, :, :channels].transpose(2, 0, 1).astype(np.float32, order="C")
         if self.bits in _GREATEST:
             unit /= np.float32(_GREATEST[self.bits])
-        return torch.from_numpy(np.ascontiguousarray(unit.clip(0, 1).transpose(2, 0, 1)))[None]
+        else:
+            unit.clip(0, 1, out=unit)
+        return torch.from_numpy(unit)[None]
 
     def upright(self) -> Image:
         """Turn the pixels as the EXIF orientation says; the result has orientation 1."""
@@ -151,19 +162,25 @@ class Image:
             fusionkit.errors.UsageError: another number of bits or another shape.
             fusionkit.errors.DataError: values that are not finite.
         """
+        import torch
+
         if bits not in (8, 16, 32):
             raise UsageError(f"bits: 8, 16 or 32 (float) are possible, got {bits}")
         if tensor.ndim != 4 or tensor.shape[0] != 1 or tensor.shape[1] not in (1, 3):
             raise UsageError(f"one image (1, C, H, W) with C 1 or 3 is needed, got {tuple(tensor.shape)}")
-        values = tensor.detach().cpu().double().numpy()[0].transpose(1, 2, 0)
-        if not np.isfinite(values).all():
-            raise DataError("image: values that are not finite (NaN or infinite) cannot be stored")
-        values = values.clip(0, 1)
-        if bits == 32:
-            pixels: NDArray[Any] = values.astype(np.float32)
-        else:
-            pixels = np.rint(values * _GREATEST[bits]).astype(np.uint8 if bits == 8 else np.uint16)
-        return cls(np.ascontiguousarray(pixels), exif=exif, orientation=orientation, icc=icc)
+        channels, height, width = tensor.shape[1:]
+        kind = {8: np.uint8, 16: np.uint16, 32: np.float32}[bits]
+        pixels: NDArray[Any] = np.empty((height, width, channels), kind)
+        for rows in row_strips(height, width):
+            values = tensor[0, :, rows].detach().cpu().to(torch.float64, copy=True).numpy()
+            if not np.isfinite(values).all():
+                raise DataError("image: values that are not finite (NaN or infinite) cannot be stored")
+            values.clip(0, 1, out=values)
+            if bits != 32:
+                values *= _GREATEST[bits]
+                np.rint(values, out=values)
+            pixels[rows] = values.astype(kind).transpose(1, 2, 0)
+        return cls(pixels, exif=exif, orientation=orientation, icc=icc)
 
 
 def read_image(path: str | Path, *, values: Range = FULL, fill: bool = False) -> Image:
@@ -295,13 +312,14 @@ def write_image(path: str | Path, image: Image) -> None:
         )
     icc = image.icc if image.icc and image.icc[16:20] == _PROFILE_SPACES[image.pixels.shape[2]] else None
     try:
-        data = encode(image.pixels, path.suffix.lower(), exif=image.exif, orientation=image.orientation, icc=icc)
+        pieces = encode(image.pixels, path.suffix.lower(), exif=image.exif, orientation=image.orientation, icc=icc)
     except (OSError, ValueError, struct.error, cv2.error) as error:
         raise DataError(f"{path}: {image.size} cannot be stored as {path.suffix}: {error}; write .png") from None
     if path.is_dir():
         raise DataError(f"{path}: is a folder; name a file")
-    with written_aside(path) as aside:
-        aside.write_bytes(data)
+    with written_aside(path) as aside, aside.open("wb") as stream:
+        for piece in pieces:
+            stream.write(piece)
 
 
 _PROFILE_SPACES = {1: b"GRAY", 3: b"RGB "}

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import TiffImagePlugin
 
+from fusionkit.io.row_strips import row_strips
+
 __all__ = [
     "Layout",
     "Refused",
@@ -243,7 +245,7 @@ def _load(block: bytes | None) -> Pillow.Exif:
     return exif
 
 
-def encode_tiff(pixels: NDArray[np.generic], *, exif: bytes | None, orientation: int, icc: bytes | None) -> bytes:
+def encode_tiff(pixels: NDArray[np.generic], *, exif: bytes | None, orientation: int, icc: bytes | None) -> list[bytes]:
     """Encode pixels as a TIFF file with one deflate-compressed strip.
 
     Args:
@@ -251,9 +253,15 @@ def encode_tiff(pixels: NDArray[np.generic], *, exif: bytes | None, orientation:
         exif: a block of :func:`split_exif`.
         orientation: EXIF orientation.
         icc: colour profile.
+
+    Returns:
+        The file, in pieces.
     """
     height, width, channels = pixels.shape
-    strip = zlib.compress(np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("<"))).tobytes())
+    packer = zlib.compressobj()
+    order = pixels.dtype.newbyteorder("<")
+    strip = [packer.compress(pixels[rows].astype(order, order="C").data) for rows in row_strips(height, width)]
+    strip.append(packer.flush())
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     described = _load(exif)
     for tag, value in described.items():
@@ -273,7 +281,7 @@ def encode_tiff(pixels: NDArray[np.generic], *, exif: bytes | None, orientation:
         tags[_ICC] = icc
         tags.tagtype[_ICC] = 7
     # Pillow counts the strip's offset from the end of the directory, which comes first.
-    tags[273], tags[279] = 0, len(strip)
+    tags[273], tags[279] = 0, sum(map(len, strip))
     stream = io.BytesIO()
     tags.save(stream)
-    return stream.getvalue() + strip
+    return [stream.getvalue(), *strip]

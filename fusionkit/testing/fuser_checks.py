@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from fusionkit.contracts import Capabilities, Fuser
 from fusionkit.errors import FusionkitError
+from fusionkit.fuse.tiling import tiles
 from fusionkit.models.shipped import shipped_models
 from fusionkit.runtime.precision import float32_products
 from fusionkit.testing.examples import example_sources
@@ -189,21 +190,22 @@ def _check_dtypes(subject: str, module: Fuser, sources: tuple[Tensor, ...], fine
 def _check_tiles(subject: str, module: Fuser, channels: int, dtype: torch.dtype, device: torch.device) -> None:
     """Tiles cut with the stated halo give the result of the whole image, at the border and inside."""
     able = module.capabilities
-    halo = -(-(able.halo or 0) // able.multiple) * able.multiple
-    side = _fitting(able, 8, 8)[0]
-    whole = 2 * halo + 3 * side
+    grid = able.grid or able.multiple
+    halo = -(-(able.halo or 0) // grid) * grid
+    side = -(-_fitting(able, 8, 8)[0] // grid) * grid
+    # Of an odd size where the fuser takes one: in a pyramid it decides how the levels are padded.
+    whole = 2 * halo + 3 * side + (able.multiple if grid > able.multiple else 0)
     sources = example_sources((whole, whole), count=able.min_sources, channels=channels, dtype=dtype, device=device)
     fused = _fuse(subject, module, sources)
-    middle = halo + side
-    for top, left in ((0, 0), (middle, middle), (0, middle), (whole - side, whole - side)):
-        up, before = max(top - halo, 0), max(left - halo, 0)
-        rows, columns = slice(up, top + side + halo), slice(before, left + side + halo)
-        tile = _fuse(subject, module, [source[..., rows, columns] for source in sources])
-        tile = tile[..., top - up : top - up + side, left - before : left - before + side]
-        expected = fused[..., top : top + side, left : left + side]
+    cut = list(tiles((whole, whole), side, able))
+    middle = len(cut) // 2 + round(len(cut) ** 0.5) // 2
+    for tile in (cut[0], cut[1], cut[middle], cut[-1]):
+        part = _fuse(subject, module, [source[(..., *tile.seen)] for source in sources])[(..., *tile.inner)]
+        expected = fused[(..., *tile.kept)]
+        top, left = (place.start for place in tile.kept)
         what = f"a tile at {top}, {left} with a halo of {able.halo} pixels is not what the whole image gives there"
-        remedy = "state a wider halo in its capabilities, or None where a pixel depends on the whole image"
-        require_close(subject, what, tile, expected, _TOLERANCE[dtype], remedy)
+        remedy = "state a wider halo or grid in its capabilities, or None where a pixel depends on the whole image"
+        require_close(subject, what, part, expected, _TOLERANCE[dtype], remedy)
 
 
 def _check_range(subject: str, what: str, fused: Tensor) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from fusionkit_classical.complexfilters import FirstFilter, QshiftFilter
+from fusionkit_classical.complexfilters import QSHIFT_FILTERS, FirstFilter, QshiftFilter
 from fusionkit_classical.complexwavelet import ComplexPyramid, forward, inverse
 from fusionkit_classical.method import ClassicalFuser
 from fusionkit_classical.options import Levels, Window
@@ -67,6 +67,12 @@ class Dtcwt(ClassicalFuser):
     reference = (
         "Lewis et al., Pixel- and Region-Based Image Fusion with Complex Wavelets, Information Fusion 8(2), 2007"
     )
+
+    def __init__(self, config: DtcwtConfig | None = None) -> None:
+        super().__init__(config)
+        c: DtcwtConfig = self.config
+        halo = 2**c.levels * (len(QSHIFT_FILTERS[c.qshift]) + c.window)
+        self.capabilities = replace(self.capabilities, halo=halo, grid=2**c.levels)
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(S, B, C, H, W)``."""

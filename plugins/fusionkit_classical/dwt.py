@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import pywt
@@ -71,6 +71,13 @@ class Dwt(ClassicalFuser):
 
     Config = DwtConfig
     reference = "Li, Manjunath, Mitra, Multisensor Image Fusion Using the Wavelet Transform, GMIP 57(3), 1995"
+
+    def __init__(self, config: DwtConfig | None = None) -> None:
+        super().__init__(config)
+        c: DwtConfig = self.config
+        # A coefficient of the coarsest level comes from, and acts on, at most taps x 2^levels pixels.
+        halo = 2**c.levels * (pywt.Wavelet(c.wavelet).dec_len + c.window - 1)
+        self.capabilities = replace(self.capabilities, halo=halo, grid=2**c.levels)
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(S, B, C, H, W)``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
@@ -121,6 +121,12 @@ class Gff(ClassicalFuser):
 
     Config = GffConfig
     reference = "Li, Kang, Hu, Image Fusion with Guided Filtering, IEEE Trans. Image Processing 22(7), 2013"
+
+    def __init__(self, config: GffConfig | None = None) -> None:
+        super().__init__(config)
+        c: GffConfig = self.config
+        weights = 2 * max(c.base_radius, c.detail_radius) + 1 + c.saliency_window // 2
+        self.capabilities = replace(self.capabilities, halo=max(weights, c.base_window // 2))
 
     def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
         """Compute W^B and W^D."""

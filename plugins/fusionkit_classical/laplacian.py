@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
 
 from fusionkit_classical.method import ClassicalFuser
 from fusionkit_classical.options import Levels, Window
-from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth
+from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth, pyramid_halo
 from fusionkit_classical.selection import select_largest
 
 __all__ = ["Laplacian", "LaplacianConfig", "fuse_laplacian"]
@@ -61,6 +61,11 @@ class Laplacian(ClassicalFuser):
 
     Config = LaplacianConfig
     reference = "Burt, Adelson, The Laplacian Pyramid as a Compact Image Code, IEEE Trans. Communications 31(4), 1983"
+
+    def __init__(self, config: LaplacianConfig | None = None) -> None:
+        super().__init__(config)
+        c: LaplacianConfig = self.config
+        self.capabilities = replace(self.capabilities, halo=pyramid_halo(c.levels, c.window), grid=2**c.levels)
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(S, B, C, H, W)``."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusionkit_classical.borders import extend
 
-__all__ = ["expand", "gaussian_pyramid", "pyramid_depth", "reduce"]
+__all__ = ["expand", "gaussian_pyramid", "pyramid_depth", "pyramid_halo", "reduce"]
 
 _KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
@@ -17,6 +17,15 @@ _KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 def pyramid_depth(size: Sequence[int], levels: int) -> int:
     """The number of halvings, at most ``levels``, that leave the shorter side of ``size`` at least one pixel."""
     return min(levels, min(size).bit_length() - 1)
+
+
+def pyramid_halo(levels: int, window: int) -> int:
+    """The number of pixels around one that decide it where coefficients are chosen twice in windows of a width.
+
+    At level l, in pixels of 2^l: 4 for the reductions below it and above it, 3 for the expansion that gives the detail,
+    ``window - 1`` for the choices, and 3 for all expansions below. The level before the last reaches farthest.
+    """
+    return 2 ** max(levels - 1, 0) * (9 + window)
 
 
 def reduce(image: Tensor) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
 
 from fusionkit_classical.method import ClassicalFuser
 from fusionkit_classical.options import Levels, Positive, Window
-from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth
+from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth, pyramid_halo
 from fusionkit_classical.selection import select_largest
 
 __all__ = ["Rolp", "RolpConfig", "fuse_rolp"]
@@ -65,6 +65,11 @@ class Rolp(ClassicalFuser):
 
     Config = RolpConfig
     reference = "Toet, Image Fusion by a Ratio of Low-Pass Pyramid, Pattern Recognition Letters 9(4), 1989"
+
+    def __init__(self, config: RolpConfig | None = None) -> None:
+        super().__init__(config)
+        c: RolpConfig = self.config
+        self.capabilities = replace(self.capabilities, halo=pyramid_halo(c.levels, c.window), grid=2**c.levels)
 
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a stack ``(S, B, C, H, W)``."""

@@ -42,6 +42,7 @@ def test_they_can_be_written_as_json() -> None:
         "min_sources": 2,
         "max_sources": None,
         "halo": None,
+        "grid": None,
         "needs_cuda": False,
         "square": False,
     }

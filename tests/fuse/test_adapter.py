@@ -9,6 +9,8 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fusionkit.contracts import Capabilities, Fuser
@@ -16,6 +18,7 @@ from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.adapter import call_maps, plan_calls
 from fusionkit.fuse.batch import check_jobs, plan_jobs
 from fusionkit.fuse.model import Model, fuse_tensors
+from fusionkit.fuse.tiling import tiles
 
 
 class Recorder(Fuser):
@@ -198,3 +201,35 @@ def test_without_exact_tiles_that_are_smaller_the_lack_of_memory_is_one_line(abl
     with pytest.raises(DataError, match="40x40 images do not fit into the memory of cpu"):
         Model(fuser, name="m").fuse(*(tensor[0] for tensor in sources(40, 40)))
     assert fuser.sizes == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 60), st.sampled_from([(0, 1), (5, 4), (3, 8)]))
+def test_tiles_cover_every_pixel_once_and_keep_the_remainder(
+    height: int, width: int, side: int, reach: tuple[int, int]
+) -> None:
+    halo, grid = reach
+    able = Capabilities(halo=halo, grid=grid, min_size=3)
+    covered = np.zeros((height, width), int)
+    for tile in tiles((height, width), side, able):
+        covered[tile.kept] += 1
+        for seen, kept, inner, length in zip(tile.seen, tile.kept, tile.inner, (height, width), strict=True):
+            assert (inner.start, inner.stop) == (kept.start - seen.start, kept.stop - seen.start)
+            assert seen.start % grid == 0
+            assert (seen.stop - seen.start) % grid == length % grid
+            assert seen.start <= max(kept.start - halo, 0)
+            assert seen.stop >= min(kept.stop + halo, length)
+            assert seen.stop - seen.start >= min(3, length)
+    assert (covered == 1).all()
+
+
+def test_a_large_image_is_fused_in_tiles_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = sources(57, 90, dtype=torch.float64)
+    fuser = Cramped(Capabilities(halo=3, grid=4), room=10**9)
+    whole = fuse_tensors(fuser, *pair)
+    assert fuser.sizes == [(57, 90)]
+    monkeypatch.setattr("fusionkit.fuse.adapter.LARGE_PIXELS", 1000)
+    monkeypatch.setattr("fusionkit.fuse.adapter.TILE_SIDE", 20)
+    with torch.no_grad():
+        assert torch.equal(fuse_tensors(fuser, *pair), whole)
+    assert max(height * width for height, width in fuser.sizes[1:]) <= 32 * 32

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from fusionkit.contracts import Fuser
 from fusionkit.errors import PluginError, UsageError
-from fusionkit.fuse.tensors import fuse_tensors, stretch_range
+from fusionkit.fuse.tensors import Gamut, Stretch, fuse_tensors, stretch_range
+from fusionkit.io.row_strips import row_strips
 from tests.support.toyfusers import ToyCropped, ToyLean, ToyMean, ToyMeanRgb, ToyThree
 
 FORWARD = np.array(
@@ -219,3 +222,16 @@ def test_an_unknown_stretch_is_refused_with_the_nearest() -> None:
 def test_a_fuser_that_changes_the_shape_is_named() -> None:
     with pytest.raises(PluginError, match="ToyCropped"):
         fuse_tensors(ToyCropped(), torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
+
+
+@pytest.mark.parametrize("stretch", ["full", "none"])
+@pytest.mark.parametrize("gamut", ["keep-luminance", "clip"])
+@pytest.mark.parametrize("fuser", [ToyMean, ToyMeanRgb])
+def test_colour_in_strips_is_colour_at_once(
+    monkeypatch: pytest.MonkeyPatch, fuser: type[Fuser], stretch: Stretch, gamut: Gamut
+) -> None:
+    a, b = torch.rand(2, 1, 23, 17), torch.rand(2, 3, 23, 17)
+    whole = fuse_tensors(fuser(), a, b, stretch=stretch, gamut=gamut)
+    strips = partial(row_strips, pixels=50)
+    monkeypatch.setattr("fusionkit.fuse.tensors.row_strips", strips)
+    assert torch.equal(fuse_tensors(fuser(), a, b, stretch=stretch, gamut=gamut), whole)

@@ -160,12 +160,9 @@ def test_a_full_disk_leaves_what_was_there_and_no_part(tmp_path: Path, monkeypat
     target = tmp_path / "x.png"
     target.write_bytes(b"before")
 
-    def full(self: Path, data: bytes) -> None:
-        self.touch()
-        with Path("/dev/full").open("wb", buffering=0) as stream:
-            stream.write(data)
-
-    monkeypatch.setattr(Path, "write_bytes", full)
+    plain = Path.open
+    full = lambda self, mode: plain(Path("/dev/full") if mode == "wb" else self, mode, buffering=0)  # noqa: E731
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(DataError) as caught:
         write_image(target, Image(RGB8))
     one_line(caught.value, target, "No space left")

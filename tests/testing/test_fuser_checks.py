@@ -395,7 +395,10 @@ class WildMap(Mean):
         (OddSize, "state in its capabilities which sizes it takes"),
         (AnyCount, "it fails on torch.float32 sources"),
         (NarrowHalo, "with a halo of 2 pixels is not what the whole image gives there"),
-        (WholeImage, "state a wider halo in its capabilities, or None where a pixel depends on the whole image"),
+        (
+            WholeImage,
+            "state a wider halo or grid in its capabilities, or None where a pixel depends on",
+        ),
         (ClaimsDouble, "it fails on torch.float64 sources"),
         (ClaimsHalf, "leave torch.float16 out of the dtypes of its capabilities"),
         (ShipsNothingThere, "pretrained() names nowhere.safetensors for mif@v1, which is not there"),
