@@ -244,10 +244,10 @@ def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Repor
                 plan.alignments[job.target] = plan.aligning.find(images)
             images = plan.aligning.apply(images, plan.alignments[job.target])
         fused = model.fuse(*images, bits=depth)
-        del images  # their memory is needed to write a large result
         _check_record(plan, written)
         if plan.maps is not None:
             plan.maps.write(model, upright_where_they_differ(images, note=False), job.target)
+        del images  # their memory is needed to write a large result
         fused.save(job.target, bits=bits)
         if report:
             report("fusing", done, len(plan.jobs))

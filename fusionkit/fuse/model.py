@@ -40,6 +40,7 @@ from fusionkit.fuse.tensors import (
 from fusionkit.io.images import Image, as_pixels, read_image
 from fusionkit.plugins.guard import plugin_call
 from fusionkit.runtime.devices import choose_device, is_out_of_memory
+from fusionkit.runtime.freed_memory import keep_freed_memory
 from fusionkit.runtime.precision import float32_products
 
 __all__ = ["Fused", "FusionNote", "Model", "Source", "Stretch", "fuse_tensors", "load"]
@@ -91,6 +92,7 @@ class Model:
         self.device = torch.device(device)
         self.name = name or type(fuser).__name__
         check_device(fuser, self.device, name=self.name)
+        keep_freed_memory()
         self.method = fuser.to(self.device).eval()
         self.task = task
         self.tag = tag

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fusionkit.contracts import Metric
 from fusionkit.errors import DataError, UsageError
-from fusionkit.metrics.tiles import keep_freed_memory
+from fusionkit.runtime.freed_memory import keep_freed_memory
 
 __all__ = ["Cache", "CachingMetric", "MetricInputs", "check_inputs", "lacking", "no_cache", "unit_of"]
 

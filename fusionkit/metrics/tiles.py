@@ -7,26 +7,14 @@ are not written to memory. On a GPU, and where gradients are needed, one tile co
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 
 import torch
 from torch import Tensor
 
-__all__ = ["keep_freed_memory", "row_blocks", "summed_over_tiles"]
+__all__ = ["row_blocks", "summed_over_tiles"]
 
 TILE_BYTES = 800_000
 """Size of a tile of one tensor: that of a second-level cache. Smaller tiles cost more calls than they save."""
-
-
-@cache
-def keep_freed_memory() -> None:
-    """Make the C library keep the memory of freed planes for the next ones, up to 64 MB.
-
-    glibc gives freed memory back, and then every new plane costs a page fault each 4 KiB: up to half the time of a
-    metric. What it keeps grows with the largest block freed so far, so one block is allocated and freed here,
-    without being written.
-    """
-    torch.empty(31 << 20, dtype=torch.uint8)
 
 
 def row_blocks(planes: Tensor, *, halo: int = 0) -> list[slice]:
