@@ -37,7 +37,9 @@ def extend(image: Tensor, dim: int, before: int, after: int, *, border: Border) 
     else:
         index = index % max(2 * length - 2, 1)
         index = torch.where(index < length, index, 2 * length - 2 - index)
-    return image.index_select(dim, index)
+    # The entries between are the image itself, which is copied faster than gathered.
+    parts = [image.index_select(dim, part) for part in (index[:before], index[before + length :])]
+    return torch.cat((parts[0], image, parts[1]), dim)
 
 
 def frame(image: Tensor, radius: int, *, border: Border) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -11,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from fusionkit.contracts import Capabilities
+from fusionkit_classical import opencv
 from fusionkit_classical.borders import frame
 from fusionkit_classical.method import FLOATING, ClassicalFuser, lettered
 from fusionkit_classical.options import Positive, Window
@@ -54,18 +56,31 @@ def cross_bilateral(image: Tensor, guide: Tensor, *, sigma_space: float, sigma_r
         Same shape. Pixels at the border are mirrored outwards.
     """
     radius = kernel // 2
+    # Float32 is fine enough for differences from the pixel: they are 0 where the image is flat, however small the rest.
+    dtype = torch.float32 if opencv.is_plain(image) else image.dtype
+    wide_image, wide_guide = (frame(x, radius, border="symmetric").to(dtype) for x in (image, guide))
+    return image + _gap(wide_image, wide_guide, sigma_space, sigma_range, radius)
+
+
+def _gap(image: Tensor, guide: Tensor, sigma_space: float, sigma_range: float, radius: int) -> Tensor:
+    """The weighted mean of the differences of all neighbours from each pixel that lies ``radius`` from the border."""
     height, width = image.shape[-2:]
-    wide_image, wide_guide = (frame(x, radius, border="symmetric") for x in (image, guide))
-    total, weight_sum = torch.zeros_like(image), torch.zeros_like(image)
-    for dy in range(kernel):
-        for dx in range(kernel):
-            distance = (dy - radius) ** 2 + (dx - radius) ** 2
-            exponent = wide_guide[..., dy : dy + height, dx : dx + width] - guide
-            exponent.square_().mul_(-0.5 / sigma_range**2).sub_(0.5 * distance / sigma_space**2)
+    gap, total = torch.zeros_like(image), torch.ones_like(image)  # the pixel itself weighs 1
+    for dy in range(radius + 1):
+        for dx in range(-radius if dy else 1, radius + 1):
+            # Two pixels weigh the same for each other, and what one adds the other takes off.
+            here = (..., slice(0, height - dy), slice(max(-dx, 0), width - max(dx, 0)))
+            there = (..., slice(dy, height), slice(max(dx, 0), width - max(-dx, 0)))
+            exponent = guide[there] - guide[here]
+            exponent.square_().mul_(-0.5 / sigma_range**2).sub_(0.5 * (dy**2 + dx**2) / sigma_space**2)
             weight = exponent.exp_()
-            weight_sum += weight
-            total.addcmul_(weight, wide_image[..., dy : dy + height, dx : dx + width])
-    return total / weight_sum
+            change = weight * (image[there] - image[here])
+            total[here] += weight
+            total[there] += weight
+            gap[here] += change
+            gap[there] -= change
+    inner = (..., slice(radius, height - radius), slice(radius, width - radius))
+    return gap[inner] / total[inner]
 
 
 def edge_strength(detail: Tensor, *, window: int) -> Tensor:
@@ -84,6 +99,11 @@ def edge_strength(detail: Tensor, *, window: int) -> Tensor:
         Same shape, 0 or more. Pixels at the border are mirrored outwards.
     """
     radius = window // 2
+    if opencv.is_plain(detail):
+        sums = partial(opencv.box_sums, border="symmetric")
+        squares = 2 * sums(detail.square(), radius, radius)
+        lines = sums(sums(detail, 0, radius).square(), radius, 0) + sums(sums(detail, radius, 0).square(), 0, radius)
+        return torch.sub(squares, lines, alpha=1 / window).clamp_(min=0) / (window - 1)
     wide = frame(detail, radius, border="symmetric")
     strength = torch.zeros_like(detail)
     for dim, other in ((-1, -2), (-2, -1)):

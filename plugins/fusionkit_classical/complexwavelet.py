@@ -36,10 +36,10 @@ class ComplexPyramid:
 
 
 def _tap_sum(taps: Taps, shifted: list[Tensor]) -> Tensor:
-    total = torch.zeros_like(shifted[0])
-    for tap, image in zip(taps, shifted, strict=True):
-        if tap:
-            total += tap * image
+    terms = [(tap, image) for tap, image in zip(taps, shifted, strict=True) if tap]
+    total = terms[0][0] * terms[0][1]
+    for tap, image in terms[1:]:
+        total.add_(image, alpha=tap)
     return total
 
 
@@ -78,7 +78,7 @@ def _double(even: Tensor, odd: Tensor, filters: tuple[Taps, Taps]) -> Tensor:
                 # Coefficient k - margin lands on sample 4 (k - margin) + taps + o - 2 j; the buffer starts at
                 # sample -4 margin - taps + 2.
                 start = 2 * taps - 2 + o - 2 * j
-                out[..., start : start + 4 * count : 4] += tap * band
+                out[..., start : start + 4 * count : 4].add_(band, alpha=tap)
     first = 4 * margin + taps - 2
     return out[..., first : first + 4 * (count - 2 * margin)]
 

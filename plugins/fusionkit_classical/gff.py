@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
+from fusionkit_classical import opencv
 from fusionkit_classical.borders import frame
 from fusionkit_classical.method import ClassicalFuser, lettered
 from fusionkit_classical.options import Positive, Radius, Window
@@ -51,10 +51,14 @@ def laplacian_saliency(image: Tensor, *, window: int, sigma: float) -> Tensor:
     Returns:
         Same shape, 0 or more. Border pixels are repeated outwards.
     """
+    if opencv.is_plain(image):
+        return opencv.blurred(opencv.laplacian(image, border="edge").abs_(), window, sigma)
     wide = frame(image, 1, border="edge")
     rows, columns = wide[..., 1:-1], wide[..., 1:-1, :]
     laplacian = rows[..., :-2, :] + rows[..., 2:, :] + columns[..., :-2] + columns[..., 2:] - 4 * image
     strength = laplacian.abs()
+    from kornia.filters import gaussian_blur2d
+
     flat = strength.reshape(-1, 1, *strength.shape[-2:])
     return gaussian_blur2d(flat, (window, window), (sigma, sigma), "replicate").reshape(strength.shape)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionkit.errors import UsageError
+from fusionkit_classical import opencv
 from fusionkit_classical.borders import frame
 from fusionkit_classical.method import ClassicalFuser, lettered
 from fusionkit_classical.options import Exponent
@@ -55,21 +56,33 @@ def exposure_weights(stack: Tensor, *, contrast: float, saturation: float, expos
 
     Source: Mertens, Kautz, Van Reeth 2007, section 3.1; the border is mirrored.
     """
-    distance = (stack - _WELL_EXPOSED).square().sum(2, keepdim=True)
+    distance = (stack - _WELL_EXPOSED).square()
+    weights = None
     if stack.shape[2] == 3:
+        distance = distance.sum(2, keepdim=True)
         grey = (stack * stack.new_tensor(_GREY).view(3, 1, 1)).sum(2, keepdim=True)
-        colour = (stack - stack.mean(2, keepdim=True)).square().sum(2, keepdim=True).sqrt() ** saturation
+        colour = _power((stack - stack.mean(2, keepdim=True)).square().sum(2, keepdim=True).sqrt(), saturation)
         uncoloured = (stack == stack[:, :, :1]).flatten(2).all(2).all(0).view(-1, 1, 1, 1)
-        colour = torch.where(uncoloured, torch.ones_like(colour), colour)
+        weights = torch.where(uncoloured, torch.ones_like(colour), colour)
         distance = torch.where(uncoloured, distance / 3, distance)
     else:
-        grey, colour = stack, torch.ones_like(stack)
+        grey = stack
+    exposed = (distance * (-exposure / (2 * _SIGMA**2))).exp()
+    contrasted = _power(_laplacian(grey).abs(), contrast) * exposed
+    weights = (contrasted if weights is None else contrasted * weights) + _FLOOR
+    return weights / weights.sum(0, keepdim=True)
+
+
+def _power(image: Tensor, exponent: float) -> Tensor:
+    return image if exponent == 1 else image**exponent
+
+
+def _laplacian(grey: Tensor) -> Tensor:
+    if opencv.is_plain(grey):
+        return opencv.laplacian(grey, border="reflect")
     wide = frame(grey, 1, border="reflect")
     across, down = wide[..., 1:-1, :], wide[..., 1:-1]
-    laplacian = across[..., :-2] + across[..., 2:] + down[..., :-2, :] + down[..., 2:, :] - 4 * grey
-    exposed = (-distance / (2 * _SIGMA**2)).exp()
-    weights = laplacian.abs() ** contrast * colour * exposed**exposure + _FLOOR
-    return weights / weights.sum(0, keepdim=True)
+    return across[..., :-2] + across[..., 2:] + down[..., :-2, :] + down[..., 2:, :] - 4 * grey
 
 
 def fuse_mertens(stack: Tensor, *, contrast: float, saturation: float, exposure: float) -> Tensor:
@@ -77,6 +90,10 @@ def fuse_mertens(stack: Tensor, *, contrast: float, saturation: float, exposure:
     channels = stack.shape[2]
     if channels not in (1, 3):
         raise UsageError(f"exposure fusion takes 3 channels (RGB) or 1 (grey), got {channels}")
+    if channels == 3 and torch.equal(stack, stack[:, :, :1].expand_as(stack)):
+        # Nothing is computed three times for grey exposures that are given as RGB.
+        grey = fuse_mertens(stack[:, :, :1], contrast=contrast, saturation=saturation, exposure=exposure)
+        return grey.expand(-1, 3, -1, -1)
     depth = pyramid_depth(stack.shape[-2:], max(stack.shape[-2:]))
     weights = exposure_weights(stack, contrast=contrast, saturation=saturation, exposure=exposure)
     images = gaussian_pyramid(stack, depth)

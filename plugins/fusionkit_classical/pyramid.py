@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fusionkit_classical import opencv
 from fusionkit_classical.borders import extend
 
 __all__ = ["expand", "gaussian_pyramid", "pyramid_depth", "pyramid_halo", "reduce"]
@@ -40,6 +41,8 @@ def reduce(image: Tensor) -> Tensor:
     Agrees with ``cv2.pyrDown``. Source: Burt, Adelson, "The Laplacian Pyramid as a Compact Image Code", IEEE Trans.
     Communications 31(4), 1983, equation 1 with a = 0.375.
     """
+    if opencv.is_plain(image):
+        return opencv.pyramid_down(image)
     for dim in (-1, -2):
         length = image.shape[dim]
         wide = extend(image, dim, 2, 2, border="reflect").movedim(dim, -1)
@@ -63,6 +66,8 @@ def expand(image: Tensor, height: int, width: int) -> Tensor:
 
     Agrees with ``cv2.pyrUp``. Source: Burt and Adelson 1983, equation 2.
     """
+    if opencv.is_plain(image):
+        return opencv.pyramid_up(image, height, width)
     for dim, length in ((-1, width), (-2, height)):
         # The grid goes on past its first sample as a mirror about it, and past its last as that sample: as in cv2.
         head = extend(image, dim, 1, 0, border="reflect")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fusionkit_classical import opencv
 from fusionkit_classical.borders import frame
 from fusionkit_classical.windows import box_sum
 
@@ -25,8 +26,8 @@ def leaders(activity: Tensor) -> Tensor:
     Returns:
         Boolean, same shape, at least one True over S.
     """
-    best = activity.amax(0, keepdim=True)
-    return activity >= best * (1 - _RELATIVE) - _ABSOLUTE
+    best = activity.detach().amax(0, keepdim=True)
+    return activity >= best.mul_(1 - _RELATIVE).sub_(_ABSOLUTE)
 
 
 def shares(marked: Tensor, like: Tensor) -> Tensor:
@@ -56,19 +57,34 @@ def select_largest(
 
     Source: Li, Manjunath, Mitra, "Multisensor Image Fusion Using the Wavelet Transform", GMIP 57(3), 1995, section 4.
     """
-    activity = coefficients.abs() if rank is None else rank
+    activity = _strength(coefficients) if rank is None else rank
     radius = window // 2
-    if radius:
+    if radius and opencv.is_plain(activity):
+        activity = opencv.dilated(activity, radius)
+    elif radius:
         activity = functional.max_pool2d(activity.flatten(0, 1), window, 1, radius).reshape(activity.shape)
     marked = leaders(activity)
     if consistent and radius:
         marked = _majority(marked, radius)
-    return (shares(marked, coefficients) * coefficients).sum(0)
+    if len(marked) == 2:  # a choice is faster than a sum
+        first, second = coefficients
+        return torch.where(marked[0] & marked[1], (first + second) / 2, torch.where(marked[0], first, second))
+    return torch.where(marked, coefficients, 0).sum(0) / marked.sum(0)
+
+
+def _strength(coefficients: Tensor) -> Tensor:
+    if not coefficients.is_complex():
+        return coefficients.abs()
+    # Faster than abs(), which guards against overflow.
+    return (coefficients.real.square() + coefficients.imag.square()).sqrt()
 
 
 def _majority(marked: Tensor, radius: int) -> Tensor:
     """Mark the source that is marked most often in each window, border marks repeated outwards."""
-    height, width = marked.shape[-2:]
-    votes = frame(marked, radius, border="edge")
-    count = box_sum(votes.to(torch.float64), radius)[..., radius : radius + height, radius : radius + width]
+    if marked.device.type == "cpu":
+        count = opencv.votes(marked, radius)
+    else:
+        height, width = marked.shape[-2:]
+        wide = frame(marked, radius, border="edge")
+        count = box_sum(wide.to(torch.float64), radius)[..., radius : radius + height, radius : radius + width]
     return count == count.amax(0, keepdim=True)

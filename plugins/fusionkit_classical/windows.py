@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fusionkit_classical import opencv
 from fusionkit_classical.borders import frame
 
 __all__ = ["box_mean", "box_sum", "guided_filter"]
@@ -32,6 +33,8 @@ def box_sum(image: Tensor, radius: int) -> Tensor:
     Returns:
         Same shape.
     """
+    if opencv.is_plain(image):
+        return opencv.box_sums(image, radius, radius, border="cut")
     return _running_sum(_running_sum(image, -1, radius), -2, radius)
 
 
@@ -47,12 +50,20 @@ def box_mean(image: Tensor, radius: int, *, border: Literal["cut", "edge"] = "cu
         Same shape.
     """
     if border == "cut":
-        count = box_sum(image.new_ones(image.shape[-2:]), radius)
-        return box_sum(image, radius) / count
+        rows, columns = (_inside(length, radius).to(image) for length in image.shape[-2:])
+        return box_sum(image, radius) / (rows[:, None] * columns)
+    if opencv.is_plain(image):
+        return opencv.box_sums(image, radius, radius, border="edge").div_((2 * radius + 1) ** 2)
     height, width = image.shape[-2:]
     wide = frame(image, radius, border="edge")
     inner = box_sum(wide, radius)[..., radius : radius + height, radius : radius + width]
     return inner / (2 * radius + 1) ** 2
+
+
+def _inside(length: int, radius: int) -> Tensor:
+    """The number of pixels of each window along one axis that lie inside."""
+    centre = torch.arange(length)
+    return (centre + radius).clamp(max=length - 1) - (centre - radius).clamp(min=0) + 1
 
 
 def guided_filter(guide: Tensor, image: Tensor, *, radius: int, epsilon: float) -> Tensor:
@@ -77,8 +88,8 @@ def guided_filter(guide: Tensor, image: Tensor, *, radius: int, epsilon: float) 
     """
     mean_guide = box_mean(guide, radius)
     mean_image = box_mean(image, radius)
-    covariance = box_mean(guide * image, radius) - mean_guide * mean_image
-    variance = box_mean(guide * guide, radius) - mean_guide * mean_guide
+    covariance = torch.addcmul(box_mean(guide * image, radius), mean_guide, mean_image, value=-1)
+    variance = torch.addcmul(box_mean(guide * guide, radius), mean_guide, mean_guide, value=-1)
     slope = covariance / (variance.clamp(min=0) + epsilon)
-    offset = mean_image - slope * mean_guide
-    return box_mean(slope, radius) * guide + box_mean(offset, radius)
+    offset = torch.addcmul(mean_image, slope, mean_guide, value=-1)
+    return torch.addcmul(box_mean(offset, radius), box_mean(slope, radius), guide)
