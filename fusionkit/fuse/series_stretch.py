@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from fusionkit.fuse.tensors import Gamut, finish
-from fusionkit.io.color import rgb_to_ycrcb
+from fusionkit.io.color import chroma_of, luminance
 
 __all__ = ["ClipStretch", "luminance_limits", "stretch_between"]
 
@@ -17,7 +17,7 @@ SETTLING = 1.0
 
 def luminance_limits(fused: Tensor) -> tuple[float, float]:
     """Least and greatest luminance of a fused image ``(1, C, H, W)``."""
-    y = rgb_to_ycrcb(fused)[:, :1] if fused.shape[1] == 3 else fused
+    y = luminance(fused)
     return float(y.min()), float(y.max())
 
 
@@ -32,12 +32,9 @@ def stretch_between(fused: Tensor, low: float, high: float, gamut: Gamut) -> Ten
     """
     if high <= low:
         return fused
-    if fused.shape[1] == 3:
-        ycrcb = rgb_to_ycrcb(fused)
-        y, chroma = ycrcb[:, :1], ycrcb[:, 1:]
-    else:
-        y, chroma = fused, None
-    return finish(((y - low) / (high - low)).clamp(0, 1), chroma, stretch="none", gamut=gamut)
+    y = ((luminance(fused) - low) / (high - low)).clamp(0, 1)
+    chroma = (lambda rows: chroma_of(fused[:, :, rows])) if fused.shape[1] == 3 else None
+    return finish(y, chroma, stretch="none", gamut=gamut)
 
 
 class ClipStretch:
