@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from fusionkit_restormer.cuda_forms import sum_over_pixels
+
 
 class GramAndValues(Function):
     """q, k and v side by side, ``(B, P, 3 C)``, to the sums over pixels of all products among q and k, and v.
@@ -24,7 +26,7 @@ class GramAndValues(Function):
     @staticmethod
     def forward(qkv: Tensor) -> tuple[Tensor, Tensor]:
         both, v = _split(qkv)
-        return both.transpose(1, 2) @ both, v
+        return sum_over_pixels(both, both), v
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
@@ -47,7 +49,7 @@ class GramAndValues(Function):
     def jvp(ctx: Any, tangent: Tensor) -> tuple[Tensor, Tensor]:
         both, _ = _split(ctx.saved_tensors[0])
         along, v = _split(tangent)
-        half = along.transpose(1, 2) @ both
+        half = sum_over_pixels(along, both)
         # A view of the tangent for a view of the input, as forward-mode AD asks for.
         return half + half.transpose(1, 2), v
 
@@ -70,7 +72,7 @@ class GatedProjection(Function):
         halves, weight = ctx.saved_tensors
         gate, value = halves.chunk(2, -1)
         opened = F.gelu(gate)
-        weight_slope = slope.flatten(0, 1).t() @ (opened * value).flatten(0, 1)
+        weight_slope = sum_over_pixels(slope.flatten(0, 1)[None], (opened * value).flatten(0, 1)[None])[0]
         pulled = slope @ weight
         if torch.is_grad_enabled():
             gate_slope = torch.ops.aten.gelu_backward(pulled * value, gate)

@@ -7,10 +7,10 @@ and the attention is folded into the output projection, so that v is multiplied 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from fusionkit_restormer.cuda_forms import channel_norm, linear, multiply, sum_over_pixels
 from fusionkit_restormer.operations import GatedProjection, GramAndValues
 
 _TINY = 1e-12  # F.normalize's bound, squared below: an all-zero channel attends to nothing rather than to NaN
@@ -30,7 +30,7 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same."""
-        return F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-5).permute(0, 3, 1, 2)
+        return channel_norm(x.permute(0, 2, 3, 1), self.weight, self.bias, 1e-5).permute(0, 3, 1, 2)
 
 
 def pixels(x: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def unpixels(x: Tensor, like: Tensor) -> Tensor:
 
 def pointwise(x: Tensor, weight: Tensor) -> Tensor:
     """A 1x1 convolution without bias, as one matrix product: ``(B, C, H, W)`` to ``(B, D, H, W)``."""
-    return F.linear(x.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
+    return linear(x.permute(0, 2, 3, 1), weight.flatten(1)).permute(0, 3, 1, 2)
 
 
 class Pointwise(nn.Conv2d):
@@ -73,7 +73,7 @@ def gram(q: Tensor, k: Tensor) -> Tensor:
     also be taken in strips.
     """
     both = pixels(torch.cat((q, k), 1))
-    return both.transpose(1, 2) @ both
+    return sum_over_pixels(both, both)
 
 
 def attention_map(products: Tensor, temperature: Tensor, project: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def attention_map(products: Tensor, temperature: Tensor, project: Tensor) -> Ten
 
 def apply_map(matrix: Tensor, v: Tensor) -> Tensor:
     """Multiply every pixel's v by the folded map: ``(B, C, C)``, ``(B, C, H, W)`` to ``(B, C, H, W)``."""
-    return unpixels(pixels(v) @ matrix.transpose(1, 2), v)
+    return multiply(v.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
 
 
 class ChannelAttention(nn.Module):
@@ -125,7 +125,8 @@ class ChannelAttention(nn.Module):
         """``(B, C, H, W)`` to the same."""
         qkv = self.depthwise(self.qkv(x))
         products, v = GramAndValues.apply(pixels(qkv))  # type: ignore[no-untyped-call]
-        return unpixels(v @ attention_map(products, self.temperature, self.project.weight).transpose(1, 2), x)
+        matrix = attention_map(products, self.temperature, self.project.weight)
+        return multiply(v.unflatten(1, x.shape[2:]), matrix).permute(0, 3, 1, 2)
 
 
 class GatedFeedForward(nn.Module):
