@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fusionkit.cli.data_fuse import fuse_command, labels_command
+from fusionkit.cli.data_prepare import prepare_command
 from fusionkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def command() -> None:
 
 command.add_command(fuse_command)
 command.add_command(labels_command)
+command.add_command(prepare_command)
 
 
 @command.command("list")

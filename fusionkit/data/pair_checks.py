@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from fusionkit.data.pair_set import Pair, PairSet
-from fusionkit.errors import DataError
+from fusionkit.errors import DataError, FusionNote
 from fusionkit.io.digest import file_digest
 from fusionkit.runtime.threads import in_threads
 
@@ -32,6 +33,10 @@ def verify(pairs: PairSet, *, digests: bool = True, decode: bool = False) -> Non
 
     Raises:
         fusionkit.errors.DataError: something is wrong; one line with the first ten by name, and the count.
+
+    Warns:
+        FusionNote: a source of the first pair has more than 8 bits and fills a small part of their range, as thermal
+            images do: it would be taken for almost flat.
     """
     faults = [str(problem) for problem in pairs.problems]
     faults += _repeated_names(pairs)
@@ -42,6 +47,40 @@ def verify(pairs: PairSet, *, digests: bool = True, decode: bool = False) -> Non
     if decode and not faults:
         faults += _in_two_splits(pairs)
     report(pairs, faults)
+    _note_narrow(pairs[0])
+
+
+def _note_narrow(pair: Pair) -> None:
+    for file in pair.files:
+        if _has_eight_bits(file):
+            continue
+        from fusionkit.io.images import decode_file
+        from fusionkit.io.ranges import Sampled
+
+        try:
+            values = Sampled().add(decode_file(file).pixels)
+        except DataError:
+            continue
+        if values.is_narrow:
+            warnings.warn(
+                f"{file}: its values, {values.low:g} to {values.high:g}, fill a small part of their range or leave it: "
+                "it is read as almost flat, or refused; 'fusionkit data prepare' scales a data set",
+                FusionNote,
+                stacklevel=3,
+            )
+
+
+def _has_eight_bits(file: Path) -> bool:
+    """Tell by the header; False where it does not say."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            # Pillow reads 16-bit colours as 8: how they are stored is in the tile.
+            deep = any("16" in str(tile[3]) for tile in image.tile)
+            return image.mode in ("1", "L", "LA", "P", "RGB", "RGBA") and image.format != "TIFF" and not deep
+    except (OSError, ValueError, SyntaxError):
+        return False
 
 
 def report(pairs: PairSet, faults: Sequence[str]) -> None:

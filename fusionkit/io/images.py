@@ -52,7 +52,7 @@ _DECODER_FAULTS = (
     zlib.error,
     cv2.error,
 )
-_NAME_A_RANGE = "name their range: fusionkit fuse --range-a"
+_NAME_A_RANGE = "name their range: fusionkit fuse --range-a, or for a data set fusionkit data prepare --range-a"
 _GREATEST = {8: 255.0, 16: 65535.0}
 # A float image may leave [0, 1] by rounding, no more.
 _ROUNDING = 1e-5

@@ -12,7 +12,7 @@ from PIL import Image
 from fusionkit.data.folders import folder_pairs
 from fusionkit.data.pair_checks import MOST_SHOWN, verify
 from fusionkit.data.pair_set import Pair, PairSet
-from fusionkit.errors import DataError
+from fusionkit.errors import DataError, FusionNote
 from fusionkit.io.digest import file_digest
 from fusionkit.tasks import IVIF
 
@@ -152,3 +152,10 @@ def test_ten_faults_are_shown_and_the_rest_counted(folder: Path) -> None:
     assert "12 problems in 12 pairs" in message
     assert message.count("not an image") == MOST_SHOWN
     assert message.endswith("; and 2 more")
+
+
+def test_values_that_fill_little_of_their_range_are_said(folder: Path) -> None:
+    thermal = 29_000 + np.arange(16 * 24, dtype=np.uint16).reshape(16, 24)
+    Image.fromarray(thermal).save(folder / "ir" / "00.png")
+    with pytest.warns(FusionNote, match=r"00\.png: its values, 29000 to 29383, fill a small part .*data prepare"):
+        verify(folder_pairs(folder, IVIF))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionkit.label_types import Boxes
 
-__all__ = ["crop_boxes", "flip_boxes", "resize_mask", "scale_boxes"]
+__all__ = ["crop_boxes", "flip_boxes", "resize_mask", "scale_boxes", "warp_boxes"]
 
 
 def scale_boxes(boxes: Boxes, size: tuple[int, int], to: tuple[int, int]) -> Boxes:
@@ -76,3 +78,30 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _areas(corners: Tensor) -> Tensor:
     return (corners[:, 2] - corners[:, 0]).clamp(min=0) * (corners[:, 3] - corners[:, 1]).clamp(min=0)
+
+
+def warp_boxes(boxes: Boxes, matrix: NDArray[np.float64], to: tuple[int, int]) -> Boxes:
+    """Move boxes by a transform: each becomes the upright box around its four corners, clipped to the image.
+
+    Args:
+        boxes: boxes of the image before.
+        matrix: ``(3, 3)``, maps points (x, y) of the image before to points of the image after, where the centre of the
+            first pixel is (0, 0).
+        to: height and width after.
+
+    Returns:
+        The boxes; those of which less than a quarter lies in the image are left out.
+    """
+    x0, y0, x1, y1 = boxes.corners.double().unbind(1)
+    # Boxes count from the edge of the first pixel, half a pixel before its centre.
+    points = torch.stack([torch.stack([x0, x1, x1, x0]), torch.stack([y0, y0, y1, y1])]) - 0.5
+    moved = torch.einsum("ij,jkn->ikn", torch.from_numpy(matrix), torch.cat([points, torch.ones_like(points[:1])]))
+    x, y = moved[0] / moved[2] + 0.5, moved[1] / moved[2] + 0.5
+    whole = torch.stack([x.amin(0), y.amin(0), x.amax(0), y.amax(0)], 1)
+    height, width = to
+    most = whole.new_tensor([width, height, width, height])
+    clipped = torch.minimum(whole.clamp(min=0), most)
+    area, left = ((box[:, 2:] - box[:, :2]).clamp(min=0).prod(1) for box in (whole, clipped))
+    kept = left >= area / 4
+    scores = boxes.scores[kept] if boxes.scores is not None else None
+    return Boxes(clipped[kept].to(boxes.corners.dtype), boxes.classes[kept], scores)
