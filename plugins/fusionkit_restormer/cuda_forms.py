@@ -16,7 +16,7 @@ _PART = 512
 
 
 def preferred(x: Tensor) -> bool:
-    """Whether ``x`` lies where these forms are the faster ones."""
+    """Return whether ``x`` lies where these forms are the faster ones."""
     return x.is_cuda
 
 
