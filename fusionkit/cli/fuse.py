@@ -196,7 +196,6 @@ def command(
     from fusionkit.io.ranges import parse_range
     from fusionkit.io.videos import VIDEO_SUFFIXES
     from fusionkit.io.volumes import is_volume
-    from fusionkit.models.listing import default_fuser
 
     if model is None and task is None:
         raise UsageError("say what to fuse with: --task for the model that ships for it, or --model")
@@ -213,8 +212,13 @@ def command(
     aligning = _aligning(kind, reference, align_scope, transform, len(sources))
 
     def load_model() -> Model:
+        named = model
+        if named is None:
+            from fusionkit.models.listing import default_fuser
+
+            named = default_fuser(task or "")
         return load(
-            model or default_fuser(task or ""),
+            named,
             task,
             device=device,
             stretch=stretch,

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scipy import fft
 
 from fusionkit.fuse.align.edges import Plane, describe, resized
 from fusionkit.fuse.align.transforms import Matrix, corner_distance, resample, scaling
@@ -41,6 +40,8 @@ def coarse_search(
     Returns:
         Matrices with their scores, best first.
     """
+    from scipy import fft  # half a second that only alignment pays
+
     height, width = fixed[0].shape
     factor = min(1.0, _SIZE / np.sqrt(height * width))
     moved, fixed = [resized(m, factor) for m in moved], [resized(f, factor) for f in fixed]
