@@ -36,7 +36,8 @@ class GramAndValues(Function):
     @staticmethod
     def backward(ctx: Any, gram_slope: Tensor, v_slope: Tensor) -> Tensor:
         both, _ = _split(ctx.saved_tensors[0])
-        symmetric = gram_slope + gram_slope.transpose(1, 2)
+        # Under autocast the sum is float32 and what it sums is not.
+        symmetric = (gram_slope + gram_slope.transpose(1, 2)).to(both.dtype)
         if torch.is_grad_enabled():
             return torch.cat((both @ symmetric, v_slope), 2)
         slope = torch.empty_like(ctx.saved_tensors[0])

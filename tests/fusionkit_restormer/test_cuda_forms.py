@@ -53,6 +53,18 @@ def test_no_pixel_is_left_out_of_a_sum(pixels: int, monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(sum_over_pixels(left, right), left.transpose(1, 2) @ right, rtol=1e-10, atol=1e-10)
 
 
+def test_half_precision_learns_in_every_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    fuser = RestormerFuser(FuserOptions(dim=8, heads=4, blocks=1))
+    pair = [torch.rand(2, 1, 12, 10) for _ in range(2)]
+    exact = torch.autograd.grad(fuser(*pair).mean(), tuple(fuser.parameters()))
+    for preferred in (True, False):
+        monkeypatch.setattr(cuda_forms, "preferred", lambda _x, chosen=preferred: chosen)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = torch.autograd.grad(fuser(*pair).float().mean(), tuple(fuser.parameters()))
+        apart = torch.stack([(one - other).norm() for one, other in zip(found, exact, strict=True)]).norm()
+        assert apart < 0.1 * torch.stack([gradient.norm() for gradient in exact]).norm()
+
+
 def test_the_network_is_the_same_function_with_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     fuser = RestormerFuser(FuserOptions(dim=8, heads=4, blocks=1, inputs="image+gradient+share")).double()
     pair = [torch.rand(2, 1, 9, 10, dtype=torch.float64) for _ in range(2)]
