@@ -69,9 +69,9 @@ def read_package(distribution: metadata.Distribution, name: str = "", version: s
     requires = ""
     try:
         head = distribution.metadata
-        stated = str(head["Version"] or "")
+        stated = str(head["Version"] or "") if "Version" in head else ""
         requirements = [str(text) for text in head.get_all("Requires-Dist") or ()]
-        name = name or folder_name(distribution) or str(head["Name"] or "")
+        name = name or folder_name(distribution) or (str(head["Name"] or "") if "Name" in head else "")
     except Exception as error:  # metadata is third-party text: whatever is wrong with it stays with its distribution
         stated, requirements = "", []
         name = name or folder_name(distribution)

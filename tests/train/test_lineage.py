@@ -246,7 +246,9 @@ def test_a_training_that_began_from_weights_is_resumed_without_them(
     source = Path(shutil.copytree(parent.path, tmp_path / "source"))
     whole = train(pairs, tmp_path / "whole", {"init": str(source)})
     options = merged(OPTIONS, {"trainer": {"init": str(source)}})
-    request = TrainRequest(method="refusion", task="ivif", data=str(pairs), preset="quick", options=options)
+    request = TrainRequest(
+        method="refusion", task="ivif", data=str(pairs), preset="quick", options=options, device="cpu"
+    )
     for stop_at, every in ((1, 1e9), (3, 0)):
         run = tmp_path / f"run{stop_at}"
         with pytest.raises(Stop):

@@ -57,7 +57,7 @@ def test_a_run_of_version_0_1_ends_with_the_weights_it_would_have_had(unfinished
 
 def test_a_finished_run_of_version_0_1_fuses() -> None:
     a, b = torch.rand(2, 1, 1, 24, 32)
-    model = fusionkit.load(str(RUNS / "finished_run" / "model.safetensors"))
+    model = fusionkit.load(str(RUNS / "finished_run" / "model.safetensors"), device="cpu")
     with torch.no_grad():
         assert model.fuser(a, b).shape == a.shape
     assert RunFolder.open(RUNS / "finished_run").record.method == "refusion"
