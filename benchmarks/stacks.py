@@ -6,8 +6,9 @@
 Renders stacks (``benchmarks.made_stacks``), fuses the files with each program in a process of its own, and prints, per
 program: PSNR and SSIM to the truth; the halo, the mean error in grey levels in a ring around bright things that their
 light can reach when they are out of focus; CPU seconds and peak of resident memory, each also as a ratio to the first
-program of the table, enfuse where it is installed. Every program runs on one thread, as far as it has an option for that. ``best source`` is no program but the
-best choice of a source per pixel, made with the truth in hand: near the border of a thing no source holds the truth.
+program of the table, enfuse where it is installed. Every program runs on one thread, as far as it has an option for
+that. ``best source`` is no program but the best choice of a source per pixel, made with the truth in hand: near the
+border of a thing no source holds the truth.
 
 Beside the fusers: ``enfuse`` (Debian) where it is installed, with its options for focus stacks; and ShineStacker (PyPI,
 Python 3.12 or newer) where the interpreter of its virtual environment is given.
