@@ -47,9 +47,13 @@ def check_maps(model: Model, sources: int, *, spacing: float | None) -> None:
     with torch.inference_mode():
         names = call_maps(fuser, [small] * sources).keys()
     if not names:
-        raise UsageError(f"{name}: computes no weight of each source at each pixel, so there are no maps to write")
+        raise UsageError(
+            f"{name}: computes no weight of each source at each pixel, so there are no maps: leave --maps out or choose a method that weighs its sources"
+        )
     if spacing is not None and INDEX not in names:
-        raise UsageError(f"--spacing: {name} does not choose one frame per pixel, so there is no depth")
+        raise UsageError(
+            f"--spacing: {name} does not choose one frame per pixel, so there is no depth: choose a method that does, or leave it out"
+        )
 
 
 def compute_maps(model: Model, images: Sequence[Image]) -> dict[str, Tensor]:
