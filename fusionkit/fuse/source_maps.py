@@ -48,13 +48,13 @@ def check_maps(model: Model, sources: int, *, spacing: float | None) -> None:
         names = call_maps(fuser, [small] * sources).keys()
     if not names:
         raise UsageError(
-            f"{name}: computes no weight of each source at each pixel, so there are no maps: leave --maps out, or choose a "
-            "method that weighs its sources"
+            f"{name}: computes no weight of each source at each pixel, so there are no maps: leave --maps out, "
+            "or choose a method that weighs its sources"
         )
     if spacing is not None and INDEX not in names:
         raise UsageError(
-            f"--spacing: {name} does not choose one frame per pixel, so there is no depth: choose a method that does, or "
-            "leave --spacing out"
+            f"--spacing: {name} does not choose one frame per pixel, so there is no depth: choose a method that does, "
+            "or leave --spacing out"
         )
 
 
