@@ -16,9 +16,12 @@ __all__ = ["SourceStack", "fuse_stack", "is_streamed"]
 
 
 def is_streamed(fuser: Fuser, count: int) -> bool:
-    """Return whether a fuser takes sources one at a time: it has a ``fuse_stream`` of its own, or folds them."""
+    """Return whether a fuser takes sources one at a time: it has a ``fuse_stream`` of its own, or folds them.
+
+    A pair is fused in tiles where the fuser states a halo.
+    """
     if type(fuser).fuse_stream is not Fuser.fuse_stream:
-        return fuser.capabilities.multiple == 1
+        return fuser.capabilities.multiple == 1 and (count > 2 or fuser.capabilities.halo is None)
     most = fuser.capabilities.max_sources
     return most is not None and count > most
 

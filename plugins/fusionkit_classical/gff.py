@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from fusionkit_classical import opencv
 from fusionkit_classical.borders import frame
-from fusionkit_classical.method import ClassicalFuser, lettered
+from fusionkit_classical.method import StreamingFuser, lettered
 from fusionkit_classical.options import Positive, Radius, Window
-from fusionkit_classical.selection import leaders, shares
+from fusionkit_classical.selection import leaders, least_of_leaders, shares
 from fusionkit_classical.windows import box_mean, guided_filter
 
-__all__ = ["Gff", "GffConfig", "fuse_gff", "guided_weights", "laplacian_saliency"]
+__all__ = ["Gff", "GffConfig", "fuse_gff", "guided_weights", "laplacian_saliency", "stream_gff"]
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,12 @@ def laplacian_saliency(image: Tensor, *, window: int, sigma: float) -> Tensor:
 
 
 def _weights(stack: Tensor, marked: Tensor, *, radius: int, epsilon: float) -> Tensor:
-    smooth = guided_filter(stack, shares(marked, stack), radius=radius, epsilon=epsilon).clamp(0, 1) + 1e-12
+    smooth = _smooth(stack, shares(marked, stack), radius=radius, epsilon=epsilon)
     return smooth / smooth.sum(0, keepdim=True)
+
+
+def _smooth(image: Tensor, share: Tensor, *, radius: int, epsilon: float) -> Tensor:
+    return guided_filter(image, share, radius=radius, epsilon=epsilon).clamp_(0, 1).add_(1e-12)
 
 
 def guided_weights(
@@ -109,7 +114,44 @@ def fuse_gff(
     return (of_base * base + of_detail * (stack - base)).sum(0)
 
 
-class Gff(ClassicalFuser):
+def stream_gff(
+    sources: Sequence[Tensor],
+    *,
+    base_window: int,
+    saliency_window: int,
+    saliency_sigma: float,
+    base_radius: int,
+    base_epsilon: float,
+    detail_radius: int,
+    detail_epsilon: float,
+) -> Tensor:
+    """Fuse sources ``(B, C, H, W)`` that are looked up twice each: :func:`fuse_gff` of one source at a time."""
+    best, number = torch.empty(0), torch.empty(0)
+    for k in range(len(sources)):
+        saliency = laplacian_saliency(sources[k], window=saliency_window, sigma=saliency_sigma)
+        if k == 0:
+            best, number = saliency, torch.ones_like(saliency)
+        else:
+            both = torch.maximum(best, saliency)
+            least = least_of_leaders(both)
+            number = number * (best >= least) + (saliency >= least)
+            best = both
+    least = least_of_leaders(best)
+    parts = {"base": (base_radius, base_epsilon), "detail": (detail_radius, detail_epsilon)}
+    sums = {name: torch.zeros_like(best) for name in parts}
+    totals = {name: torch.zeros_like(best) for name in parts}
+    for k in range(len(sources)):
+        image = sources[k]
+        base = box_mean(image, base_window // 2, border="edge")
+        share = (laplacian_saliency(image, window=saliency_window, sigma=saliency_sigma) >= least) / number
+        for name, (radius, epsilon) in parts.items():
+            weight = _smooth(image, share, radius=radius, epsilon=epsilon)
+            totals[name] += weight
+            sums[name].addcmul_(weight, base if name == "base" else image - base)
+    return sums["base"] / totals["base"] + sums["detail"] / totals["detail"]
+
+
+class Gff(StreamingFuser):
     """Guided filtering fusion: prefers the sharper source, with weights aligned to edges by the guided filter.
 
         B_n = I_n * Z,   D_n = I_n - B_n,   S_n = |I_n * L| * g,   P_n = 1 where S_n is the greatest, else 0
@@ -151,6 +193,20 @@ class Gff(ClassicalFuser):
         c: GffConfig = self.config
         return fuse_gff(
             stack,
+            base_window=c.base_window,
+            saliency_window=c.saliency_window,
+            saliency_sigma=c.saliency_sigma,
+            base_radius=c.base_radius,
+            base_epsilon=c.base_epsilon,
+            detail_radius=c.detail_radius,
+            detail_epsilon=c.detail_epsilon,
+        )
+
+    def stream(self, sources: Sequence[Tensor]) -> Tensor:
+        """Fuse sources ``(B, C, H, W)`` one at a time."""
+        c: GffConfig = self.config
+        return stream_gff(
+            sources,
             base_window=c.base_window,
             saliency_window=c.saliency_window,
             saliency_sigma=c.saliency_sigma,

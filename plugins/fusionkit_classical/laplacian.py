@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from fusionkit_classical.method import ClassicalFuser
+from fusionkit_classical.method import StreamingFuser
 from fusionkit_classical.options import Levels, Window
 from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth, pyramid_halo
-from fusionkit_classical.selection import select_largest
+from fusionkit_classical.selection import Selection, select_largest
 
-__all__ = ["Laplacian", "LaplacianConfig", "fuse_laplacian"]
+__all__ = ["Laplacian", "LaplacianConfig", "fuse_laplacian", "stream_laplacian"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,40 @@ def fuse_laplacian(
     return fused
 
 
-class Laplacian(ClassicalFuser):
+def stream_laplacian(
+    sources: Sequence[Tensor], *, levels: int, window: int, consistent: bool, base: Literal["average", "maximum"]
+) -> Tensor:
+    """Fuse sources ``(B, C, H, W)`` that are looked up twice each: :func:`fuse_laplacian` of one source at a time."""
+    choices: list[Selection] = []
+    sizes: list[tuple[int, int]] = []
+    fused = torch.empty(0)
+    for k in range(len(sources)):
+        details, coarsest = _details(sources[k], levels)
+        if k == 0:
+            choices = [Selection(window=window, consistent=consistent) for _ in details]
+            sizes = [(detail.shape[-2], detail.shape[-1]) for detail in details]
+            fused = coarsest.clone()
+        else:
+            fused = fused + coarsest if base == "average" else torch.maximum(fused, coarsest)
+        for choice, detail in zip(choices, details, strict=True):
+            choice.rank(detail)
+    for k in range(len(sources)):
+        for choice, detail in zip(choices, _details(sources[k], levels)[0], strict=True):
+            choice.add(detail)
+    fused = fused / len(sources) if base == "average" else fused
+    while choices:
+        fused = expand(fused, *sizes.pop()) + choices.pop().value()
+    return fused
+
+
+def _details(image: Tensor, levels: int) -> tuple[list[Tensor], Tensor]:
+    """The levels of the Laplacian pyramid, finest first, and what remains."""
+    pyramid = gaussian_pyramid(image, pyramid_depth(image.shape[-2:], levels))
+    details = [fine - expand(coarse, *fine.shape[-2:]) for fine, coarse in pairwise(pyramid)]
+    return details, pyramid[-1]
+
+
+class Laplacian(StreamingFuser):
     """Laplacian-pyramid fusion: takes the strongest band-pass detail of any source at every scale.
 
         L_l = G_l - expand(G_{l+1}),    F_N = mean_s G_{N,s},    F_l = expand(F_{l+1}) + L_{l,s*(p)}
@@ -71,3 +107,8 @@ class Laplacian(ClassicalFuser):
         """Fuse a stack ``(S, B, C, H, W)``."""
         c: LaplacianConfig = self.config
         return fuse_laplacian(stack, levels=c.levels, window=c.window, consistent=c.consistent, base=c.base)
+
+    def stream(self, sources: Sequence[Tensor]) -> Tensor:
+        """Fuse sources ``(B, C, H, W)`` one at a time."""
+        c: LaplacianConfig = self.config
+        return stream_laplacian(sources, levels=c.levels, window=c.window, consistent=c.consistent, base=c.base)

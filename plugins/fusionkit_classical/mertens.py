@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +11,11 @@ from torch import Tensor
 from fusionkit.errors import UsageError
 from fusionkit_classical import opencv
 from fusionkit_classical.borders import frame
-from fusionkit_classical.method import ClassicalFuser, lettered
+from fusionkit_classical.method import StreamingFuser, lettered
 from fusionkit_classical.options import Exponent
 from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth
 
-__all__ = ["Mertens", "MertensConfig", "exposure_weights", "fuse_mertens"]
+__all__ = ["Mertens", "MertensConfig", "exposure_weights", "fuse_mertens", "stream_mertens"]
 
 _GREY = (0.299, 0.587, 0.114)
 _WELL_EXPOSED = 0.5
@@ -56,21 +56,32 @@ def exposure_weights(stack: Tensor, *, contrast: float, saturation: float, expos
 
     Source: Mertens, Kautz, Van Reeth 2007, section 3.1; the border is mirrored.
     """
-    distance = (stack - _WELL_EXPOSED).square()
+    grey = _is_grey(stack).all(0)
+    weights = _measures(stack, grey, contrast=contrast, saturation=saturation, exposure=exposure)
+    return weights / weights.sum(0, keepdim=True)
+
+
+def _is_grey(stack: Tensor) -> Tensor:
+    """Whether the channels of each sample of ``(..., B, C, H, W)`` are equal, ``(..., B)``."""
+    return (stack == stack[..., :1, :, :]).flatten(-3).all(-1)
+
+
+def _measures(images: Tensor, uncoloured: Tensor, *, contrast: float, saturation: float, exposure: float) -> Tensor:
+    """The weights of images ``(..., B, C, H, W)`` before they are divided by their sum; ``uncoloured`` is ``(B,)``."""
+    distance = (images - _WELL_EXPOSED).square()
     weights = None
-    if stack.shape[2] == 3:
-        distance = distance.sum(2, keepdim=True)
-        grey = (stack * stack.new_tensor(_GREY).view(3, 1, 1)).sum(2, keepdim=True)
-        colour = _power((stack - stack.mean(2, keepdim=True)).square().sum(2, keepdim=True).sqrt(), saturation)
-        uncoloured = (stack == stack[:, :, :1]).flatten(2).all(2).all(0).view(-1, 1, 1, 1)
-        weights = torch.where(uncoloured, torch.ones_like(colour), colour)
-        distance = torch.where(uncoloured, distance / 3, distance)
+    if images.shape[-3] == 3:
+        distance = distance.sum(-3, keepdim=True)
+        grey = (images * images.new_tensor(_GREY).view(3, 1, 1)).sum(-3, keepdim=True)
+        colour = _power((images - images.mean(-3, keepdim=True)).square().sum(-3, keepdim=True).sqrt(), saturation)
+        plain = uncoloured.view(-1, 1, 1, 1)
+        weights = torch.where(plain, torch.ones_like(colour), colour)
+        distance = torch.where(plain, distance / 3, distance)
     else:
-        grey = stack
+        grey = images
     exposed = (distance * (-exposure / (2 * _SIGMA**2))).exp()
     contrasted = _power(_laplacian(grey).abs(), contrast) * exposed
-    weights = (contrasted if weights is None else contrasted * weights) + _FLOOR
-    return weights / weights.sum(0, keepdim=True)
+    return (contrasted if weights is None else contrasted * weights) + _FLOOR
 
 
 def _power(image: Tensor, exponent: float) -> Tensor:
@@ -88,8 +99,7 @@ def _laplacian(grey: Tensor) -> Tensor:
 def fuse_mertens(stack: Tensor, *, contrast: float, saturation: float, exposure: float) -> Tensor:
     """Fuse a stack ``(S, B, C, H, W)`` of RGB (C = 3) or grey (C = 1) exposures; options as in the class's Config."""
     channels = stack.shape[2]
-    if channels not in (1, 3):
-        raise UsageError(f"exposure fusion takes 3 channels (RGB) or 1 (grey), got {channels}")
+    _check_channels(channels)
     if channels == 3 and torch.equal(stack, stack[:, :, :1].expand_as(stack)):
         # Nothing is computed three times for grey exposures that are given as RGB.
         grey = fuse_mertens(stack[:, :, :1], contrast=contrast, saturation=saturation, exposure=exposure)
@@ -105,7 +115,47 @@ def fuse_mertens(stack: Tensor, *, contrast: float, saturation: float, exposure:
     return fused
 
 
-class Mertens(ClassicalFuser):
+def _check_channels(channels: int) -> None:
+    if channels not in (1, 3):
+        raise UsageError(f"exposure fusion takes 3 channels (RGB) or 1 (grey), got {channels}")
+
+
+def stream_mertens(sources: Sequence[Tensor], *, contrast: float, saturation: float, exposure: float) -> Tensor:
+    """Fuse sources ``(B, C, H, W)`` that are looked up twice each: :func:`fuse_mertens` of one exposure at a time."""
+    exponents = {"contrast": contrast, "saturation": saturation, "exposure": exposure}
+    # Colour counts unless all exposures of a sample are grey, which is known after the last: both sums are kept.
+    grey, total, total_grey = torch.empty(0), torch.empty(0), torch.empty(0)
+    for k in range(len(sources)):
+        image = sources[k]
+        _check_channels(image.shape[1])
+        found = _is_grey(image)
+        ones = torch.ones_like(found)
+        coloured, plain = _measures(image, ~ones, **exponents), _measures(image, ones, **exponents)
+        grey = found if k == 0 else grey & found
+        total = coloured if k == 0 else total + coloured
+        total_grey = plain if k == 0 else total_grey + plain
+    total = torch.where(grey.view(-1, 1, 1, 1), total_grey, total)
+    fused: list[Tensor] = []
+    for k in range(len(sources)):
+        image = sources[k]
+        depth = pyramid_depth(image.shape[-2:], max(image.shape[-2:]))
+        weight = _measures(image, grey, **exponents) / total
+        images = gaussian_pyramid(image, depth)
+        for level, share in enumerate(gaussian_pyramid(weight, depth)):
+            fine = images[level]
+            detail = fine if level == depth else fine - expand(images[level + 1], *fine.shape[-2:])
+            if k == 0:
+                fused.append(share * detail)
+            else:
+                fused[level].addcmul_(share, detail)
+    result = fused.pop()
+    while fused:
+        finer = fused.pop()
+        result = expand(result, *finer.shape[-2:]) + finer
+    return result
+
+
+class Mertens(StreamingFuser):
     """Exposure fusion: prefers contrasted, colourful and well-exposed pixels, blended in the Laplacian pyramid.
 
         L_l(F) = sum_k G_l(W_k) L_l(I_k),    W_k = C_k^wc S_k^ws E_k^we / sum_j (...)
@@ -133,3 +183,8 @@ class Mertens(ClassicalFuser):
         """Fuse a stack ``(S, B, C, H, W)``, C = 3 or 1."""
         c: MertensConfig = self.config
         return fuse_mertens(stack, contrast=c.contrast, saturation=c.saturation, exposure=c.exposure)
+
+    def stream(self, sources: Sequence[Tensor]) -> Tensor:
+        """Fuse sources ``(B, C, H, W)`` one at a time, C = 3 or 1."""
+        c: MertensConfig = self.config
+        return stream_mertens(sources, contrast=c.contrast, saturation=c.saturation, exposure=c.exposure)

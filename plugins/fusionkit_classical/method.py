@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from fusionkit.contracts import Capabilities, Fuser
 from fusionkit.errors import UsageError
 
-__all__ = ["FLOATING", "ClassicalFuser", "check_sources", "lettered", "stack_sources"]
+__all__ = ["FLOATING", "ClassicalFuser", "StreamingFuser", "check_sources", "lettered", "stack_sources"]
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The types in which the results are right: every type is computed in float64."""
@@ -58,8 +59,36 @@ def stack_sources(sources: tuple[Tensor, ...], *, limit: int | None = None) -> T
         UsageError: fewer than two sources, more than ``limit``, not float, not 4-D, empty, or unlike shapes.
     """
     check_sources(sources, limit=limit)
-    stack = torch.stack(sources)
-    return (stack.cpu() if stack.device.type == "mps" else stack).to(torch.float64)
+    return _doubled(torch.stack(sources))
+
+
+def _doubled(image: Tensor) -> Tensor:
+    return (image.cpu() if image.device.type == "mps" else image).to(torch.float64)
+
+
+class _DoubledSources(Sequence[Tensor]):
+    """Sources that are converted to float64 when they are looked up; ``like`` has the type and device of the first."""
+
+    def __init__(self, sources: Sequence[Tensor]) -> None:
+        self._sources = sources
+        self.like = torch.empty(0)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    @overload
+    def __getitem__(self, k: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, k: slice) -> list[Tensor]: ...
+
+    def __getitem__(self, k: int | slice) -> Tensor | list[Tensor]:
+        if isinstance(k, slice):
+            return [self[place] for place in range(len(self))[k]]
+        source = self._sources[k]
+        if k == 0:
+            self.like = source.new_empty(0)
+        return _doubled(source)
 
 
 def lettered(name: str, weights: Tensor) -> dict[str, Tensor]:
@@ -95,3 +124,16 @@ class ClassicalFuser(Fuser):
     @abstractmethod
     def fuse(self, stack: Tensor) -> Tensor:
         """Fuse a float64 stack ``(S, B, C, H, W)`` into ``(B, C, H, W)``; the caller clips the range."""
+
+
+class StreamingFuser(ClassicalFuser):
+    """A classical fuser that also takes sources one at a time, so that memory does not grow with their number."""
+
+    def fuse_stream(self, sources: Sequence[Tensor]) -> Tensor:
+        """Fuse sources that are read when they are looked up; each is looked up twice, in order, and none is kept."""
+        doubled = _DoubledSources(sources)
+        return self.stream(doubled).clamp(0, 1).to(doubled.like)
+
+    @abstractmethod
+    def stream(self, sources: Sequence[Tensor]) -> Tensor:
+        """Fuse float64 sources ``(B, C, H, W)``: up to rounding, what :meth:`fuse` gives of their stack."""

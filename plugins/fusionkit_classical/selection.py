@@ -10,7 +10,7 @@ from fusionkit_classical import opencv
 from fusionkit_classical.borders import frame
 from fusionkit_classical.windows import box_sum
 
-__all__ = ["leaders", "select_largest", "shares"]
+__all__ = ["Selection", "leaders", "least_of_leaders", "select_largest", "shares"]
 
 _RELATIVE = 1e-9
 _ABSOLUTE = 1e-12
@@ -26,8 +26,12 @@ def leaders(activity: Tensor) -> Tensor:
     Returns:
         Boolean, same shape, at least one True over S.
     """
-    best = activity.detach().amax(0, keepdim=True)
-    return activity >= best.mul_(1 - _RELATIVE).sub_(_ABSOLUTE)
+    return activity >= least_of_leaders(activity.detach().amax(0, keepdim=True))
+
+
+def least_of_leaders(best: Tensor) -> Tensor:
+    """The least activity that ties with the greatest one."""
+    return (best * (1 - _RELATIVE)).sub_(_ABSOLUTE)
 
 
 def shares(marked: Tensor, like: Tensor) -> Tensor:
@@ -57,15 +61,11 @@ def select_largest(
 
     Source: Li, Manjunath, Mitra, "Multisensor Image Fusion Using the Wavelet Transform", GMIP 57(3), 1995, section 4.
     """
-    activity = _strength(coefficients) if rank is None else rank
     radius = window // 2
-    if radius and opencv.is_plain(activity):
-        activity = opencv.dilated(activity, radius)
-    elif radius:
-        activity = functional.max_pool2d(activity.flatten(0, 1), window, 1, radius).reshape(activity.shape)
-    marked = leaders(activity)
+    marked = leaders(_widened(_strength(coefficients) if rank is None else rank, radius))
     if consistent and radius:
-        marked = _majority(marked, radius)
+        votes = _votes(marked, radius)
+        marked = votes == votes.amax(0, keepdim=True)
     if len(marked) == 2:  # a choice is faster than a sum
         first, second = coefficients
         return torch.where(marked[0] & marked[1], (first + second) / 2, torch.where(marked[0], first, second))
@@ -79,12 +79,67 @@ def _strength(coefficients: Tensor) -> Tensor:
     return (coefficients.real.square() + coefficients.imag.square()).sqrt()
 
 
-def _majority(marked: Tensor, radius: int) -> Tensor:
-    """Mark the source that is marked most often in each window, border marks repeated outwards."""
+def _widened(activity: Tensor, radius: int) -> Tensor:
+    """The greatest activity of the window around each place of ``(..., B, C, H, W)``."""
+    if not radius:
+        return activity
+    if opencv.is_plain(activity):
+        return opencv.dilated(activity, radius)
+    planes = activity.reshape(-1, 1, *activity.shape[-2:])
+    return functional.max_pool2d(planes, 2 * radius + 1, 1, radius).reshape(activity.shape)
+
+
+def _votes(marked: Tensor, radius: int) -> Tensor:
+    """The number of marks in each window, border marks repeated outwards."""
     if marked.device.type == "cpu":
-        count = opencv.votes(marked, radius)
-    else:
-        height, width = marked.shape[-2:]
-        wide = frame(marked, radius, border="edge")
-        count = box_sum(wide.to(torch.float64), radius)[..., radius : radius + height, radius : radius + width]
-    return count == count.amax(0, keepdim=True)
+        return opencv.votes(marked, radius)
+    height, width = marked.shape[-2:]
+    wide = frame(marked, radius, border="edge")
+    return box_sum(wide.to(torch.float64), radius)[..., radius : radius + height, radius : radius + width]
+
+
+class Selection:
+    """The choice of :func:`select_largest` for sources that come one at a time, twice.
+
+    All sources are ranked, then all are added in the same order. Memory does not grow with their number.
+
+    Args:
+        window: as in :func:`select_largest`.
+        consistent: as there.
+    """
+
+    def __init__(self, *, window: int = 3, consistent: bool = True) -> None:
+        self._radius = window // 2
+        self._consistent = consistent and window > 1
+        self._best: Tensor | None = None
+        self._votes: Tensor | None = None
+
+    def rank(self, coefficients: Tensor) -> None:
+        """Compare the coefficients ``(B, C, H, W)`` of one source with those of the sources before."""
+        activity = _widened(_strength(coefficients), self._radius)
+        self._best = activity if self._best is None else torch.maximum(self._best, activity, out=self._best)
+
+    def add(self, coefficients: Tensor) -> None:
+        """Take the coefficients ``(B, C, H, W)`` of one source where it is chosen over those added before.
+
+        Raises:
+            ValueError: no source was ranked before.
+        """
+        if self._best is None:
+            raise ValueError("all sources are ranked before the first is added")
+        if self._votes is None:
+            self._least = least_of_leaders(self._best)
+        marked = _widened(_strength(coefficients), self._radius) >= self._least
+        votes = _votes(marked, self._radius) if self._consistent else marked.to(torch.int32)
+        if self._votes is None:
+            self._votes, self._sum = votes, coefficients.clone()
+            self._number = torch.ones_like(votes, dtype=torch.int32)
+            return
+        more, equal = votes > self._votes, votes == self._votes
+        self._sum = torch.where(more, coefficients, self._sum.add_(coefficients * equal))
+        self._number = self._number.add_(equal).masked_fill_(more, 1)
+        self._votes = torch.maximum(self._votes, votes)
+
+    def value(self) -> Tensor:
+        """The chosen coefficients ``(B, C, H, W)``; the mean of those that tie."""
+        return self._sum / self._number
