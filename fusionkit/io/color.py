@@ -170,8 +170,10 @@ class ChromaSum:
         # The formula relative to tau, which keeps small chroma free of rounding errors.
         departure = chroma - self._tau
         weight = departure.abs()
-        self._weighted = departure * weight if self._weighted is None else self._weighted + departure * weight
-        self._total = weight if self._total is None else self._total + weight
+        if self._weighted is None or self._total is None:
+            self._weighted, self._total = departure * weight, weight
+        else:
+            self._weighted, self._total = self._weighted.addcmul(departure, weight), self._total + weight
 
     def value(self) -> Tensor:
         """The fused chroma ``(B, C, H, W)`` of all sources that were added.

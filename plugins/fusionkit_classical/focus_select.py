@@ -79,25 +79,25 @@ class FocusSelect(Fuser):
 
     def fuse_stream(self, sources: Sequence[Tensor]) -> Tensor:
         """Fuse sources that are read when they are looked up; each is looked up twice, in order."""
-        decided = self._decide(sources)
-        fused: Tensor | None = None
+        masks = [self._mask(labels, guide) for labels, guide, _ in self._decide(sources)]
+        fused = totals = like = torch.empty(0)
         for k in range(len(sources)):
             source = sources[k]
-            if fused is None:
+            if k == 0:
+                like = source.new_empty(0)
                 fused = torch.zeros(source.shape, dtype=_working(source), device="cpu")
-                masks = [self._mask(labels, guide) for labels, guide, _ in decided]
                 totals = torch.zeros((source.shape[0], *source.shape[2:]), dtype=fused.dtype)
-                like = source
             pixels = source.detach().to("cpu", fused.dtype)
+            del source  # one source is in memory at a time
             for sample, mask in enumerate(masks):
                 if (found := mask.weight(k)) is None:
                     continue
                 (rows, columns), values = found
                 weight = torch.from_numpy(values).to(fused.dtype)
-                fused[sample, :, rows, columns] += weight * pixels[sample, :, rows, columns]
+                fused[sample, :, rows, columns].addcmul_(weight, pixels[sample, :, rows, columns])
                 totals[sample, rows, columns] += weight
-        assert fused is not None
-        return (fused / totals[:, None]).clamp(0, 1).to(like)
+            del pixels
+        return fused.div_(totals[:, None]).clamp_(0, 1).to(like)
 
     def maps(self, *sources: Tensor) -> Mapping[str, Tensor]:
         """Compute the weight of each source, its number as a part of the last one's, and the confidence of the choice.
@@ -154,7 +154,7 @@ def _luminance(source: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float3
     image = source.detach().to("cpu", torch.float32)
     if image.shape[1] == 3:
         red, green, blue = image.unbind(1)
-        grey = _GREY[0] * red + _GREY[1] * green + _GREY[2] * blue
+        grey = (_GREY[0] * red).add_(green, alpha=_GREY[1]).add_(blue, alpha=_GREY[2])
     else:
         grey = image.mean(1)
     return np.ascontiguousarray(grey.numpy())

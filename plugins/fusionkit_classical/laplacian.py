@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from fusionkit_classical.method import StreamingFuser
 from fusionkit_classical.options import Levels, Window
-from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth, pyramid_halo
+from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth, pyramid_halo, reduce
 from fusionkit_classical.selection import Selection, select_largest
 
 __all__ = ["Laplacian", "LaplacianConfig", "fuse_laplacian", "stream_laplacian"]
@@ -57,29 +56,35 @@ def stream_laplacian(
     sizes: list[tuple[int, int]] = []
     fused = torch.empty(0)
     for k in range(len(sources)):
-        details, coarsest = _details(sources[k], levels)
+        fine = sources[k]
+        for level in range(pyramid_depth(fine.shape[-2:], levels)):
+            if k == 0:
+                choices.append(Selection(window=window, consistent=consistent))
+                sizes.append((fine.shape[-2], fine.shape[-1]))
+            detail, fine = _split(fine)
+            choices[level].rank(detail)
         if k == 0:
-            choices = [Selection(window=window, consistent=consistent) for _ in details]
-            sizes = [(detail.shape[-2], detail.shape[-1]) for detail in details]
-            fused = coarsest.clone()
+            fused = fine.clone()
+        elif base == "average":
+            fused += fine
         else:
-            fused = fused + coarsest if base == "average" else torch.maximum(fused, coarsest)
-        for choice, detail in zip(choices, details, strict=True):
-            choice.rank(detail)
+            torch.maximum(fused, fine, out=fused)
     for k in range(len(sources)):
-        for choice, detail in zip(choices, _details(sources[k], levels)[0], strict=True):
+        fine = sources[k]
+        for choice in choices:
+            detail, fine = _split(fine)
             choice.add(detail)
-    fused = fused / len(sources) if base == "average" else fused
+    if base == "average":
+        fused /= len(sources)
     while choices:
-        fused = expand(fused, *sizes.pop()) + choices.pop().value()
+        fused = expand(fused, *sizes.pop()).add_(choices.pop().value())
     return fused
 
 
-def _details(image: Tensor, levels: int) -> tuple[list[Tensor], Tensor]:
-    """The levels of the Laplacian pyramid, finest first, and what remains."""
-    pyramid = gaussian_pyramid(image, pyramid_depth(image.shape[-2:], levels))
-    details = [fine - expand(coarse, *fine.shape[-2:]) for fine, coarse in pairwise(pyramid)]
-    return details, pyramid[-1]
+def _split(image: Tensor) -> tuple[Tensor, Tensor]:
+    """The detail of one level of the Laplacian pyramid, and the next coarser image."""
+    coarse = reduce(image)
+    return image - expand(coarse, *image.shape[-2:]), coarse
 
 
 class Laplacian(StreamingFuser):
