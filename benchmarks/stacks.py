@@ -143,9 +143,8 @@ def compare(stack: MadeStack, title: str, fusers: Sequence[str], shinestacker: s
             ratios = f"{cost.seconds / first.seconds:.2f} | {cost.memory:.0f} | {cost.memory / first.memory:.2f}"
             print(f"{_quality(name, fused, stack)} {cost.seconds:.1f} | {ratios} |", flush=True)
             if keep:
-                cv2.imwrite(
-                    str(keep / f"{title.split()[0]}-{stack.count}-{name.replace(':', '-')}.png"), fused[..., ::-1]
-                )
+                kind = title.split(",")[0]
+                cv2.imwrite(str(keep / f"{kind}-{stack.count}-{name.replace(':', '-')}.png"), fused[..., ::-1])
         print(f"{_quality('best source', stack.best(), stack)} | | | |", flush=True)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fusionkit_classical.method import StreamingFuser
 from fusionkit_classical.options import Levels, Window
-from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth, pyramid_halo, reduce
+from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth, pyramid_halo, split
 from fusionkit_classical.selection import Selection, select_largest
 
 __all__ = ["Laplacian", "LaplacianConfig", "fuse_laplacian", "stream_laplacian"]
@@ -61,7 +61,7 @@ def stream_laplacian(
             if k == 0:
                 choices.append(Selection(window=window, consistent=consistent))
                 sizes.append((fine.shape[-2], fine.shape[-1]))
-            detail, fine = _split(fine)
+            detail, fine = split(fine)
             choices[level].rank(detail)
         if k == 0:
             fused = fine.clone()
@@ -72,19 +72,13 @@ def stream_laplacian(
     for k in range(len(sources)):
         fine = sources[k]
         for choice in choices:
-            detail, fine = _split(fine)
+            detail, fine = split(fine)
             choice.add(detail)
     if base == "average":
         fused /= len(sources)
     while choices:
         fused = expand(fused, *sizes.pop()).add_(choices.pop().value())
     return fused
-
-
-def _split(image: Tensor) -> tuple[Tensor, Tensor]:
-    """The detail of one level of the Laplacian pyramid, and the next coarser image."""
-    coarse = reduce(image)
-    return image - expand(coarse, *image.shape[-2:]), coarse
 
 
 class Laplacian(StreamingFuser):

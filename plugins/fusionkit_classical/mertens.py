@@ -13,7 +13,7 @@ from fusionkit_classical import opencv
 from fusionkit_classical.borders import frame
 from fusionkit_classical.method import StreamingFuser, lettered
 from fusionkit_classical.options import Exponent
-from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth
+from fusionkit_classical.pyramid import expand, gaussian_pyramid, pyramid_depth, reduce, split
 
 __all__ = ["Mertens", "MertensConfig", "exposure_weights", "fuse_mertens", "stream_mertens"]
 
@@ -129,29 +129,30 @@ def stream_mertens(sources: Sequence[Tensor], *, contrast: float, saturation: fl
         image = sources[k]
         _check_channels(image.shape[1])
         found = _is_grey(image)
-        ones = torch.ones_like(found)
-        coloured, plain = _measures(image, ~ones, **exponents), _measures(image, ones, **exponents)
         grey = found if k == 0 else grey & found
-        total = coloured if k == 0 else total + coloured
-        total_grey = plain if k == 0 else total_grey + plain
-    total = torch.where(grey.view(-1, 1, 1, 1), total_grey, total)
+        coloured = _measures(image, torch.zeros_like(found), **exponents)
+        total = coloured if k == 0 else total.add_(coloured)
+        if grey.any():
+            plain = _measures(image, torch.ones_like(found), **exponents)
+            total_grey = plain if k == 0 else total_grey.add_(plain)
+    if grey.any():
+        total = torch.where(grey.view(-1, 1, 1, 1), total_grey, total)
     fused: list[Tensor] = []
     for k in range(len(sources)):
-        image = sources[k]
-        depth = pyramid_depth(image.shape[-2:], max(image.shape[-2:]))
-        weight = _measures(image, grey, **exponents) / total
-        images = gaussian_pyramid(image, depth)
-        for level, share in enumerate(gaussian_pyramid(weight, depth)):
-            fine = images[level]
-            detail = fine if level == depth else fine - expand(images[level + 1], *fine.shape[-2:])
+        fine = sources[k]
+        share = _measures(fine, grey, **exponents).div_(total)
+        depth = pyramid_depth(fine.shape[-2:], max(fine.shape[-2:]))
+        for level in range(depth + 1):
+            detail, coarse = (fine, fine) if level == depth else split(fine)
             if k == 0:
                 fused.append(share * detail)
             else:
                 fused[level].addcmul_(share, detail)
+            fine, share = coarse, share if level == depth else reduce(share)
     result = fused.pop()
     while fused:
         finer = fused.pop()
-        result = expand(result, *finer.shape[-2:]) + finer
+        result = expand(result, *finer.shape[-2:]).add_(finer)
     return result
 
 

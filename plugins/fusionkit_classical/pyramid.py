@@ -10,7 +10,7 @@ from torch import Tensor
 from fusionkit_classical import opencv
 from fusionkit_classical.borders import extend
 
-__all__ = ["expand", "gaussian_pyramid", "pyramid_depth", "pyramid_halo", "reduce"]
+__all__ = ["expand", "gaussian_pyramid", "pyramid_depth", "pyramid_halo", "reduce", "split"]
 
 _KERNEL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
@@ -84,3 +84,9 @@ def gaussian_pyramid(image: Tensor, levels: int) -> list[Tensor]:
     for _ in range(levels):
         pyramid.append(reduce(pyramid[-1]))
     return pyramid
+
+
+def split(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Split an image ``(..., H, W)`` into the detail of one level of the Laplacian pyramid and the next coarser image."""
+    coarse = reduce(image)
+    return image - expand(coarse, *image.shape[-2:]), coarse
