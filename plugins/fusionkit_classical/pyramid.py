@@ -87,6 +87,6 @@ def gaussian_pyramid(image: Tensor, levels: int) -> list[Tensor]:
 
 
 def split(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Split an image ``(..., H, W)`` into the detail of one level of the Laplacian pyramid and the next coarser image."""
+    """Split an image ``(..., H, W)`` into the detail of a Laplacian pyramid's level and the next coarser image."""
     coarse = reduce(image)
     return image - expand(coarse, *image.shape[-2:]), coarse
