@@ -62,7 +62,7 @@ def exposure_weights(stack: Tensor, *, contrast: float, saturation: float, expos
 
 
 def _is_grey(stack: Tensor) -> Tensor:
-    """Whether the channels of each sample of ``(..., B, C, H, W)`` are equal, ``(..., B)``."""
+    """Find the samples of ``(..., B, C, H, W)`` whose channels are equal: ``(..., B)``, boolean."""
     return (stack == stack[..., :1, :, :]).flatten(-3).all(-1)
 
 
