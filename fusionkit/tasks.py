@@ -21,6 +21,8 @@ class Task:
         profile: the metric profile of those tables; blank for that of the paper whose protocol it is
             (``protocol_of`` of a plugin's published tables), or ``standard`` without one.
         reference: where the protocol comes from.
+        choice_per_pixel: whether each pixel is right in one source, as in near and far focus; such a choice is lost
+            where shrunk sources are fused.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Task:
     metrics: tuple[str, ...]
     profile: str = ""
     reference: str = "Bai et al., ReFusion, IJCV 2025, section 4"
+    choice_per_pixel: bool = False
 
 
 _DETAIL = ("EN", "SD", "SF", "AG", "SCD", "SSIM")
@@ -55,6 +58,7 @@ MFIF = Task(
     sources=("near", "far"),
     folders=(("near", "a"), ("far", "b")),
     metrics=_PERCEPTION,
+    choice_per_pixel=True,
 )
 MEIF = Task(
     name="meif",

@@ -26,7 +26,7 @@ from fusionkit.fuse.array_sources import as_array
 from fusionkit.fuse.backends import Backend, use_backend
 from fusionkit.fuse.fused import Fused
 from fusionkit.fuse.reading import Reading, make_reading, note_facts, note_range, upright_where_they_differ
-from fusionkit.fuse.reduced import Speed, at_speed, check_sources_at, check_speed
+from fusionkit.fuse.reduced import SHRINKING, Speed, at_speed, check_sources_at, check_speed
 from fusionkit.fuse.stack import fuse_stack, is_streamed
 from fusionkit.fuse.tensors import (
     Gamut,
@@ -278,7 +278,7 @@ def load(
         fusionkit.errors.PluginError: the fuser's plugin is not usable.
 
     Warns:
-        FusionNote: the named model is superseded by another one.
+        FusionNote: the named model is superseded by another one, or the speed is too coarse for the task.
     """
     from fusionkit.models.shipped import split_name
     from fusionkit.models.trained_model import weights_file
@@ -292,10 +292,16 @@ def load(
     build = partial(Model, device=place, stretch=stretch, gamut=gamut, backend=backend, speed=speed)
     named = split_name(model) if isinstance(model, str) else None
     if named is not None:
-        return _registered(build, str(model), *named, task, place, options or {})
-    if options:
+        loaded = _registered(build, str(model), *named, task, place, options or {})
+    elif options:
         raise UsageError(f"{model}: has its options from its training: options are for fusers without weights")
-    return _from_file(build, weights_file(model), str(model), task)
+    else:
+        loaded = _from_file(build, weights_file(model), str(model), task)
+    known = loaded.task in catalogue.tasks.names()
+    if SHRINKING[speed] > 2 and known and catalogue.tasks.get(loaded.task).choice_per_pixel:
+        line = f"speed {speed}: {loaded.task} needs a choice per pixel, which is lost here: use half or exact"
+        warnings.warn(line, FusionNote, stacklevel=2)
+    return loaded
 
 
 def _from_file(build: Callable[..., Model], file: Path, name: str, task: str | None, *, tag: str = "") -> Model:

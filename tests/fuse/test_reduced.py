@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from fusionkit.cli import main
 from fusionkit.contracts import Capabilities, Fuser
-from fusionkit.errors import DataError, PluginError, UsageError
+from fusionkit.errors import DataError, FusionNote, PluginError, UsageError
 from fusionkit.fuse.model import Model, load
 from fusionkit.fuse.reduced import SHRINKING, Speed, enlarged, local_regression
 from fusionkit.io.images import Image, read_image, write_image
@@ -188,3 +189,14 @@ def test_every_speed_has_its_factor() -> None:
         "quarter": 4,
         "eighth": 8,
     }
+
+
+@pytest.mark.parametrize(
+    ("task", "speed", "noted"), [("mfif", "quarter", True), ("mfif", "half", False), ("ivif", "quarter", False)]
+)
+def test_a_speed_that_loses_a_choice_per_pixel_is_told(task: str, speed: Speed, noted: bool) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load("average", task, device="cpu", speed=speed)
+    told = [str(warning.message) for warning in caught if warning.category is FusionNote]
+    assert told == [f"speed {speed}: {task} needs a choice per pixel, which is lost here: use half or exact"] * noted
