@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,13 +18,6 @@ from fusionkit.fuse.reduced import Speed
 from fusionkit.fuse.tensors import Gamut, Stretch
 
 __all__ = ["Bench", "BenchRequest", "Scorer"]
-
-
-def _quality() -> Scorer:
-    # Imported here: a scorer reads requests.
-    from fusionkit.bench.quality_scorer import QualityScorer
-
-    return QualityScorer()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +37,8 @@ class BenchRequest:
         gamut: how fused colours that leave RGB are brought back, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
         backend: ``"auto"``, ``"torch"`` or ``"native"``, see :class:`fusionkit.fuse.model.Model`.
         speed: how many pixels are fused, see :class:`fusionkit.fuse.model.Model`.
-        scorer: how: by fusion quality, or by a :class:`fusionkit.bench.downstream.scorer.DownstreamScorer`.
+        scorer: a :class:`fusionkit.bench.quality_scorer.QualityScorer`, or a
+            :class:`fusionkit.bench.downstream.scorer.DownstreamScorer`.
     """
 
     tasks: tuple[str, ...] = ()
@@ -58,7 +52,7 @@ class BenchRequest:
     gamut: Gamut = "keep-luminance"
     backend: Backend = "auto"
     speed: Speed = "exact"
-    scorer: Scorer = field(default_factory=_quality)
+    scorer: Scorer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from fusionkit.contracts.learning import (
     Reconstructor,
     Terms,
     Trainer,
+    TrainingPairs,
 )
 from fusionkit.contracts.metric import Metric, MetricInfo
 from fusionkit.contracts.published_weights import PublishedWeights
@@ -46,6 +47,7 @@ __all__ = [
     "ShippedModel",
     "Terms",
     "Trainer",
+    "TrainingPairs",
 ]
 
 Critic = OuterLoss

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,6 @@ from fusionkit.contracts.fuser import Fuser, NoOptions, Options, checked_options
 from fusionkit.errors import UsageError
 from fusionkit.label_types import Boxes, LabelKind
 from fusionkit.runtime.processes import Processes
-
-if TYPE_CHECKING:
-    from fusionkit.data.pair_store import PairStore
 
 __all__ = [
     "Batch",
@@ -29,6 +26,7 @@ __all__ = [
     "Reconstructor",
     "Terms",
     "Trainer",
+    "TrainingPairs",
 ]
 
 Proposal = Mapping[str, Tensor]
@@ -51,6 +49,27 @@ class Batch:
 
     sources: tuple[Tensor, ...]
     targets: Any = None
+
+
+class TrainingPairs(Protocol):
+    """Pairs as a trainer reads them; :class:`fusionkit.data.pair_store.PairStore` has them, and what cuts batches.
+
+    Attributes:
+        sizes: height and width of each pair.
+        channels: of every source.
+    """
+
+    sizes: list[tuple[int, int]]
+    channels: int
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+
+    def crops(self, rows: Tensor, side: int) -> Batch:
+        """Cut out the squares that the rows of a plan describe, see :mod:`fusionkit.data.epoch_plan`."""
+
+    def whole(self, index: int) -> tuple[Tensor, ...]:
+        """The sources of one pair at full size, ``(1, C, H, W)`` in [0, 1] on the training device."""
 
 
 class LossProposer(nn.Module, ABC):
@@ -195,7 +214,7 @@ class MetaTrainer(Trainer):
     out_of_memory_advice: ClassVar[str] = "choose a smaller network"
     """Remedy for too little memory on the device."""
     config: Options
-    source: PairStore
+    source: TrainingPairs
 
     @classmethod
     def label_kind(cls, config: Options) -> LabelKind | None:
@@ -225,7 +244,7 @@ class MetaTrainer(Trainer):
     def __init__(
         self,
         config: Options,
-        source: PairStore,
+        source: TrainingPairs,
         *,
         device: torch.device,
         precision: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal, Protocol
 
 from pydantic import Field
 from torch import Tensor
@@ -21,9 +21,6 @@ from fusionkit.train.bilevel.hypergradient import (
 )
 from fusionkit.train.bilevel.microbatch import Mean
 from fusionkit.train.bilevel.noise import Noise
-
-if TYPE_CHECKING:
-    from fusionkit.train.bilevel.options import BilevelOptions
 
 __all__ = [
     "ClosedForm",
@@ -218,21 +215,32 @@ class ClosedForm:
         """See :meth:`MetaStep.check_shared`: it takes any share."""
 
 
-def make_meta_steps(options: BilevelOptions, networks: Networks, tried: Sequence[Tensor]) -> dict[str, MetaStep]:
+def make_meta_steps(
+    networks: Networks,
+    tried: Sequence[Tensor],
+    *,
+    hypergradient: str,
+    one_step: OneStep,
+    image_space: ImageSpace,
+    lr: float,
+) -> dict[str, MetaStep]:
     """The ways to take a meta step that a training uses, by the names that ``trainer.hypergradient`` has for them.
 
     Args:
-        options: say which.
         networks: of the training.
         tried: small sources, to see on them what the networks can do.
+        hypergradient: name of the way that the training ends with.
+        one_step: options of ``"one_step"``.
+        image_space: options of ``"image_space"``, which comes before another way where it has epochs.
+        lr: learning rate of the fuser.
 
     Raises:
         UsageError: the closed form is asked for, and the fusion loss has none.
     """
     found: dict[str, MetaStep] = {}
-    if options.hypergradient == "image_space" or options.image_space.epochs:
-        found["image_space"] = options.image_space
-    if options.hypergradient == "closed_form":
+    if hypergradient == "image_space" or image_space.epochs:
+        found["image_space"] = image_space
+    if hypergradient == "closed_form":
         proposer = networks.proposer
         if proposer.minimiser(proposer(*tried), tried) is None:
             raise UsageError(
@@ -240,6 +248,6 @@ def make_meta_steps(options: BilevelOptions, networks: Networks, tried: Sequence
                 "trainer.hypergradient=image_space or one_step"
             )
         found["closed_form"] = ClosedForm()
-    if options.hypergradient == "one_step":
-        found["one_step"] = options.one_step.prepared(networks, tried, options.lr)
+    if hypergradient == "one_step":
+        found["one_step"] = one_step.prepared(networks, tried, lr)
     return found

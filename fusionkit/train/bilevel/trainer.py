@@ -53,6 +53,7 @@ class BilevelTrainer(MetaTrainer):
         Bai et al., ReFusion, IJCV 2025, Algorithm 1.
     """
 
+    source: PairStore
     fusion_rule: FusionRule = staticmethod(separate_gradients)
     """The gradients of a fusion step."""
     out_of_memory_advice = "lower trainer.batch or trainer.crop, or choose a smaller network"
@@ -82,7 +83,16 @@ class BilevelTrainer(MetaTrainer):
         self.processes = ALONE
         self.schedule = Schedule(o, **self.steps_per_epoch())
         tried = [torch.full((1, source.channels, 8, 8), 0.5, device=device) for _ in source.task.sources]
-        self.hypergradients = make_meta_steps(o, built, tried) if self.schedule.meta_steps else {}
+        self.hypergradients: dict[str, MetaStep] = {}
+        if self.schedule.meta_steps:
+            self.hypergradients = make_meta_steps(
+                built,
+                tried,
+                hypergradient=o.hypergradient,
+                one_step=o.one_step,
+                image_space=o.image_space,
+                lr=o.lr,
+            )
         # Crops that fit in a processor's cache are faster; a GPU takes the whole batch.
         cached = device.type == "cpu" and isinstance(built.outer_loss, Reconstructor)
         self.micro_batch = o.micro_batch or (cached_samples(o.crop) if cached else 0)
