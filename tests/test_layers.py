@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,14 +26,9 @@ ORDINARY = {"average", "detection", "equal", "maximum", "segmentation"}
 HEAVY = {"torch", "numpy", "cv2", "kornia", "scipy", "skimage", "matplotlib"}
 
 
-def _without_typing(tree: ast.Module) -> ast.Module:
-    """A module as it runs: imports for annotations alone are no arrows."""
-    kept = [n for n in tree.body if not (isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")]
-    return ast.Module(kept, [])
-
-
 def _imports(file: Path, *, top_level: bool = False) -> set[str]:
-    tree = _without_typing(ast.parse(file.read_text(encoding="utf-8")))
+    """Modules and names that a file imports, for annotations too; with ``top_level``, only what runs at once."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     nodes = list(tree.body) if top_level else list(ast.walk(tree))
     names: set[str] = set()
     for node in nodes:
@@ -48,6 +44,14 @@ def _files(*parts: str) -> list[Path]:
     found = [place] if place.suffix == ".py" else [f for f in place.rglob("*.py") if "template" not in f.parts]
     assert found, place
     return found
+
+
+def _core() -> list[Path]:
+    return [f for f in sorted(CORE.rglob("*.py")) if not {"template", "parts"} & set(f.parts)]
+
+
+def _module(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def _reaches(files: list[Path], *targets: str) -> list[str]:
@@ -145,6 +149,12 @@ def test_imports_run_one_way(level: int, room: str) -> None:
         if name.startswith("fusionkit.") and _room(name) not in below
     ]
     assert not upward
+
+
+def test_no_modules_of_the_core_import_each_other_in_a_circle() -> None:
+    files = {_module(file): file for file in _core()}
+    graph = {name: {other for other in _imports(file) if other in files} - {name} for name, file in files.items()}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(files)
 
 
 def test_no_two_modules_of_the_core_share_a_name() -> None:
