@@ -70,6 +70,17 @@ def test_every_metric_keeps_its_contract(name: str, fusionkit_device: torch.devi
     check_metric(catalogue.metrics.get(name), device=fusionkit_device)
 
 
+_FEW = {"dim": 4, "heads": 2, "blocks": 1}
+SMALL_NETWORKS = {
+    "size": (48, 64),
+    "fuser": _FEW,
+    "proposer": _FEW,
+    "reconstructor": _FEW,
+    "network": {"backbone": "test_convnext", "channels": 8},
+}
+"""Options of trainers under which steps are the same on fewer channels and pixels."""
+
+
 @pytest.mark.parametrize("name", built_in(catalogue.trainers))
 def test_every_trainer_keeps_its_contract_in_every_preset(name: str, fusionkit_device: torch.device) -> None:
     trainer = catalogue.trainers.get(name)
@@ -78,7 +89,7 @@ def test_every_trainer_keeps_its_contract_in_every_preset(name: str, fusionkit_d
         short = {"epochs": 2, "warmup": 0, "meta_steps": 1, "fusion_steps": 2, "batch": 2, "crop": 24}
         options = resolve(trainer.Config, (f"preset {preset}", values))
         known = {field.name for field in dataclasses.fields(options.trainer)}
-        seen = {"size": (48, 64)} if hasattr(options, "size") else {}
+        seen = {name: value for name, value in SMALL_NETWORKS.items() if hasattr(options, name)}
         config = resolve(
             trainer.Config,
             (f"preset {preset}", as_dict(options)),
