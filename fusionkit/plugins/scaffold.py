@@ -42,6 +42,7 @@ PARTS: Mapping[str, _Part] = {
     "metric": _Part("a metric", (("metrics", "$name-nearest", "metric:NearestSourceError"),), ("metric.py",)),
     "dataset": _Part("a data set", (("datasets", "$name", "dataset:DATASET"),)),
     "outer-loss": _Part("an outer loss", (("outer_losses", "$name", "outer_loss:${prefix}OuterLoss"),)),
+    "downstream": _Part("a downstream network", (("outer_losses", "$name-network", "downstream:${prefix}Network"),)),
     "profile": _Part(
         "a metric profile with published tables",
         (("profiles", "$name", "profile:PROFILE"), ("published_tables", "$name", "paper_tables:PAPER")),
@@ -101,7 +102,7 @@ def _check_name(plain: str, given: str) -> None:
 def _check_free(plain: str, package: str, root: Path) -> None:
     for registry in registries():
         for entry in registry.entries():
-            if entry.name in (plain, f"{plain}-variance", f"{plain}-nearest"):
+            if entry.name in (plain, *(f"{plain}-{part}" for part in ("variance", "nearest", "network"))):
                 raise UsageError(
                     f"plugin name {plain!r}: {entry.origin} has a {registry.kind} {entry.name!r}: choose another name"
                 )
@@ -125,14 +126,13 @@ def _placeholders(plain: str, package: str, only: Sequence[str]) -> dict[str, st
     kinds = " and ".join(filter(None, [", ".join(titles[:-1]), *titles[-1:]]))
     names["kinds"] = kinds[:1].upper() + kinds[1:]
     names["own_metric"] = "" if only and "metric" not in only else f'        "{plain}-nearest": {{}},\n'
-    lines = [
-        (group, f'"{name}" = "{package}.{target}"\n')
-        for kind in only
-        for group, name, target in PARTS[kind].entry_points
-    ]
+    groups: dict[str, str] = {}
+    for kind in dict.fromkeys(only):
+        for group, name, target in PARTS[kind].entry_points:
+            groups[group] = groups.get(group, "") + f'"{name}" = "{package}.{target}"\n'
     names["entry_points"] = "".join(
-        Template(f'[project.entry-points."fusionkit.{group}"]\n{line}\n').substitute(names)
-        for group, line in dict.fromkeys(lines)
+        Template(f'[project.entry-points."fusionkit.{group}"]\n{lines}\n').substitute(names)
+        for group, lines in groups.items()
     )
     # Imported together, they stand in alphabetical order, wherever the plugin's name falls in it.
     for part in ("fuser", "proposer", "reconstructor"):

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from fusionkit.cli import main
 from tests.support.pages import ROOT
 
 _COPIED = (
@@ -132,6 +134,17 @@ def test_every_kind_of_addition_has_a_box() -> None:
         kinds = [path.partition("/")[0] for path in box.files]
         assert "pyproject.toml" in kinds
         assert "tests" in kinds
+
+
+def test_every_box_names_the_command_that_writes_a_package_instead(tmp_path: Path) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    written = re.findall(
+        r"^## Add .*\n\nIn a package of your own: `fusionkit (plugins new \S+ --only \S+)`", text, re.M
+    )
+    assert len(written) == len(BOXES)
+    for command in written:
+        done = CliRunner().invoke(main, [*shlex.split(command), "--dir", str(tmp_path)])
+        assert done.exit_code == 0, done.output
 
 
 @pytest.fixture(scope="module")

@@ -79,7 +79,7 @@ def _become(command: Sequence[str], environment: Mapping[str, str], folder: str,
         os.dup2(written, number)
         os.close(written)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.path[:0] = [str(ROOT), *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.path[:0] = [*filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)), str(ROOT)]
     form, *rest = command
     if form == "-m":
         sys.argv = rest
