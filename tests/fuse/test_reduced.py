@@ -50,7 +50,10 @@ def reference(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> np.ndarray:
     """Coefficients (3, H, W) by solving the normal equations of every window in float64."""
     height, width = a.shape
     found = np.empty((height, width, 3))
-    window = lambda y, x: (slice(max(y - 2, 0), y + 3), slice(max(x - 2, 0), x + 3))  # noqa: E731
+
+    def window(y: int, x: int) -> tuple[slice, slice]:
+        return slice(max(y - 2, 0), y + 3), slice(max(x - 2, 0), x + 3)
+
     for y, x in np.ndindex(height, width):
         part = window(y, x)
         columns = np.stack([a[part].ravel(), b[part].ravel(), np.ones(a[part].size)], 1)
