@@ -2,12 +2,13 @@
 
     python -m benchmarks.exposure --data DATA/MEFB --out OUT [--limit N] [--fuser mertens --fuser laplacian]
 
-The other programs fuse the files first, as they do by default: OpenCV's ``createMergeMertens``, its result rounded to 8
-bits, and ``enfuse`` (Debian) where it is installed. ``fusionkit bench`` then fuses with each fuser and scores all under
-the profile ``standard``; its page in OUT shows the pictures side by side. Printed are the means of MEF-SSIM, SCD, Qabf
-and VIFp with half of their 95 % interval, and the share of pixels whose detail is lost at either end: ``washed``, of a
-level of 250 or more though one source has less than 220 there, and ``drowned``, of 5 or less though one source has more
-than 35 there. What is done in OUT already is not done again.
+The other programs fuse the files first, as they do by default: OpenCV's ``createMergeMertens``, whose defaults leave
+out the weight of well-exposedness, its result rounded to 8 bits, and ``enfuse`` (Debian) where it is installed.
+``fusionkit bench`` then fuses with each fuser and scores all under the profile ``standard``; its page in OUT shows the
+pictures side by side. Printed are the means of MEF-SSIM, SCD, Qabf and VIFp with half of their 95 % interval, and the
+share of pixels whose detail is lost at either end: ``washed``, of a level of 250 or more though one source has less
+than 220 there, and ``drowned``, of 5 or less though one source has more than 35 there. What is done in OUT already is
+not done again.
 """
 
 from __future__ import annotations
