@@ -17,7 +17,15 @@ from tests.fuzz.cases import bounded_memory, verdict
 from tests.fuzz.kills import kill_benches, kill_trainings
 from tests.fuzz.subjects import SUBJECTS
 
-SHARES = {"configs": 0.15, "records": 0.1, "runs": 0.02, "weights": 0.3, "data": 0.2, "cards": 0.23}
+SHARES = {
+    "configs": 0.15,
+    "records": 0.08,
+    "downstream": 0.05,
+    "runs": 0.02,
+    "weights": 0.27,
+    "data": 0.2,
+    "cards": 0.23,
+}
 HEAD = ("subject", "cases", "refused", "accepted", "internal errors", "silent wrongs", "hangs", "seconds")
 
 

@@ -22,11 +22,13 @@ import torch
 from click.testing import CliRunner, Result
 from hypothesis import strategies as st
 
+from fusionkit.bench.record_files import write_record
 from fusionkit.cli import main
 from fusionkit.models.weights import WeightsInfo, save_fuser
 from fusionkit.train import run as training
 from fusionkit.train.run import TrainRequest, start
 from tests.fuzz.changes import Change, byte_changes, tree_changes
+from tests.support.downstreamrecords import boxes, masks
 
 __all__ = ["SUBJECTS", "Subject"]
 
@@ -264,6 +266,42 @@ class Records(Subject):
         }
 
 
+class Downstream(Subject):
+    """Records of trained networks; a score on the board that is not the measured one must be marked."""
+
+    def prepare(self) -> None:
+        self.good.mkdir()
+        for method in ("a", "b"):
+            for record in (boxes(self.good, method, 0), masks(method, 0)):
+                # The data sets of the two are different tables.
+                write_record(self.good, record.model_copy(update={"dataset": record.kind}))
+        records = sorted(path.relative_to(self.good) for path in (self.good / "downstream/results").rglob("*.json"))
+        self.trees = {str(path): json.loads((self.good / path).read_text()) for path in records}
+        assert run("board", self.good, "-q").exit_code == 0
+        self.scores = self._scores(self.good)
+        for name in ("csv", "md", "json"):
+            (self.good / f"downstream.{name}").unlink()
+
+    changes = Records.changes
+
+    def read(self, case: Path) -> tuple[Result, str]:
+        result = run("board", case, "-q")
+        if result.exit_code:
+            return result, ""
+        for key, value in self._scores(case).items():
+            if key not in self.scores or value != self.scores[key]:
+                return result, f"{key} has the value {value}, unmarked"
+        return result, ""
+
+    @staticmethod
+    def _scores(folder: Path) -> dict[tuple[str, ...], str]:
+        """The values of rows that are not marked."""
+        with (folder / "downstream.csv").open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        keys = ("task", "dataset", "method", "seed", "class", "score")
+        return {tuple(row[key] for key in keys): row["value"] for row in rows if not row["marks"]}
+
+
 class Data(Subject):
     """Manifests, boxes and names of classes; changed files of known digests must be refused."""
 
@@ -339,6 +377,7 @@ class Cards(Subject):
 SUBJECTS: dict[str, type[Subject]] = {
     "configs": Configs,
     "records": Records,
+    "downstream": Downstream,
     "runs": Runs,
     "weights": Weights,
     "data": Data,

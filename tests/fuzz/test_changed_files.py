@@ -19,7 +19,7 @@ from tests.fuzz.subjects import SUBJECTS, Subject
 KEPT = json.loads((Path(__file__).parent / "kept.json").read_text(encoding="utf-8"))
 """Changes that were once read wrong, or ended in an internal error."""
 
-EXAMPLES = {"configs": 10, "records": 6, "runs": 3, "weights": 25, "data": 12, "cards": 25}
+EXAMPLES = {"configs": 10, "records": 6, "downstream": 4, "runs": 3, "weights": 25, "data": 12, "cards": 25}
 
 
 @pytest.fixture(scope="module", params=sorted(SUBJECTS))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from fusionkit.bench.downstream.downstream_records import (
     COLUMNS,
@@ -18,10 +19,13 @@ from fusionkit.bench.downstream.downstream_records import (
     Prediction,
     SplitNote,
     TrainingCost,
+    split_scores,
 )
+from fusionkit.bench.downstream.label_scores import detection_scores
+from fusionkit.bench.downstream.score_checks import as_boxes
 from fusionkit.bench.record_files import write_record
 from fusionkit.bench.records import Method
-from fusionkit.label_types import LabelKind
+from fusionkit.label_types import Boxes, LabelKind
 
 ONE, TWO = "1" * 64, "2" * 64
 
@@ -116,3 +120,35 @@ def street(out: Path, name: str) -> Prediction:
             PredictedBox(corners=(72.0, 16.0, 88.0, 48.0), label=0, score=0.1),
         ),
     )
+
+
+def masks(method: str, seed: int) -> DownstreamRecord:
+    """A training whose scores follow from its confusion matrices."""
+    classes = ("ground", "road")
+    counts = [((50 + seed, 3), (k, 40)) for k in range(3)]
+    overall, per_class = split_scores(counts, classes)
+    images = tuple(
+        Prediction(
+            name=f"{k}",
+            fused=f"fused/{k}.png",
+            fused_sha256=ONE,
+            sources=(f"data/{k}.png",),
+            label=f"data/{k}_label.png",
+            label_sha256=TWO,
+            mask=f"downstream/{k}.png",
+            confusion=rows,
+        )
+        for k, rows in enumerate(counts)
+    )
+    one = record(method, seed, 0.5, kind="segmentation", classes=classes, images=images)
+    return one.model_copy(update={"scores": overall, "per_class": per_class})
+
+
+def boxes(out: Path, method: str, seed: int) -> DownstreamRecord:
+    """A training whose scores follow from its boxes and from labels below ``out``."""
+    images = tuple(street(out, f"{k}") for k in range(2))
+    corners = torch.tensor([[8.0, 16.0, 24.0, 48.0], [72.0, 16.0, 88.0, 48.0]])
+    known = Boxes(corners, torch.zeros(2, dtype=torch.int64))
+    overall, per_class = detection_scores([as_boxes(image.boxes or ()) for image in images], [known] * 2, ("person",))
+    one = record(method, seed, 0.5, images=images)
+    return one.model_copy(update={"scores": overall, "per_class": per_class})

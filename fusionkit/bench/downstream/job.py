@@ -29,6 +29,7 @@ from fusionkit.bench.downstream.downstream_records import (
 from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
 from fusionkit.bench.downstream.fused_splits import relative
 from fusionkit.bench.downstream.label_scores import confusion, detection_scores
+from fusionkit.bench.downstream.score_checks import as_boxes, box_faults
 from fusionkit.bench.downstream.training import DownstreamTrainer, weights_digest
 from fusionkit.bench.jobs import Progress
 from fusionkit.bench.record_files import read_record, write_record
@@ -105,7 +106,7 @@ class DownstreamJob:
             fusionkit.plugins.guard.PluginCallFailed: images of another program are missing.
             fusionkit.errors.DataError: a record is there that cannot be read.
         """
-        record = read_record(self.path, DownstreamRecord) if self.path.is_file() else None
+        record = self._stored()
         return record is not None and record.identity == self.entry.identity and not record.faults
 
     def run(self, progress: Progress | None = None) -> str:
@@ -119,7 +120,8 @@ class DownstreamJob:
             fusionkit.errors.DataError: something cannot be written.
         """
         experiment, entry = self.entry.experiment, self.entry
-        before = read_record(self.path, DownstreamRecord).faults if self.path.is_file() else ()
+        stored = self._stored()
+        before = stored.faults if stored else ()
         learned = entry.samples(experiment.train, progress)
         shown = entry.samples(experiment.test, progress)
         network = run_guarded(self._fresh)
@@ -164,6 +166,14 @@ class DownstreamJob:
         )
         repaired = f" (repaired: its record was {before[0]})" if before else ""
         return f"{values}, {record.cost.seconds / 60:.1f} min{repaired}"
+
+    def _stored(self) -> DownstreamRecord | None:
+        """The record on the disk, with its faults."""
+        if not self.path.is_file():
+            return None
+        record = read_record(self.path, DownstreamRecord)
+        faults = box_faults(self.entry.experiment.out, record)
+        return record.model_copy(update={"faults": (*record.faults, *faults)})
 
     @property
     def _folder(self) -> RunFolder:
@@ -240,7 +250,7 @@ class DownstreamJob:
                 images.append(Prediction(**about, mask=relative(mask, experiment.out), confusion=counts[-1]))
             elif isinstance(seen, Boxes) and isinstance(known, Boxes):
                 written = _written(seen)
-                boxes.append((_read_back(written), known))
+                boxes.append((as_boxes(written), known))
                 images.append(Prediction(**about, boxes=written))
             else:
                 raise PluginCallFailed(
@@ -290,12 +300,4 @@ def _written(boxes: Boxes) -> tuple[PredictedBox, ...]:
         )
         for k in order
         for c in [corners[k]]
-    )
-
-
-def _read_back(written: Sequence[PredictedBox]) -> Boxes:
-    return Boxes(
-        corners=torch.tensor([box.corners for box in written], dtype=torch.float64).reshape(-1, 4),
-        classes=torch.tensor([box.label for box in written], dtype=torch.int64),
-        scores=torch.tensor([box.score for box in written], dtype=torch.float64),
     )

@@ -1,6 +1,6 @@
 """The files that records tell of, held against the digests in them: what was replaced is neither ranked nor shown.
 
-Nothing here imports torch.
+torch is imported for the scores of detectors alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fusionkit.bench.downstream.downstream_records import DownstreamRecord
+from fusionkit.bench.downstream.score_checks import box_faults
 from fusionkit.bench.records import BenchRecord, Record
 from fusionkit.errors import DataError
 from fusionkit.io.digest import file_digest
@@ -46,7 +47,7 @@ def is_evidence(out: Path, relative: str, digest: str) -> bool | None:
 
 
 def checked(out: Path, records: Iterable[Form]) -> tuple[Form, ...]:
-    """Records with a fault more where fused images on the disk are not those that were scored."""
+    """Records with a fault more where fused images are not those that were scored, or boxes give other scores."""
     return tuple(_checked(out, record) for record in records)
 
 
@@ -69,6 +70,8 @@ def _checked(out: Path, record: Form) -> Form:
         )
         if number
     ]
+    if isinstance(record, DownstreamRecord):
+        faults += box_faults(out, record)
     return record.model_copy(update={"faults": (*record.faults, *faults)}) if faults else record
 
 

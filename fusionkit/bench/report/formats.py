@@ -80,19 +80,23 @@ def as_csv(tables: Sequence[QualityTable]) -> str:
 
 
 def as_downstream_csv(tables: Sequence[DownstreamTable]) -> str:
-    """Every value of every seed, one line per method, seed, class ("" for all) and score, from 0 to 1."""
+    """Every value of every seed, one line per method, seed, class ("" for all) and score, from 0 to 1.
+
+    The last column says why the row of the method is not ranked, or is empty.
+    """
     details = _detail_keys(tables)
     head = "task dataset split network protocol method seed class score value"
-    rows: list[Sequence[object]] = [(*head.split(), *details, "device")]
+    rows: list[Sequence[object]] = [(*head.split(), *details, "device", "marks")]
     for table in tables:
         measures = {column.key: column for column in table.columns if isinstance(column, Detail)}
         for row in table.rows:
             for record in row.records:
                 place = (table.task, table.dataset, table.split, record.network.name, table.protocol)
                 costs = (*(measures[key].measure((record,)) for key in details), record.cost.device)
+                marks = "; ".join(row.marks)
                 for label, scores in [("", record.scores), *record.per_class.items()]:
                     for score, value in scores.items():
-                        rows.append((*place, row.method, record.seed, label, score, value, *costs))
+                        rows.append((*place, row.method, record.seed, label, score, value, *costs, marks))
     return _csv(rows)
 
 

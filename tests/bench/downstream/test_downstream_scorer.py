@@ -16,7 +16,7 @@ import torch
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
 from fusionkit.bench.downstream.downstream_records import DownstreamRecord
 from fusionkit.bench.downstream.scorer import DownstreamScorer
-from fusionkit.bench.record_files import stored_records
+from fusionkit.bench.record_files import stored_records, write_record
 from fusionkit.errors import DataError, UsageError
 from fusionkit.train.checkpoints import Checkpoint, save_checkpoint
 from tests.support.child_processes import Child
@@ -96,6 +96,13 @@ def test_boxes_are_found_where_the_squares_are() -> None:
     rows, columns = np.nonzero(warm > 200)
     assert abs((x0 + x1) / 2 - columns.mean()) < SQUARE / 2
     assert abs((y0 + y1) / 2 - rows.mean()) < SQUARE / 2
+    again = request("detection", settings=(*SETTINGS[:3], "steps=120"))
+    assert bench(again)[1] == []
+    changed = found["copy-b", 0].model_copy(update={"scores": {"mAP50-95": 0.9, "mAP50": 0.9, "mAP75": 0.9}})
+    write_record(Path("out"), changed)
+    (line,) = bench(again)[1]
+    assert "repaired: its record was its scores do not follow" in line
+    assert records()["copy-b", 0].scores == found["copy-b", 0].scores
 
 
 def test_what_is_done_is_not_done_again_and_more_is_added() -> None:

@@ -20,13 +20,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fusionkit.bench.downstream.downstream_records import DownstreamRecord, Prediction, split_scores
 from fusionkit.bench.record_files import seal, write_record
 from fusionkit.bench.report.board import load_downstream, load_results, write_board
 from fusionkit.bench.report.tables import Row, Table
 from fusionkit.errors import DataError
-from tests.support import downstreamrecords
 from tests.support.boardrecords import bench_folder
+from tests.support.downstreamrecords import boxes, masks
 
 METHODS = ("alpha", "beta", "gamma")
 PLACE = Path("results/ivif/MSRS-test/refusion")
@@ -267,28 +266,6 @@ def _ranked_or_refused(out: Path) -> tuple[set[str], str | None]:
         return set(), str(error)
 
 
-def masks(method: str, seed: int) -> DownstreamRecord:
-    """A training whose scores follow from its confusion matrices."""
-    classes = ("ground", "road")
-    counts = [((50 + seed, 3), (k, 40)) for k in range(3)]
-    overall, per_class = split_scores(counts, classes)
-    images = tuple(
-        Prediction(
-            name=f"{k}",
-            fused=f"fused/{k}.png",
-            fused_sha256="1" * 64,
-            sources=(f"data/{k}.png",),
-            label=f"data/{k}_label.png",
-            label_sha256="2" * 64,
-            mask=f"downstream/{k}.png",
-            confusion=rows,
-        )
-        for k, rows in enumerate(counts)
-    )
-    one = downstreamrecords.record(method, seed, 0.5, kind="segmentation", classes=classes, images=images)
-    return one.model_copy(update={"scores": overall, "per_class": per_class})
-
-
 @pytest.mark.parametrize(
     ("how", "sealed", "mark"),
     [
@@ -325,6 +302,27 @@ def test_a_changed_downstream_record_is_marked_and_not_ranked(
     rows = {row.method: row for row in _downstream(tmp_path).rows}
     assert [rows[name].ranked for name in "abc"] == [True, False, True]
     assert any(mark in found for found in rows["b"].marks), rows["b"].marks
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda content: content["scores"].update({"mAP75": 0.99}),
+        lambda content: content["per_class"]["person"].update({"AP50": 0.99}),
+        lambda content: content["images"][0]["boxes"].pop(),
+        lambda content: content["images"][0]["boxes"][0].update(score=0.5),
+    ],
+)
+def test_scores_of_a_detector_that_its_boxes_do_not_give_are_marked(
+    tmp_path: Path, how: Callable[[dict[str, Any]], object]
+) -> None:
+    for name in ("a", "b"):
+        write_record(tmp_path, boxes(tmp_path, name, 0))
+    assert [row.ranked for row in _downstream(tmp_path).rows] == [True] * 2
+    change(next((tmp_path / "downstream/results").rglob("b/seed-0.json")), how, sealed=True)
+    rows = {row.method: row for row in _downstream(tmp_path).rows}
+    assert [rows[name].ranked for name in "ab"] == [True, False]
+    assert rows["b"].marks == ("seed 0: its scores do not follow from its boxes and the labels",)
 
 
 @pytest.mark.parametrize(

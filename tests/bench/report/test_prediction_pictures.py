@@ -132,8 +132,7 @@ def test_the_scores_are_columns_of_the_leaderboard_that_do_not_count_for_the_ran
     out = tmp_path / "board"
     for place, name in enumerate(("a", "b", "c")):
         write_record(out, quality(name, {"EN": [1.0 + place, 2.0 + place], "SD": [3.0, 4.0]}, dataset="streets"))
-    images = (street(out, "n0"),)
-    keep(out, *(record(name, s, v + s / 50, images=images) for name, v in (("a", 0.5), ("b", 0.25)) for s in (0, 1)))
+    keep(out, *(record(name, s, v + s / 50) for name, v in (("a", 0.5), ("b", 0.25)) for s in (0, 1)))
     document = document_of(write_board(out).page, tmp_path / "profile")
     table = document.partition('id="leaderboard-title"')[2].partition("</table>")[0]
     heads = re.findall(r'data-key="([^"]+)"', table)
