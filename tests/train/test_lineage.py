@@ -287,8 +287,10 @@ def test_weights_that_cannot_be_begun_from_are_one_line(
 
 
 def test_a_shipped_model_is_begun_from_by_its_name(pairs: Path, tmp_path: Path) -> None:
-    options = {"trainer": OPTIONS["trainer"] | {"init": "refusion:mif"}}
-    request = TrainRequest(method="refusion", task="ivif", data=str(pairs), preset="quick", options=options)
+    options = {"trainer": OPTIONS["trainer"] | {"init": "refusion:mif"}, "fuser": {"inputs": "image+gradient+share"}}
+    request = TrainRequest(
+        method="refusion", task="ivif", data=str(pairs), preset="quick", options=options, device="cpu"
+    )
     (ancestor,) = start(request, tmp_path / "run").record.lineage
     assert ancestor.model.startswith("refusion:mif@")
     assert ancestor.task == "mif"
