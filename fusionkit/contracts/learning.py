@@ -107,6 +107,9 @@ class OuterLoss(nn.Module, ABC):
     """
 
     Config: ClassVar[type] = NoOptions
+    assigns_targets: ClassVar[bool] = False
+    """True where the targets depend on the predictions and are held constant in the gradient, as YOLO's are: it is then
+    not the slope of the loss's value, and the conformance checks only ask that it is finite and not zero."""
 
     def __init__(self, config: Options = None) -> None:
         super().__init__()

@@ -15,9 +15,10 @@ from fusionkit.contracts import Capabilities, Fuser
 from fusionkit.errors import FusionkitError
 from fusionkit.fuse.tiling import tiles
 from fusionkit.models.shipped import shipped_models
+from fusionkit.runtime.parameters import trainable
 from fusionkit.runtime.precision import float32_products
 from fusionkit.testing.examples import example_sources
-from fusionkit.testing.module_checks import build, check_functional, check_gradient, check_weights_file, trainable
+from fusionkit.testing.module_checks import build, check_functional, check_gradient, check_weights_file
 from fusionkit.testing.rules import Notes, fail, place_of, require, require_close, require_same
 from fusionkit.train.bilevel.hypergradient import fused_tangent, supports_forward_mode
 

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.func import functional_call
 
 from fusionkit.contracts import LossProposer, Proposal
+from fusionkit.runtime.parameters import trainable
 from fusionkit.runtime.precision import float32_products
 from fusionkit.testing.examples import example_sources
 from fusionkit.testing.fuser_checks import SIZES
-from fusionkit.testing.module_checks import build, check_gradient, check_weights_file, trainable, unit
+from fusionkit.testing.module_checks import build, check_gradient, check_weights_file, unit
 from fusionkit.testing.rules import (
     Notes,
     fail,

@@ -490,3 +490,16 @@ def test_the_gradient_of_many_tensors_is_checked_in_bounded_time() -> None:
 
     check_gradient("it", "the value", total, many)
     assert len(calls) <= 40
+
+
+def test_a_gradient_that_is_not_the_slope_of_its_value_passes_where_that_is_stated_but_not_a_zero_one() -> None:
+    weights = {"w": torch.ones(3, dtype=torch.float64)}
+
+    def held(named: Mapping[str, Tensor]) -> Tensor:
+        return (named["w"] * named["w"].detach()).sum()
+
+    with pytest.raises(AssertionError, match="the gradient of the loss in w is wrong"):
+        check_gradient("It", "the loss", held, weights)
+    check_gradient("It", "the loss", held, weights, exact=False)
+    with pytest.raises(AssertionError, match="the loss has a gradient of zero"):
+        check_gradient("It", "the loss", lambda named: (0 * named["w"]).sum(), weights, exact=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from typing import Any
 
 import pytest
@@ -39,6 +40,10 @@ SMALLER = {"mef-net": {"short_side": 12}}
 """Options under which a fuser computes the same on fewer pixels: MEF-Net enlarges small images to 128 pixels."""
 
 
+EXTRAS = {"yolov8": "ultralytics"}
+"""Libraries of extras that the development environment does not bring, by the plugin that needs them."""
+
+
 @pytest.mark.parametrize("name", built_in(catalogue.fusers))
 def test_every_fuser_keeps_its_contract(name: str, fusionkit_device: torch.device) -> None:
     kind = catalogue.fusers.get(name)
@@ -58,6 +63,8 @@ def test_every_reconstructor_keeps_its_contract(name: str, fusionkit_device: tor
 
 @pytest.mark.parametrize("name", built_in(catalogue.outer_losses))
 def test_every_outer_loss_keeps_its_contract(name: str, fusionkit_device: torch.device) -> None:
+    if name in EXTRAS and importlib.util.find_spec(EXTRAS[name]) is None:
+        pytest.skip(f"{EXTRAS[name]} is not installed")
     outer_loss = catalogue.outer_losses.get(name)
     if issubclass(outer_loss, Downstream):
         check_downstream(outer_loss, device=fusionkit_device)

@@ -14,6 +14,7 @@ from fusionkit.bench.downstream.protocol import Protocol
 from fusionkit.contracts import Downstream, Terms, Trainer
 from fusionkit.data.epoch_plan import FLIP_COLUMNS, FLIP_ROWS, draw_epoch
 from fusionkit.data.labels.labelled_store import LabelledStore
+from fusionkit.runtime.parameters import trainable
 from fusionkit.train.bilevel.microbatch import under
 from fusionkit.train.bilevel.optimisers import GradientRule
 
@@ -37,7 +38,7 @@ class DownstreamTrainer(Trainer):
     def __init__(self, network: Downstream, images: LabelledStore, protocol: Protocol, *, seed: int) -> None:
         self.network = network.train()
         self._images, self._protocol, self._seed = images, protocol, seed
-        self._learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self._learned = list(trainable(network).values())
         # The rule multiplies the rate of 1 by the protocol's; capturable steps count on the device, where it puts them.
         on_cuda = images.device.type == "cuda"
         adam = torch.optim.AdamW(self._learned, lr=1.0, weight_decay=protocol.weight_decay, capturable=on_cuda)

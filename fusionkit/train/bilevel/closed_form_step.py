@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from fusionkit.contracts import Batch, LossProposer, OuterLoss
+from fusionkit.runtime.parameters import trainable
 from fusionkit.train.bilevel.hypergradient import MetaGradient, gradients_by_name, leaning
 from fusionkit.train.bilevel.microbatch import Mean, WeightedSum, split_batch, split_noise, under
 from fusionkit.train.bilevel.noise import Noise, through
@@ -49,8 +50,8 @@ def closed_form_meta_gradient(
     Raises:
         ValueError: the proposer's loss has no minimiser in closed form.
     """
-    learned = {f"proposer.{name}": p for name, p in proposer.named_parameters()}
-    learned |= {f"outer_loss.{name}": p for name, p in outer_loss.named_parameters()}
+    learned = {f"proposer.{name}": p for name, p in trainable(proposer).items()}
+    learned |= {f"outer_loss.{name}": p for name, p in trainable(outer_loss).items()}
     found = WeightedSum()
     for (part, weight), drawn in zip(
         split_batch(batch, micro_batch), split_noise(noise, batch, micro_batch), strict=True

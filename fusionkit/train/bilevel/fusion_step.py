@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionkit.contracts import Batch
+from fusionkit.runtime.parameters import trainable
 from fusionkit.train.bilevel.hypergradient import gradients_by_name, outer_loss_gradients
 from fusionkit.train.bilevel.meta_steps import Networks, StepContext
 from fusionkit.train.bilevel.microbatch import WeightedSum, split_batch, split_noise, under
@@ -53,7 +54,7 @@ def separate_gradients(networks: Networks, batch: Batch, seen: Batch | None, noi
         proposal = proposer(*batch.sources)
     fused = fuser(*batch.sources)
     loss = dict(proposer.loss(proposal, fused, batch.sources))
-    slopes = gradients_by_name(loss["total"], dict(fuser.named_parameters()))
+    slopes = gradients_by_name(loss["total"], trainable(fuser))
     if seen is None:
         return FusionGradients(slopes, {}, loss)
     with torch.no_grad():

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
 from fusionkit.contracts import Batch, Fuser, LossProposer, OuterLoss, Proposal, Terms
+from fusionkit.runtime.parameters import trainable
 from fusionkit.train.bilevel.microbatch import Mean, WeightedSum, split_batch, split_noise, under
 from fusionkit.train.bilevel.noise import Noise, through
 
@@ -119,7 +120,7 @@ def _forward_form(
     micro_batch: int,
     mean: Mean,
 ) -> MetaGradient:
-    weights, learned = dict(fuser.named_parameters()), dict(proposer.named_parameters())
+    weights, learned = trainable(fuser), trainable(proposer)
     noises = split_noise(settings.noise, mtr_outer_loss, micro_batch)
     shares = list(zip(split_batch(mtr, micro_batch), split_batch(mtr_outer_loss, micro_batch), noises, strict=True))
     # The proposer's graph is needed at the end alone: with several shares it is made anew there, one at a time.
@@ -146,7 +147,7 @@ def _forward_form(
 
     stepped = {name: (p.detach() - settings.eta_fuser * slope[name]).requires_grad_() for name, p in weights.items()}
     outer_loss_stepped = {
-        n: p.detach() - settings.eta_outer_loss * outer_loss_slope[n] for n, p in outer_loss.named_parameters()
+        n: p.detach() - settings.eta_outer_loss * outer_loss_slope[n] for n, p in trainable(outer_loss).items()
     }
     noises = split_noise(settings.noise, mts, micro_batch)
     for (part, weight), noise in zip(split_batch(mts, micro_batch), noises, strict=True):
@@ -178,7 +179,7 @@ def _double_backward(
     mtr_outer_loss: Batch,
     settings: _Settings,
 ) -> MetaGradient:
-    weights = dict(fuser.named_parameters())
+    weights = trainable(fuser)
     proposal = proposer(*mtr.sources)
     fused = fuser(*mtr.sources)
     inner = proposer.loss(proposal, fused, mtr.sources)
@@ -193,12 +194,12 @@ def _double_backward(
     ]
     stepped = {name: p - settings.eta_fuser * slope[name] for name, p in weights.items()}
     outer_loss_stepped = {
-        n: p.detach() - settings.eta_outer_loss * outer_loss_slope[n] for n, p in outer_loss.named_parameters()
+        n: p.detach() - settings.eta_outer_loss * outer_loss_slope[n] for n, p in trainable(outer_loss).items()
     }
     shown = through(settings.noise, functional_call(fuser, stepped, mts.sources), mts)
     outer = _outer_loss_at(outer_loss, outer_loss_stepped, shown, mts)
     objective = outer["total"] + settings.weight_map_kl * leaning(proposal)
-    hyper = gradients_by_name(objective, dict(proposer.named_parameters()))
+    hyper = gradients_by_name(objective, trainable(proposer))
     return MetaGradient(hyper, _cut(slope), outer_loss_slope, _cut(inner), _cut(outer))
 
 
@@ -241,7 +242,7 @@ def image_space_meta_gradient(
     found = evidence(proposer, proposal, image.detach(), tangent, batch.sources, mean=mean)
     told = [(found[name] * maps).sum(1).mean() for name, maps in proposal.items()]
     objective = eta * torch.stack(told).sum() + weight_map_kl * leaning(proposal)
-    hyper = mean(gradients_by_name(objective, dict(proposer.named_parameters())))
+    hyper = mean(gradients_by_name(objective, trainable(proposer)))
     return MetaGradient(hyper, {}, {}, _cut(inner), _cut(outer))
 
 
@@ -280,7 +281,7 @@ def evidence(
 
 def fused_tangent(fuser: Fuser, direction: Mapping[str, Tensor], sources: Sequence[Tensor]) -> Tensor:
     """Motion of the fused image when the fuser's parameters move along ``direction``: one forward-mode pass."""
-    weights = {name: p.detach() for name, p in fuser.named_parameters()}
+    weights = {name: p.detach() for name, p in trainable(fuser).items()}
     with torch.no_grad():
         tangent = jvp(lambda w: functional_call(fuser, w, tuple(sources)), (weights,), (dict(direction),))[1]
     return tangent
@@ -325,13 +326,13 @@ def leaning(proposal: Proposal) -> Tensor:
 def outer_loss_gradients(outer_loss: OuterLoss, fused: Tensor, batch: Batch) -> tuple[Terms, Parameters]:
     """The outer loss on a fused image without a graph, and its gradient by parameter name."""
     terms = outer_loss.loss(fused, batch)
-    return _cut(terms), gradients_by_name(terms["total"], dict(outer_loss.named_parameters()))
+    return _cut(terms), gradients_by_name(terms["total"], trainable(outer_loss))
 
 
 def supports_forward_mode(fuser: Fuser, sources: Sequence[Tensor]) -> bool:
     """Return whether every operation of ``fuser`` has a forward-mode derivative, by a try on small ``sources``."""
     try:
-        fused_tangent(fuser, {n: torch.ones_like(p) for n, p in fuser.named_parameters()}, sources)
+        fused_tangent(fuser, {n: torch.ones_like(p) for n, p in trainable(fuser).items()}, sources)
     except (NotImplementedError, RuntimeError):
         return False
     return True

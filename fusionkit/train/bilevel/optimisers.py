@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fusionkit.runtime.parameters import trainable
 from fusionkit.train.bilevel.muon import Muon, is_matrix
 
 UpdateRule = Literal["adam", "muon", "normalized", "sgd"]
@@ -29,7 +30,7 @@ class GradientRule:
     def __init__(
         self, module: nn.Module, *optimisers: torch.optim.Optimizer, lr: float = 0.0, normalize: bool = False
     ) -> None:
-        self._parameters = dict(module.named_parameters())
+        self._parameters = trainable(module)
         self._optimisers = optimisers
         self._normalize = normalize
         self._lr = lr
@@ -99,7 +100,7 @@ def make_rule(kind: UpdateRule, module: nn.Module, lr: float, *, eps: float = 1e
         lr: learning rate.
         eps: Adam's.
     """
-    parameters = list(module.parameters())
+    parameters = list(trainable(module).values())
     if kind in ("sgd", "normalized") or not parameters:
         return GradientRule(module, lr=lr, normalize=kind == "normalized")
     matrices = [p for p in parameters if kind == "muon" and is_matrix(p)]

@@ -18,6 +18,7 @@ from fusionkit.data.pair_store import PairStore
 from fusionkit.errors import UsageError
 from fusionkit.io.text import shortened
 from fusionkit.models.weights import misfit
+from fusionkit.runtime.parameters import trainable
 from fusionkit.runtime.processes import ALONE, Processes
 from fusionkit.train.bilevel.cuda_graphs import CapturedSteps, CudaRecorder, Rates, Recorder
 from fusionkit.train.bilevel.fusion_step import FusionRule, fusion_gradients, separate_gradients
@@ -120,7 +121,7 @@ class BilevelTrainer(MetaTrainer):
 
     def steps_per_epoch(self) -> dict[str, int]:
         """``meta_steps`` and ``fusion_steps`` per epoch; no meta steps where P has nothing to learn."""
-        learns = any(True for _ in self.parts.proposer.parameters())
+        learns = bool(trainable(self.parts.proposer))
         return {"meta_steps": self.options.meta_steps if learns else 0, "fusion_steps": self.options.fusion_steps}
 
     def fusion_view(self, rows: Tensor) -> Batch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -135,6 +137,36 @@ def test_a_loss_without_a_second_derivative_teaches() -> None:
     image = image_space_meta_gradient(*networks, mts)
     for found in (exact, image):
         assert torch.cat([g.flatten() for g in found.proposer.values()]).norm() > 0
+
+
+def test_frozen_parameters_of_an_outer_loss_act_and_are_left_alone() -> None:
+    """As if they were constants: the same hypergradient, and no gradient of their own."""
+
+    class Frozen(PixelClasses):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body[0].requires_grad_(False)
+
+    def found(judge: type[nn.Module], eta_outer_loss: float, method: Literal["forward", "double_backward"]) -> Any:
+        mtr, whole, mts = _views()
+        return meta_gradient(
+            *_networks(judge),
+            mtr,
+            mts,
+            mtr_outer_loss=whole,
+            eta_fuser=0.1,
+            eta_outer_loss=eta_outer_loss,
+            method=method,
+        )
+
+    # Without an inner step of the outer loss it makes no difference which of its parameters could have moved.
+    learned, frozen = (found(judge, 0.0, "forward") for judge in (PixelClasses, Frozen))
+    assert set(frozen.outer_loss) == {"judge.body.2.weight", "judge.body.2.bias"}
+    for name, value in frozen.proposer.items():
+        torch.testing.assert_close(value, learned.proposer[name])
+    once, twice = (found(Frozen, 0.1, method) for method in ("forward", "double_backward"))
+    for name, value in once.proposer.items():
+        torch.testing.assert_close(value, twice.proposer[name])
 
 
 def test_a_function_is_an_outer_loss_that_keeps_the_contract() -> None:
