@@ -18,8 +18,8 @@ from fusionkit.bench.methods import (
     usable,
 )
 from fusionkit.bench.published_tables import protocol_profile
-from fusionkit.bench.quality_job import QualityJob
-from fusionkit.bench.quality_parts import QualityPart, parts_of
+from fusionkit.bench.quality_job import QualityJob, quality_jobs
+from fusionkit.bench.quality_results import QualityResults
 from fusionkit.bench.records import Record
 from fusionkit.bench.request import Bench, BenchRequest
 from fusionkit.bench.weight_maps import MapDrawer, drawer
@@ -46,8 +46,8 @@ class QualityScorer:
     profile: str | None = None
     maps: bool = True
 
-    def jobs(self, bench: Bench) -> list[QualityPart]:
-        """The parts of each method on each data set.
+    def jobs(self, bench: Bench) -> list[QualityJob]:
+        """Some pairs of a data set by a method, for each method and data set.
 
         Raises:
             fusionkit.errors.FusionkitError: the request cannot be met, or a model not be loaded.
@@ -58,33 +58,36 @@ class QualityScorer:
         check_names([*(fusers or ()), *results])
         datasets = find_datasets(request.data, request.tasks, split=request.split, limit=request.limit)
         bench.check_tasks(fusers or (), [dataset.task.name for dataset in datasets])
-        jobs: list[QualityJob] = []
+        found: list[QualityResults] = []
         for dataset in datasets:
             specs: list[FuserSpec | ResultsSpec] = [
                 *(_every_fuser(dataset, bench) if fusers is None else fusers),
                 *results,
             ]
             check_names(specs)
-            jobs += self._of(dataset, specs, bench)
-        return [part for job in _with_images(jobs, bench) for part in parts_of(job)]
+            found += self._of(dataset, specs, bench)
+        jobs: list[QualityJob] = []
+        for results in _with_images(found, bench):
+            jobs += quality_jobs(results, _drawer(results.method, bench) if self.maps else None)
+        return jobs
 
-    def records(self, bench: Bench, jobs: Sequence[QualityPart]) -> tuple[tuple[tuple[Record, ...], ...], int]:
+    def records(self, bench: Bench, jobs: Sequence[QualityJob]) -> tuple[tuple[tuple[Record, ...], ...], int]:
         """The records of the jobs, as far as they were asked for, and the number of results and values missing."""
         tables: dict[str, list[Record]] = {}
         failures = 0
-        for job in dict.fromkeys(part.job for part in jobs):
-            record = _asked_for(job.save(), job)
-            tables.setdefault(job.dataset.title, []).append(record)
-            for what in job.repaired:
-                bench.say(f"repaired: {job.title}: {what}")
-            failed, undefined = _missing(record, job)
+        for results in dict.fromkeys(job.results for job in jobs):
+            record = _asked_for(results.save(), results)
+            tables.setdefault(results.dataset.title, []).append(record)
+            for what in results.repaired:
+                bench.say(f"repaired: {results.title}: {what}")
+            failed, undefined = _missing(record, results, maps=self.maps)
             for word, causes in (("note", undefined), ("failed", failed)):
                 for why, names in causes.items():
-                    bench.say(f"{word}: {job.title}: {_listed(names)}: {why}")
+                    bench.say(f"{word}: {results.title}: {_listed(names)}: {why}")
             failures += sum(len(names) for names in failed.values())
         return tuple(tuple(records) for records in tables.values()), failures
 
-    def _of(self, dataset: Dataset, specs: Sequence[FuserSpec | ResultsSpec], bench: Bench) -> list[QualityJob]:
+    def _of(self, dataset: Dataset, specs: Sequence[FuserSpec | ResultsSpec], bench: Bench) -> list[QualityResults]:
         task = dataset.task
         profile = self.profile or protocol_profile(task)
         metrics = choose_metrics(task, self.metrics, profile)
@@ -94,16 +97,9 @@ class QualityScorer:
             if method.folder is not None:
                 place = ResultsSpec(method.about.name, method.folder).place(task.name, dataset.name, dataset.label)
                 method = replace(method, folder=place)
-            draw = _drawer(method, bench) if self.maps else None
             found.append(
-                QualityJob(
-                    bench=bench,
-                    dataset=dataset,
-                    method=method,
-                    metrics=metrics,
-                    profile=profile,
-                    draw=draw,
-                    environment=about,
+                QualityResults(
+                    bench=bench, dataset=dataset, method=method, metrics=metrics, profile=profile, environment=about
                 )
             )
         return found
@@ -139,49 +135,49 @@ def _drawer(method: BenchMethod, bench: Bench) -> MapDrawer | None:
         return None
 
 
-def _with_images(jobs: Sequence[QualityJob], bench: Bench) -> list[QualityJob]:
-    """The jobs without those whose folder of results has no image of the data set.
+def _with_images(found: Sequence[QualityResults], bench: Bench) -> list[QualityResults]:
+    """The results without those whose folder has no image of the data set.
 
     Raises:
         fusionkit.errors.DataError: a folder has no image of any data set.
     """
-    names = {job.name for job in jobs if job.has_images()}
-    for job in jobs:
-        if job.has_images():
+    names = {results.name for results in found if results.has_images()}
+    for results in found:
+        if results.has_images():
             continue
-        pair = job.dataset.selected[0].name
-        line = f"{job.method.folder}: has no image of {job.dataset.title} (called {pair}, ...)"
-        if job.name not in names:
-            raise DataError(f"--results {job.name}: {line}")
-        bench.say(f"note: {job.name} is left out: {line}")
-    return [job for job in jobs if job.has_images()]
+        pair = results.dataset.selected[0].name
+        line = f"{results.method.folder}: has no image of {results.dataset.title} (called {pair}, ...)"
+        if results.name not in names:
+            raise DataError(f"--results {results.name}: {line}")
+        bench.say(f"note: {results.name} is left out: {line}")
+    return [results for results in found if results.has_images()]
 
 
-def _asked_for(record: Record, job: QualityJob) -> Record:
+def _asked_for(record: Record, asked: QualityResults) -> Record:
     """The record with only the images and metrics that were asked for."""
-    names = {pair.name for pair in job.dataset.selected}
+    names = {pair.name for pair in asked.dataset.selected}
     images = tuple(image for image in record.images if image.name in names)
-    failures = {name: why for name, why in record.failures.items() if name in names or name in job.dataset.incomplete}
+    failures = {name: why for name, why in record.failures.items() if name in names or name in asked.dataset.incomplete}
     return record.model_copy(
         update={
             "images": images,
             "failures": failures,
-            "metrics": {name: record.metrics[name] for name in job.metrics},
+            "metrics": {name: record.metrics[name] for name in asked.metrics},
             "data": record.data.model_copy(update={"pairs": len(names | set(failures))}),
         }
     )
 
 
-def _missing(record: Record, job: QualityJob) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _missing(record: Record, asked: QualityResults, *, maps: bool) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Images per cause: those of which a result or value is missing, and those for which a formula has no value."""
     failed: dict[str, list[str]] = {}
     undefined: dict[str, list[str]] = {}
     for name, why in record.failures.items():
         failed.setdefault(why, []).append(name)
     for image in record.images:
-        if job.draw is not None and image.unmapped:
+        if maps and image.unmapped:
             undefined.setdefault(f"no weight maps: {image.unmapped}", []).append(image.name)
-    for metric in job.metrics:
+    for metric in asked.metrics:
         for image in record.images:
             if image.scores.get(metric) is None:
                 why = image.reasons.get(metric, "not computed yet")
@@ -190,7 +186,7 @@ def _missing(record: Record, job: QualityJob) -> tuple[dict[str, list[str]], dic
                     image.name
                 )
     there = {image.name for image in record.images} | set(record.failures)
-    for pair in job.dataset.selected:
+    for pair in asked.dataset.selected:
         if pair.name not in there:
             failed.setdefault("not done yet", []).append(pair.name)
     return failed, undefined

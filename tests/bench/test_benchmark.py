@@ -19,12 +19,12 @@ from safetensors.torch import save_file
 
 from fusionkit.bench import image_scores, quality_job
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
-from fusionkit.bench.jobs import locked_labels
+from fusionkit.bench.jobs import locked_labels, run_jobs
 from fusionkit.bench.methods import ResultsSpec
 from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.record_files import read_record, read_records, write_record
 from fusionkit.bench.records import Record, record_path
-from fusionkit.bench.results_log import ResultsLog, logs_folder, read_logs
+from fusionkit.bench.request import Bench
 from fusionkit.data import find_pairs
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.model import load
@@ -171,67 +171,65 @@ def test_what_changed_is_done_again(scenes: Path, monkeypatch: pytest.MonkeyPatc
     assert stored().metrics["EN"].settings == {"newer": "EN"}
 
 
-def test_the_record_alone_is_enough_to_go_on_from(scenes: Path) -> None:
-    bench()
-    calls = BenchMean.calls
-    shutil.rmtree("out/parts")
-    bench(metrics=("EN", "SD", "BenchLevel"))
-    assert (BenchMean.calls, BenchLevel.calls) == (calls, 3)
-    assert set(stored().images[0].scores) == {"EN", "SD", "BenchLevel"}
-
-
-def test_an_entry_that_another_process_logs_while_a_record_is_written_is_in_the_record(
+def test_scores_that_another_process_writes_meanwhile_are_in_the_record(
     scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench(metrics=("EN",))
-    image = stored().images[0].model_copy(update={"scores": {"SD": 1.25}})
-    own = read_logs(logs_folder(Path("out"), "ivif", "scenes", "bench-mean"))[0]
-    uses = {"SD": image_scores.use_key(image_scores.metric_use("SD", "refusion"))}
-    other = own.model_copy(update={"image": image, "uses": uses, "at": own.at + 1})
-    written = []
+    theirs = stored()
+    use = image_scores.metric_use("SD", "refusion")
+    images = tuple(image.model_copy(update={"scores": {**image.scores, "SD": 1.25}}) for image in theirs.images)
+    theirs = theirs.model_copy(update={"images": images, "metrics": {**theirs.metrics, "SD": use}})
+    score_image = quality_job.score_image
+    others = iter([theirs])
 
-    def write(out: Path, record: Record) -> Path:
-        if not written:
-            ResultsLog(logs_folder(out, "ivif", "scenes", "bench-mean")).add(other)
-        written.append(record)
-        return write_record(out, record)
+    def score(*args: Any, **settings: Any) -> Any:
+        for record in others:
+            write_record(Path("out"), record)
+        return score_image(*args, **settings)
 
-    monkeypatch.setattr(quality_job, "write_record", write)
-    bench(metrics=("EN",))
-    assert ["SD" in record.metrics for record in written[:2]] == [False, True]
-    assert stored().images[0].scores["SD"] == 1.25
+    monkeypatch.setattr(quality_job, "score_image", score)
+    bench(metrics=("AG",))
+    for image in stored().images:
+        assert set(image.scores) == {"EN", "AG", "SD"}
+        assert image.scores["SD"] == 1.25
 
 
-@pytest.mark.parametrize("with_log", [True, False])
-def test_a_changed_score_is_computed_again_and_said(scenes: Path, with_log: bool) -> None:
+def test_a_changed_score_is_computed_again_and_said(scenes: Path) -> None:
     bench()
     before = stored()
     path = record_path(Path("out"), "ivif", "scenes", "refusion", "bench-mean")
     content = json.loads(path.read_text())
     content["images"][0]["scores"]["EN"] = 9.0
     path.write_text(json.dumps(content))
-    if not with_log:
-        shutil.rmtree("out/parts")
     assert bench().failures == 0
-    repaired = ["repaired: bench-mean on ivif scenes: its record was changed after it was written: scored again"]
+    repaired = ["repaired: bench-mean on ivif scenes: its record was changed after it was written: done again"]
     assert repaired == SAID
     after = stored()
     assert [image.scores for image in after.images] == [image.scores for image in before.images]
     assert after.faults == ()
 
 
-def test_a_changed_entry_of_a_log_is_done_again_and_said(scenes: Path) -> None:
-    bench()
-    before = stored()
-    record_path(Path("out"), "ivif", "scenes", "refusion", "bench-mean").unlink()
-    (log,) = logs_folder(Path("out"), "ivif", "scenes", "bench-mean").iterdir()
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    lines[1]["image"]["scores"]["EN"] = 9.0
-    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    bench()
-    said = "entries of its log were changed after they were written: scored again"
-    assert [f"repaired: bench-mean on ivif scenes: {said}"] == SAID
-    assert [image.scores for image in stored().images] == [image.scores for image in before.images]
+def test_a_value_that_cannot_be_had_is_tried_once_a_bench_by_all_processes(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    score_image = quality_job.score_image
+
+    def score(fused: Path, *args: Any, **settings: Any) -> Any:
+        asked.append(fused.stem)
+        return score_image(fused, *args, **settings)
+
+    monkeypatch.setattr(quality_job, "score_image", score)
+    scorer = QualityScorer(metrics=("BenchBroken",), profile="standard")
+    request = BenchRequest(tasks=("ivif",), data=("scenes",), fusers=("bench-mean",), scorer=scorer, device="cpu")
+    work = Bench(request=request, out=Path("out"), device=torch.device("cpu"), say=SAID.append)
+    processes = [scorer.jobs(work), scorer.jobs(work)]
+    for jobs in processes:
+        assert run_jobs(jobs, work.out, say=SAID.append) == 0
+    assert asked == ["p0", "p1", "p2"]
+    assert {why for image in stored(profile="standard").images for why in image.reasons.values()}
+    assert run_jobs(scorer.jobs(work), work.out, say=SAID.append) == 0
+    assert len(asked) == 6
 
 
 def test_a_replaced_fused_image_is_fused_again_and_said(scenes: Path) -> None:
@@ -277,9 +275,8 @@ def test_a_damaged_record_is_named(scenes: Path) -> None:
     with pytest.raises(DataError, match=r"bench-mean\.json.*delete it"):
         bench()
     path.unlink()
-    calls = BenchMean.calls
     assert bench().failures == 0
-    assert BenchMean.calls == calls
+    assert len(stored().images) == 3
 
 
 def test_a_fuser_that_raises_costs_its_own_image_alone(scenes: Path) -> None:

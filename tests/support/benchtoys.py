@@ -43,7 +43,8 @@ class BenchSlow(BenchMean):
 def _wait_for_all_processes() -> None:
     begun = Path("begun")
     begun.mkdir(exist_ok=True)
-    (begun / os.environ.get("RANK", "0")).touch()
+    with (begun / os.environ.get("RANK", "0")).open("a") as calls:
+        calls.write("x")
     ends = time.monotonic() + 60
     while len(list(begun.iterdir())) < int(os.environ.get("WORLD_SIZE", "1")) and time.monotonic() < ends:
         time.sleep(0.01)
