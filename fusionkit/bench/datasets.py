@@ -1,4 +1,4 @@
-"""Data sets of a quality benchmark: the pairs of each, with digests that show whether a file changed."""
+"""Data sets of a benchmark: the pairs of each, with digests that show whether a file changed."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ class Dataset:
         Raises:
             fusionkit.errors.DataError: a file cannot be read, or is not the one that the manifest describes.
         """
-        sums = tuple(self._digest(file) for file in pair.files)
+        sums = tuple(self.digest(file) for file in pair.files)
         for file, found, stated in zip(pair.files, sums, pair.sha256, strict=False):
             if stated and found != stated:
                 raise DataError(f"{file}: is not the file that the manifest describes (its SHA-256 differs)")
-        return sums, self._digest(pair.truth) if pair.truth else ""
+        return sums, self.digest(pair.truth) if pair.truth else ""
 
     def fingerprint(self, names: Sequence[str]) -> str:
         """:meth:`fusionkit.data.PairSet.fingerprint` of the pairs of these names that can be read."""
@@ -85,7 +85,12 @@ class Dataset:
             self._fingerprints[key] = replace(self.pairs, pairs=chosen).fingerprint()
         return self._fingerprints[key]
 
-    def _digest(self, file: Path) -> str:
+    def digest(self, file: Path) -> str:
+        """SHA-256 of a file, which is read once.
+
+        Raises:
+            fusionkit.errors.DataError: it cannot be read.
+        """
         if file not in self._digests:
             self._digests[file] = file_digest(file)
         return self._digests[file]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from fusionkit.errors import UsageError
 from fusionkit.io.locks import file_lock
@@ -29,25 +31,28 @@ Say = Callable[[str], None]
 T = TypeVar("T")
 
 
-class Job(Protocol):
-    """A piece of work whose result is on disk."""
+@dataclass(frozen=True, kw_only=True)
+class Job(ABC):
+    """A piece of work whose result is on disk.
 
-    @property
-    def title(self) -> str:
-        """Title for messages."""
+    Attributes:
+        title: of the work, for messages.
+        label: names of the method and data set that the results stand under.
+        part: which part of these the work is; processes do jobs of one label and part one at a time.
+        identity: digest of the method; results under one label are of one identity.
+    """
+
+    title: str
+    label: tuple[str, ...]
+    part: str
+    identity: str
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Names of the work: processes with equal keys do it one at a time."""
+        """Label and part."""
+        return *self.label, self.part
 
-    @property
-    def label(self) -> tuple[str, ...]:
-        """Names of the method and data set that the results stand under."""
-
-    @property
-    def identity(self) -> str:
-        """Digest of the method; results under one label are of one identity."""
-
+    @abstractmethod
     def known(self) -> bool:
         """Return whether the result is on disk.
 
@@ -55,6 +60,7 @@ class Job(Protocol):
             fusionkit.plugins.guard.PluginCallFailed: the job cannot be done.
         """
 
+    @abstractmethod
     def run(self, progress: Progress | None) -> str:
         """Do what is left of it.
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,6 +31,7 @@ __all__ = [
     "NO_FUSER",
     "BenchMethod",
     "FuserSpec",
+    "FusionSettings",
     "ResultsSpec",
     "check_names",
     "load_methods",
@@ -44,6 +46,23 @@ _NEXT = re.compile(r",(?=[A-Za-z_][\w.]*=)")
 
 NO_FUSER = "none"
 """The word that stands for no fuser at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionSettings:
+    """How every method of a bench fuses, see :class:`fusionkit.fuse.model.Model`.
+
+    Attributes:
+        stretch: range stretch of every fused luminance; each method's own if None.
+        gamut: how fused colours that leave RGB are brought back, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
+        backend: ``"auto"``, ``"torch"`` or ``"native"``.
+        speed: how many pixels are fused.
+    """
+
+    stretch: Stretch | None = None
+    gamut: Gamut = "keep-luminance"
+    backend: Backend = "auto"
+    speed: Speed = "exact"
 
 
 @dataclass(frozen=True)
@@ -97,56 +116,24 @@ class FuserSpec:
             raise UsageError(f"--fuser {self.fuser}:{self.model}: these are weights of fuser {own!r}")
         return False
 
-    def load(
-        self,
-        task: str,
-        device: torch.device,
-        *,
-        stretch: Stretch | None = None,
-        gamut: Gamut = "keep-luminance",
-        backend: Backend = "auto",
-        speed: Speed = "exact",
-    ) -> tuple[Model, WeightsInfo | None]:
+    def load(self, task: str, device: torch.device, settings: FusionSettings) -> tuple[Model, WeightsInfo | None]:
         """The model, and what its weights file says of itself.
 
         Args:
             task: what it is to fuse.
             device: where.
-            stretch: range stretch of its results; the fuser's own where None.
-            gamut: how colours that leave RGB are brought back.
-            backend: see :class:`fusionkit.fuse.model.Model`.
-            speed: see there.
+            settings: how.
 
         Raises:
             fusionkit.errors.FusionkitError: as :func:`fusionkit.fuse.model.load`.
         """
+        how: dict[str, Any] = {field.name: getattr(settings, field.name) for field in fields(FusionSettings)}
         file = self.file
         if file is not None and self._is_foreign():
             fuser, info, _ = import_published((file,), fuser=self.fuser, task=task)
             digest = info.training["sha256"]
-            imported = Model(
-                fuser,
-                name=self.name,
-                task=task,
-                device=device,
-                stretch=stretch,
-                gamut=gamut,
-                digest=digest,
-                backend=backend,
-                speed=speed,
-            )
-            return imported, info
-        options = parse_assignments(self.options)
-        model = load(
-            self.model,
-            task,
-            device=device,
-            stretch=stretch,
-            gamut=gamut,
-            options=options,
-            backend=backend,
-            speed=speed,
-        )
+            return Model(fuser, name=self.name, task=task, device=device, digest=digest, **how), info
+        model = load(self.model, task, device=device, options=parse_assignments(self.options), **how)
         named = split_name(self.model) if file is None else None
         if named is not None:
             shipped = choose_model(catalogue.fusers.get(named[0]), *named, task=task)
@@ -321,14 +308,7 @@ def _is_ready(name: str, task: str, device: torch.device | None) -> bool:
 
 
 def load_methods(
-    specs: Sequence[FuserSpec | ResultsSpec],
-    task: str,
-    device: torch.device,
-    *,
-    stretch: Stretch | None = None,
-    gamut: Gamut = "keep-luminance",
-    backend: Backend = "auto",
-    speed: Speed = "exact",
+    specs: Sequence[FuserSpec | ResultsSpec], task: str, device: torch.device, settings: FusionSettings
 ) -> list[BenchMethod]:
     """Make methods ready for a task; those that are for other tasks are left out.
 
@@ -336,10 +316,7 @@ def load_methods(
         specs: what was asked for.
         task: name of the task.
         device: where to fuse.
-        stretch: range stretch of all results; each fuser's own where None.
-        gamut: how colours that leave RGB are brought back.
-        backend: see :class:`fusionkit.fuse.model.Model`.
-        speed: see there.
+        settings: how.
 
     Raises:
         fusionkit.errors.FusionkitError: a model cannot be loaded.
@@ -351,7 +328,7 @@ def load_methods(
                 BenchMethod(Method(name=spec.name, kind="results", origin=str(spec.folder)), folder=spec.folder)
             )
         elif (tasks := spec.tasks()) is None or task in tasks:
-            model, info = spec.load(task, device, stretch=stretch, gamut=gamut, backend=backend, speed=speed)
+            model, info = spec.load(task, device, settings)
             ready.append(BenchMethod(_describe(spec, model, info), model=model))
     return ready
 

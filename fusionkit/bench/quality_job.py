@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionkit.bench.image_scores import score_image
-from fusionkit.bench.jobs import Progress, lock_file
+from fusionkit.bench.jobs import Job, Progress, lock_file
 from fusionkit.bench.pair_fuser import PairFuser
 from fusionkit.bench.quality_results import QualityResults
 from fusionkit.bench.records import ImageResult, file_name, map_file, maps_folder
@@ -25,7 +25,7 @@ _PAIRS, _MOST_JOBS = 8, 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class QualityJob:
+class QualityJob(Job):
     """Some pairs of a method on a data set, which one process does at a time.
 
     Attributes:
@@ -41,26 +41,6 @@ class QualityJob:
     draw: Draw | None
     start: int
     pairs: Sequence[Pair]
-
-    @property
-    def title(self) -> str:
-        """Method and data set, for messages."""
-        return self.results.title
-
-    @property
-    def label(self) -> tuple[str, ...]:
-        """Names of the method and data set."""
-        return file_name(self.results.name), self.results.dataset.task.name, self.results.dataset.label
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Names of the method, the data set and the first pair."""
-        return *self.label, str(self.start)
-
-    @property
-    def identity(self) -> str:
-        """Digest of the method."""
-        return self.results.method.label_digest
 
     def known(self) -> bool:
         """Return whether every pair has an image, a value of each metric, and maps where there are some.
@@ -182,10 +162,21 @@ def quality_jobs(results: QualityResults, draw: Draw | None) -> list[QualityJob]
         results: of the method on the data set.
         draw: writes the weight maps of a pair into a folder; None where there are none.
     """
-    pairs = results.dataset.selected
-    fuse = PairFuser(results.method.model) if results.method.model else None
+    dataset, method = results.dataset, results.method
+    pairs = dataset.selected
+    fuse = PairFuser(method.model) if method.model else None
     size = max(_PAIRS, -(-len(pairs) // _MOST_JOBS))
     return [
-        QualityJob(results=results, fuse=fuse, draw=draw, start=start, pairs=pairs[start : start + size])
+        QualityJob(
+            title=results.title,
+            label=(file_name(results.name), dataset.task.name, dataset.label),
+            part=str(start),
+            identity=method.label_digest,
+            results=results,
+            fuse=fuse,
+            draw=draw,
+            start=start,
+            pairs=pairs[start : start + size],
+        )
         for start in range(0, len(pairs), size)
     ]

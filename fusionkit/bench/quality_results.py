@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from fusionkit.bench.image_scores import metric_use, present_use, use_key
 from fusionkit.bench.jobs import lock_file
 from fusionkit.bench.methods import BenchMethod
 from fusionkit.bench.record_files import read_record, write_record
-from fusionkit.bench.records import DataNote, ImageResult, MetricUse, Record, fused_folder, record_path
+from fusionkit.bench.records import DataNote, ImageResult, MetricUse, Record, fused_folder, record_path, relative_path
 from fusionkit.bench.request import Bench
 from fusionkit.contracts import Metric
 from fusionkit.data.pair_set import Pair
@@ -107,10 +106,11 @@ class QualityResults:
 
     def paths(self, pair: Pair) -> dict[str, Any]:
         """The files of a pair as records have them: relative to the bench's folder."""
+        out = self.bench.out
         return {
-            "sources": tuple(self._relative(file) for file in pair.files),
-            "fused": self._relative(self.fused_file(pair)),
-            "truth": self._relative(pair.truth) if pair.truth else "",
+            "sources": tuple(relative_path(file, out) for file in pair.files),
+            "fused": relative_path(self.fused_file(pair), out),
+            "truth": relative_path(pair.truth, out) if pair.truth else "",
         }
 
     def of(self, pair: Pair) -> ImageResult | None:
@@ -248,9 +248,6 @@ class QualityResults:
             return image.model_copy(update=self.paths(pair))
         except PluginCallFailed:
             return image
-
-    def _relative(self, file: Path) -> str:
-        return Path(os.path.relpath(file.absolute(), self.bench.out.absolute())).as_posix()
 
 
 def joined(before: Result | None, later: Result) -> Result:

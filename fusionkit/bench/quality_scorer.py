@@ -67,8 +67,8 @@ class QualityScorer:
             check_names(specs)
             found += self._of(dataset, specs, bench)
         jobs: list[QualityJob] = []
-        for results in _with_images(found, bench):
-            jobs += quality_jobs(results, _drawer(results.method, bench) if self.maps else None)
+        for own in _with_images(found, bench):
+            jobs += quality_jobs(own, _drawer(own.method, bench) if self.maps else None)
         return jobs
 
     def records(self, bench: Bench, jobs: Sequence[QualityJob]) -> tuple[tuple[tuple[Record, ...], ...], int]:

@@ -7,6 +7,7 @@ Averages are computed from it (:meth:`Record.mean`) and never stored. How record
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -37,6 +38,7 @@ __all__ = [
     "map_file",
     "maps_folder",
     "record_path",
+    "relative_path",
 ]
 
 FORMAT: Literal[1] = 1
@@ -378,6 +380,11 @@ def fused_folder(out: Path, task: str, label: str, method: str) -> Path:
 def maps_folder(out: Path, task: str, label: str, method: str) -> Path:
     """The folder of the weight maps of a method: ``IMAGE.MAP.png``."""
     return out / MAPS / file_name(task) / file_name(label) / file_name(method)
+
+
+def relative_path(file: Path, out: Path) -> str:
+    """A file's path as records have it: relative to the bench's folder, POSIX form."""
+    return Path(os.path.relpath(file.absolute(), out.absolute())).as_posix()
 
 
 def map_file(folder: Path, image: str, name: str) -> Path:

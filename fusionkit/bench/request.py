@@ -10,18 +10,15 @@ from typing import Any, Protocol
 import torch
 
 from fusionkit.bench.jobs import Job, Say
-from fusionkit.bench.methods import BenchMethod, FuserSpec, ResultsSpec, load_methods
+from fusionkit.bench.methods import BenchMethod, FuserSpec, FusionSettings, ResultsSpec, load_methods
 from fusionkit.bench.records import BenchRecord
 from fusionkit.errors import UsageError
-from fusionkit.fuse.backends import Backend
-from fusionkit.fuse.reduced import Speed
-from fusionkit.fuse.tensors import Gamut, Stretch
 
 __all__ = ["Bench", "BenchRequest", "Scorer"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchRequest:
+class BenchRequest(FusionSettings):
     """Methods, data and settings to compare.
 
     Attributes:
@@ -33,10 +30,6 @@ class BenchRequest:
         split: which pairs to score on.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
         limit: how many pairs of each data set and split; None for all.
-        stretch: range stretch of every fused luminance; each method's own if None.
-        gamut: how fused colours that leave RGB are brought back, see :func:`fusionkit.fuse.tensors.fuse_tensors`.
-        backend: ``"auto"``, ``"torch"`` or ``"native"``, see :class:`fusionkit.fuse.model.Model`.
-        speed: how many pixels are fused, see :class:`fusionkit.fuse.model.Model`.
         scorer: a :class:`fusionkit.bench.quality_scorer.QualityScorer`, or a
             :class:`fusionkit.bench.downstream.scorer.DownstreamScorer`.
     """
@@ -48,10 +41,6 @@ class BenchRequest:
     split: str = "test"
     device: str = "auto"
     limit: int | None = None
-    stretch: Stretch | None = None
-    gamut: Gamut = "keep-luminance"
-    backend: Backend = "auto"
-    speed: Speed = "exact"
     scorer: Scorer
 
 
@@ -77,16 +66,7 @@ class Bench:
         Raises:
             fusionkit.errors.FusionkitError: a model cannot be loaded.
         """
-        asked = self.request
-        return load_methods(
-            specs,
-            task,
-            self.device,
-            stretch=asked.stretch,
-            gamut=asked.gamut,
-            backend=asked.backend,
-            speed=asked.speed,
-        )
+        return load_methods(specs, task, self.device, self.request)
 
     @staticmethod
     def check_tasks(specs: Sequence[FuserSpec | ResultsSpec], tasks: Sequence[str]) -> None:

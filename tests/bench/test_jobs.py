@@ -10,30 +10,19 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionkit.bench.jobs import Progress, run_jobs, shared
+from fusionkit.bench.jobs import Job, Progress, run_jobs, shared
 from fusionkit.plugins.guard import PluginCallFailed
 from fusionkit.runtime.processes import Processes
 
 DONE: list[str] = []
 
 
-@dataclass(frozen=True)
-class FileJob:
+@dataclass(frozen=True, kw_only=True)
+class FileJob(Job):
     """Write a file; what is in ``broken`` raises instead."""
 
     folder: Path
-    title: str
     broken: frozenset[str] = field(default_factory=frozenset)
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        return (self.title,)
-
-    @property
-    def label(self) -> tuple[str, ...]:
-        return (self.title,)
-
-    identity = "0" * 64
 
     def known(self) -> bool:
         return (self.folder / self.title).is_file()
@@ -44,6 +33,10 @@ class FileJob:
         DONE.append(self.title)
         (self.folder / self.title).write_text("done")
         return "well"
+
+
+def file_job(folder: Path, name: str, broken: str = "") -> FileJob:
+    return FileJob(title=name, label=(), part=name, identity="0" * 64, folder=folder, broken=frozenset(broken))
 
 
 @given(st.lists(st.integers(), unique=True), st.integers(1, 5))
@@ -57,7 +50,7 @@ def test_every_process_has_all_jobs_and_begins_elsewhere(jobs: list[int], count:
 def test_a_known_job_is_not_run_and_a_failed_one_stops_no_other(tmp_path: Path) -> None:
     DONE.clear()
     said: list[str] = []
-    jobs = [FileJob(tmp_path, name, frozenset("b")) for name in "abc"]
+    jobs = [file_job(tmp_path, name, broken="b") for name in "abc"]
     (tmp_path / "a").write_text("done before")
     assert run_jobs(jobs, tmp_path, say=said.append) == 1
     assert said == ["failed: b: it is broken", "done: c: well"]
@@ -80,6 +73,6 @@ def test_a_job_of_another_process_comes_last_and_is_not_done_again(tmp_path: Pat
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        assert run_jobs([FileJob(tmp_path, name) for name in "abc"], tmp_path, say=lambda line: None) == 0
+        assert run_jobs([file_job(tmp_path, name) for name in "abc"], tmp_path, say=lambda line: None) == 0
     assert DONE == ["b", "c"]
     assert (tmp_path / "a").read_text() == "theirs"

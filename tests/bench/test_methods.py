@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fusionkit.bench.methods import FuserSpec, load_methods, parse_fuser
+from fusionkit.bench.methods import FuserSpec, FusionSettings, load_methods, parse_fuser
 from fusionkit.errors import UsageError
 
 
@@ -28,7 +28,9 @@ def test_a_fuser_is_a_model_with_a_label_and_options(text: str, spec: FuserSpec)
 
 
 def test_options_are_in_the_record_and_in_the_identity() -> None:
-    usual, wide = load_methods([parse_fuser("gff"), parse_fuser("gff:base_radius=8")], "ivif", torch.device("cpu"))
+    usual, wide = load_methods(
+        [parse_fuser("gff"), parse_fuser("gff:base_radius=8")], "ivif", torch.device("cpu"), FusionSettings()
+    )
     assert wide.about.config["base_radius"] == 8
     assert wide.about.config.keys() == usual.about.config.keys()
     assert wide.identity != usual.identity
@@ -36,12 +38,12 @@ def test_options_are_in_the_record_and_in_the_identity() -> None:
 
 def test_a_wrong_option_is_refused_by_name() -> None:
     with pytest.raises(UsageError, match="unknown option 'r'"):
-        load_methods([parse_fuser("gff:r=8")], "ivif", torch.device("cpu"))
+        load_methods([parse_fuser("gff:r=8")], "ivif", torch.device("cpu"), FusionSettings())
 
 
 def test_another_speed_is_in_the_record_and_in_the_identity() -> None:
     asked, cpu = [parse_fuser("gff")], torch.device("cpu")
-    (exact,), (half,) = load_methods(asked, "ivif", cpu), load_methods(asked, "ivif", cpu, speed="half")
+    (exact,), (half,) = (load_methods(asked, "ivif", cpu, FusionSettings(speed=speed)) for speed in ("exact", "half"))
     assert (exact.about.speed, half.about.speed) == ("exact", "half")
     assert half.about.fuser == exact.about.fuser
     assert half.identity != exact.identity

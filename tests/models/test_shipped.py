@@ -15,7 +15,7 @@ import tomli_w
 import torch
 from click.testing import CliRunner, Result
 
-from fusionkit.bench.methods import FuserSpec, load_methods, parse_fuser, usable
+from fusionkit.bench.methods import FuserSpec, FusionSettings, load_methods, parse_fuser, usable
 from fusionkit.cli import main
 from fusionkit.contracts import Capabilities, ShippedModel
 from fusionkit.errors import FusionNote, PluginError, UsageError
@@ -209,7 +209,7 @@ def test_a_bench_takes_tags_beside_each_other(folder: Path) -> None:
     specs = [parse_fuser("toy:ivif@segmentation"), parse_fuser("new=toy:ivif@v2"), parse_fuser("toy")]
     assert [spec.name for spec in specs] == ["toy:ivif@segmentation", "new", "toy"]
     assert [spec.tasks() for spec in specs] == [("ivif",), ("ivif",), ("ivif", "mif")]
-    models = [method.model for method in load_methods(specs, "ivif", torch.device("cpu"))]
+    models = [method.model for method in load_methods(specs, "ivif", torch.device("cpu"), FusionSettings())]
     assert [model.tag for model in models if model] == ["segmentation", "v2", "v2"]
     (folder.parent / "ivif").mkdir()  # a folder of data that is called like the task
     assert parse_fuser("toy:ivif") == FuserSpec("toy:ivif", "toy:ivif")

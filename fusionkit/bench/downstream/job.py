@@ -26,14 +26,13 @@ from fusionkit.bench.downstream.downstream_records import (
     downstream_path,
     split_scores,
 )
-from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
-from fusionkit.bench.downstream.fused_splits import relative
+from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod, pair_digests, split_note
 from fusionkit.bench.downstream.label_scores import confusion, detection_scores
 from fusionkit.bench.downstream.score_checks import as_boxes, box_faults
 from fusionkit.bench.downstream.training import DownstreamTrainer, weights_digest
-from fusionkit.bench.jobs import Progress
+from fusionkit.bench.jobs import Job, Progress
 from fusionkit.bench.record_files import read_record, write_record
-from fusionkit.bench.records import file_name
+from fusionkit.bench.records import file_name, relative_path
 from fusionkit.config import as_dict
 from fusionkit.contracts import Downstream
 from fusionkit.data.epoch_plan import PAIR, SWAP
@@ -48,7 +47,7 @@ from fusionkit.train.checkpoints import load_checkpoint
 from fusionkit.train.loop import take_steps
 from fusionkit.train.run_folder import RunFolder
 
-__all__ = ["DownstreamJob"]
+__all__ = ["DownstreamJob", "downstream_jobs"]
 
 _LOGGED = 60
 """Number of losses in a record, at most about."""
@@ -59,8 +58,8 @@ _MOST_BOXES = 100
 """Number of boxes that COCO's average precision counts."""
 
 
-@dataclass(frozen=True)
-class DownstreamJob:
+@dataclass(frozen=True, kw_only=True)
+class DownstreamJob(Job):
     """One training.
 
     Attributes:
@@ -72,26 +71,6 @@ class DownstreamJob:
     entry: ExperimentMethod
     seed: int
     environment: Mapping[str, Any]
-
-    @property
-    def title(self) -> str:
-        """Method, data set and seed, for messages."""
-        return f"{self.entry.name} on {self.entry.experiment.test.label}, seed {self.seed}"
-
-    @property
-    def label(self) -> tuple[str, ...]:
-        """Names of the method and the table."""
-        return file_name(self.entry.name), DOWNSTREAM, *self.entry.experiment.table
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Names of the method, the table and the seed."""
-        return *self.label, str(self.seed)
-
-    @property
-    def identity(self) -> str:
-        """Digest of the method."""
-        return self.entry.method.label_digest
 
     @property
     def path(self) -> Path:
@@ -134,8 +113,8 @@ class DownstreamJob:
         images, scores, per_class = self._judged(predicted, shown)
         record = DownstreamRecord(
             identity=entry.identity,
-            task=experiment.train.pairs.task.name,
-            dataset=experiment.test.dataset,
+            task=experiment.train.task.name,
+            dataset=experiment.test.name,
             kind=experiment.network.kind,
             classes=experiment.classes,
             method=entry.method.about,
@@ -147,8 +126,8 @@ class DownstreamJob:
             ),
             protocol=as_dict(experiment.protocol),
             seed=self.seed,
-            train=experiment.train.note(),
-            test=experiment.test.note(),
+            train=split_note(experiment.train),
+            test=split_note(experiment.test),
             scores=scores,
             per_class=per_class,
             images=images,
@@ -237,17 +216,17 @@ class DownstreamJob:
             known = samples.label(k)
             about: dict[str, Any] = {
                 "name": pair.name,
-                "fused": relative(file, experiment.out),
+                "fused": relative_path(file, experiment.out),
                 "fused_sha256": file_digest(file),
-                "sources": tuple(relative(source, experiment.out) for source in pair.files),
-                "label": relative(pair.label, experiment.out) if pair.label else "",
-                "label_sha256": experiment.test.digests(pair)[-1],
+                "sources": tuple(relative_path(source, experiment.out) for source in pair.files),
+                "label": relative_path(pair.label, experiment.out) if pair.label else "",
+                "label_sha256": pair_digests(experiment.test, pair)[-1],
             }
             if isinstance(seen, Tensor) and isinstance(known, Tensor):
                 rows = confusion(seen, known, len(experiment.classes)).tolist()
                 counts.append(tuple(tuple(row) for row in rows))
                 mask = self._write_mask(pair.name, seen)
-                images.append(Prediction(**about, mask=relative(mask, experiment.out), confusion=counts[-1]))
+                images.append(Prediction(**about, mask=relative_path(mask, experiment.out), confusion=counts[-1]))
             elif isinstance(seen, Boxes) and isinstance(known, Boxes):
                 written = _written(seen)
                 boxes.append((as_boxes(written), known))
@@ -266,6 +245,28 @@ class DownstreamJob:
         with written_aside(path) as aside:
             aside.write_bytes(cv2.imencode(".png", np.ascontiguousarray(pixels))[1].tobytes())
         return path
+
+
+def downstream_jobs(entry: ExperimentMethod, seeds: int, environment: Mapping[str, Any]) -> list[DownstreamJob]:
+    """A job per seed.
+
+    Args:
+        entry: the method in its experiment.
+        seeds: number of trainings.
+        environment: versions and machine, for the record.
+    """
+    return [
+        DownstreamJob(
+            title=f"{entry.name} on {entry.experiment.test.label}, seed {seed}",
+            label=(file_name(entry.name), DOWNSTREAM, *entry.experiment.table),
+            part=str(seed),
+            identity=entry.method.label_digest,
+            entry=entry,
+            seed=seed,
+            environment=environment,
+        )
+        for seed in range(seeds)
+    ]
 
 
 def _predict(network: Downstream, samples: LabelledStore, experiment: Experiment) -> list[Tensor | Boxes]:

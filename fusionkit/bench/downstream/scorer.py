@@ -8,11 +8,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from fusionkit.bench.datasets import find_by_task
+from fusionkit.bench.datasets import Dataset, find_by_task
 from fusionkit.bench.downstream.downstream_records import DownstreamRecord
 from fusionkit.bench.downstream.experiment import Experiment, ExperimentMethod
-from fusionkit.bench.downstream.fused_splits import Split
-from fusionkit.bench.downstream.job import DownstreamJob
+from fusionkit.bench.downstream.job import DownstreamJob, downstream_jobs
 from fusionkit.bench.downstream.label_scores import require_torchmetrics
 from fusionkit.bench.downstream.protocol import resolve_protocol, split_assignments
 from fusionkit.bench.methods import (
@@ -81,13 +80,12 @@ class DownstreamScorer:
         data = [(spec, _labelled(spec, bench.request, network.kind)) for spec in bench.request.data]
         specs = _specs(bench.request, {pairs.task.name for _, pairs in data})
         about = _environment()
-        jobs = []
+        jobs: list[DownstreamJob] = []
         for experiment in _experiments(self, bench, network, data):
-            task = experiment.train.pairs.task.name
+            task = experiment.train.task.name
             bench.check_tasks(specs, [task])
             for method in bench.methods(specs, task):
-                entry = ExperimentMethod(experiment, method)
-                jobs += [DownstreamJob(entry, seed, about) for seed in range(self.seeds)]
+                jobs += downstream_jobs(ExperimentMethod(experiment, method), self.seeds, about)
         return jobs
 
     def records(
@@ -160,7 +158,7 @@ def _network(name: str) -> type[Downstream]:
     return found
 
 
-def _splits(spec: str, found: PairSet, request: BenchRequest) -> list[tuple[Split, Split]]:
+def _splits(spec: str, found: PairSet, request: BenchRequest) -> list[tuple[Dataset, Dataset]]:
     """The training and the test split of every data set in the pairs that ``spec`` stands for, checked."""
     if request.split == TRAIN:
         raise UsageError(f"--split {TRAIN}: is what the network is trained on; score on another")
@@ -172,7 +170,7 @@ def _splits(spec: str, found: PairSet, request: BenchRequest) -> list[tuple[Spli
     return [(train, test) for train, test in pairs]
 
 
-def _checked(own: PairSet, spec: str, dataset: str, split: str, limit: int | None) -> Split:
+def _checked(own: PairSet, spec: str, dataset: str, split: str, limit: int | None) -> Dataset:
     if split not in own.splits:
         there = ", ".join(name for name in own.splits if name) or "none"
         raise DataError(
@@ -186,7 +184,7 @@ def _checked(own: PairSet, spec: str, dataset: str, split: str, limit: int | Non
     )
     verify(chosen)
     verify_labels(chosen)
-    return Split(dataset, split, chosen)
+    return Dataset(own.task, dataset, split, chosen, spec)
 
 
 def _environment() -> dict[str, Any]:
