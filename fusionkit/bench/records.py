@@ -267,6 +267,18 @@ class BenchRecord(StrictRecord):
         """List the fields that disagree with other fields of the record, a few words each."""
         raise NotImplementedError
 
+    def seconds(self) -> float | None:
+        """Time that the work of the record took; None where none was measured."""
+        raise NotImplementedError
+
+    def peak_bytes(self) -> int | None:
+        """Memory that it needed at its peak; None where it was not measured."""
+        raise NotImplementedError
+
+    def devices(self) -> tuple[str, ...]:
+        """Where these were measured."""
+        raise NotImplementedError
+
 
 class Record(BenchRecord):
     """Fusion quality of one method on one data set.
@@ -340,14 +352,18 @@ class Record(BenchRecord):
         known = [value for value in chosen if value is not None]
         return statistics.fmean(known) if known and len(known) == len(chosen) else None
 
-    def median_seconds(self) -> float | None:
-        """Median time of fusing one image; None where none was measured."""
+    def seconds(self) -> float | None:
+        """Median time of fusing one image."""
         times = [image.cost.seconds for image in self.images if image.cost]
         return statistics.median(times) if times else None
 
     def peak_bytes(self) -> int | None:
-        """Greatest memory that fusing an image took; None where it was not measured."""
+        """Greatest memory that fusing an image took."""
         return max((i.cost.peak_bytes for i in self.images if i.cost and i.cost.peak_bytes is not None), default=None)
+
+    def devices(self) -> tuple[str, ...]:
+        """Where images were fused."""
+        return tuple(sorted({image.cost.device for image in self.images if image.cost}))
 
 
 def common_images(records: Sequence[Record], metrics: Iterable[str] = ()) -> tuple[str, ...]:

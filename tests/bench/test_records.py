@@ -136,7 +136,7 @@ def test_a_mean_over_fewer_images_is_no_mean() -> None:
     assert own.mean("EN", ["a", "d"]) is None
     assert own.mean("EN", []) is None
     assert own.values("CE") == {"a": 4.0, "b": None}
-    assert own.median_seconds() == 0.5
+    assert own.seconds() == 0.5
     assert own.peak_bytes() == 1000
 
 

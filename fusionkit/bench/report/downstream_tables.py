@@ -15,32 +15,13 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from fusionkit.bench.downstream.downstream_records import COLUMNS, PER_CLASS, DownstreamRecord
+from fusionkit.bench.report import tables
 from fusionkit.bench.report.comparability import find_task
-from fusionkit.bench.report.tables import Cell, Column, Detail, Row, Table, format_value
+from fusionkit.bench.report.tables import Cell, Column, Table, format_value, row_of
 
-__all__ = ["DOWNSTREAM_DETAILS", "DownstreamTable", "downstream_tables", "seed_cell"]
+__all__ = ["DownstreamTable", "downstream_tables", "seed_cell"]
 
 Key = TypeVar("Key")
-
-DOWNSTREAM_DETAILS: tuple[Detail, ...] = (
-    Detail(
-        key="seconds",
-        title="time",
-        higher_is_better=False,
-        format="seconds",
-        hint="mean time of a training",
-        measure=lambda records: statistics.fmean(record.cost.seconds for record in records),
-    ),
-    Detail(
-        key="peak_bytes",
-        title="memory",
-        higher_is_better=False,
-        format="bytes",
-        hint="greatest memory of a training",
-        measure=lambda records: max((r.cost.peak_bytes for r in records if r.cost.peak_bytes), default=None),
-    ),
-)
-"""Columns beside the scores; a new one is shown in every form of the board."""
 
 _MIRRORED = {"none": "none mirrored", "horizontal": "mirrored left-right", "both": "mirrored both ways"}
 
@@ -93,16 +74,7 @@ def _table(name: str, entries: Sequence[DownstreamRecord]) -> DownstreamTable:
         cells = {
             column.key: seed_cell({record.seed: _score(record, column.key) for record in records}) for column in columns
         }
-        cells |= {detail.key: Cell(mean=detail.measure(records)) for detail in DOWNSTREAM_DETAILS}
-        rows.append(
-            Row(
-                records=tuple(records),
-                cells=cells,
-                marks=tuple(marks),
-                ranked=not marks,
-                devices=tuple(sorted({record.cost.device for record in records})),
-            )
-        )
+        rows.append(row_of(records, cells, marks, ranked=not marks))
     rows.sort(key=lambda row: (not row.ranked, -(row.value(columns[0].key) or 0.0), row.method))
     most = max(len(row.records) for row in rows)
     task = find_task(head.task)
@@ -118,7 +90,7 @@ def _table(name: str, entries: Sequence[DownstreamRecord]) -> DownstreamTable:
             "Every row is the same network trained afresh on that method's images, from the same initial weights, on "
             "the same batches. Best in bold, second-best underlined."
         ),
-        columns=(*columns, *DOWNSTREAM_DETAILS),
+        columns=(*columns, *tables.DETAILS),
         rows=tuple(rows),
         facts=_facts(head, most),
         protocol=PurePosixPath(name).name,

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from fusionkit.bench.published_tables import PublishedTable, published_beside
 from fusionkit.bench.records import ImageResult, Record
+from fusionkit.bench.report import tables
 from fusionkit.bench.report.comparability import departures, find_task, is_ranked, table_notes, usual_images, usual_use
 from fusionkit.bench.report.significance import Means, WinRates, bootstrap_means, mean_ranks, win_rates
-from fusionkit.bench.report.tables import Cell, Column, Detail, Row, Table
+from fusionkit.bench.report.tables import Cell, Column, Table, row_of
 from fusionkit.tasks import Task
 
-__all__ = ["QUALITY_DETAILS", "QualityTable", "quality_tables"]
+__all__ = ["QualityTable", "quality_tables"]
 
 
 _LEGEND = (
@@ -41,34 +42,6 @@ WINS = Column(
     format="share",
     hint="share of images on which it is better than another method",
 )
-
-QUALITY_DETAILS: tuple[Detail, ...] = (
-    Detail(
-        key="parameters",
-        title="params",
-        higher_is_better=False,
-        format="count",
-        hint="learned parameters",
-        measure=lambda records: records[0].method.parameters,
-    ),
-    Detail(
-        key="seconds",
-        title="time",
-        higher_is_better=False,
-        format="seconds",
-        hint="median time of fusing an image",
-        measure=lambda records: records[0].median_seconds(),
-    ),
-    Detail(
-        key="peak_bytes",
-        title="memory",
-        higher_is_better=False,
-        format="bytes",
-        hint="greatest memory that fusing an image took",
-        measure=lambda records: records[0].peak_bytes(),
-    ),
-)
-"""Columns beside the scores; a new one is shown in every form of the board."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,19 +117,13 @@ def _table(records: tuple[Record, ...], resamples: int, seed: int) -> QualityTab
         pairs=usual[1],
         heading=f"{title}: {head.label}, {pairs}, profile {head.profile}",
         legend=_LEGEND,
-        columns=(RANK, *(_column(metric, records, ranking, cells) for metric in metrics), WINS, *QUALITY_DETAILS),
+        columns=(RANK, *(_column(metric, records, ranking, cells) for metric in metrics), WINS, *tables.DETAILS),
         rows=tuple(
-            Row(
-                records=(records[k],),
-                cells={
-                    **cells[k],
-                    RANK.key: Cell(mean=_finite(ranks[k])),
-                    WINS.key: Cell(mean=_finite(overall[k])),
-                    **{detail.key: Cell(mean=detail.measure((records[k],))) for detail in QUALITY_DETAILS},
-                },
-                marks=marks[k],
+            row_of(
+                (records[k],),
+                {**cells[k], RANK.key: Cell(mean=_finite(ranks[k])), WINS.key: Cell(mean=_finite(overall[k]))},
+                marks[k],
                 ranked=bool(np.isfinite(ranks[k])),
-                devices=tuple(sorted({image.cost.device for image in records[k].images if image.cost})),
             )
             for k in order
         ),

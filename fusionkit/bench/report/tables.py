@@ -1,19 +1,19 @@
 """Tables of methods, with their columns as data: every form of a board shows the columns that a table lists.
 
-A column that is measured from a method's records alone is added in one place: :data:`QUALITY_DETAILS` in
-:mod:`fusionkit.bench.report.quality_tables`, or :data:`DOWNSTREAM_DETAILS` in
-:mod:`fusionkit.bench.report.downstream_tables`. Nothing here imports torch.
+A column that is measured from a method's records alone is added in one place, :data:`DETAILS`. Nothing here imports
+torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fusionkit.bench.records import Method
+from fusionkit.bench.records import BenchRecord, Method
 
-__all__ = ["Cell", "Column", "Detail", "Format", "Row", "Table", "format_value"]
+__all__ = ["DETAILS", "Cell", "Column", "Detail", "Format", "Row", "Table", "format_value", "row_of"]
 
 Format = Literal["number", "percent", "share", "count", "seconds", "bytes"]
 """Format of a value: 1.25; 0.613 as 61.3; 0.89 as 89%; 59856 as 59.9 k; 0.0123 as 12.3 ms; 2048 as 2.0 KiB."""
@@ -62,10 +62,40 @@ class Detail(Column):
     """A column whose value is computed from a method's records.
 
     Attributes:
-        measure: the value from the records of one method: one record of quality, or one record per seed.
+        measure: the value from the records of one method: one of quality, or one per seed; None if
+            there is none.
     """
 
     measure: Callable[[Sequence[Any]], float | None]
+
+
+DETAILS: tuple[Detail, ...] = (
+    Detail(
+        key="parameters",
+        title="params",
+        higher_is_better=False,
+        format="count",
+        hint="learned parameters of the method",
+        measure=lambda records: records[0].method.parameters,
+    ),
+    Detail(
+        key="seconds",
+        title="time",
+        higher_is_better=False,
+        format="seconds",
+        hint="of fusing an image, median; of a downstream network, of a training, mean",
+        measure=lambda records: _mean(record.seconds() for record in records),
+    ),
+    Detail(
+        key="peak_bytes",
+        title="memory",
+        higher_is_better=False,
+        format="bytes",
+        hint="greatest that fusing an image, or training a downstream network, took",
+        measure=lambda records: max((b for r in records if (b := r.peak_bytes()) is not None), default=None),
+    ),
+)
+"""Columns beside the scores; a new one is shown in every form of the board."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +161,20 @@ class Row:
         """The value of a column; None if there is none."""
         cell = self.cells.get(key)
         return cell.mean if cell else None
+
+
+def row_of(records: Sequence[BenchRecord], cells: Mapping[str, Cell], marks: Sequence[str], *, ranked: bool) -> Row:
+    """Make a method's row.
+
+    Args:
+        records: the method's: one of quality, or one per seed.
+        cells: column key -> value, for all columns but the details.
+        marks: how it departs from the table's protocol.
+        ranked: whether it is compared with the other rows.
+    """
+    details = {detail.key: Cell(mean=detail.measure(records)) for detail in DETAILS}
+    devices = tuple(sorted({device for record in records for device in record.devices()}))
+    return Row(records=tuple(records), cells={**cells, **details}, marks=tuple(marks), ranked=ranked, devices=devices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,3 +266,8 @@ def _scaled(number: float, units: Sequence[str], step: int) -> str:
         number /= step
         place += 1
     return f"{number:.1f} {units[place]}".strip() if place else f"{number:.0f} {units[0]}".strip()
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fusionkit.bench.report import downstream_tables, quality_tables
+from fusionkit.bench.report import tables
 from fusionkit.bench.report.board import load_downstream, load_results, write_board
 from fusionkit.bench.report.tables import Detail, Table
 from fusionkit.bench.report.terminal import as_terminal
@@ -39,7 +39,7 @@ def _block(page: str, name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A board of both kinds with one more column in each: the only change is an entry in each list."""
+    """A board of both kinds with one more column: the only change is an entry in one list."""
     out = tmp_path / "bench"
     boardrecords.bench_folder(out, methods=("alpha", "beta"))
     downstreamrecords.keep(out, *(downstreamrecords.record("alpha", seed, 0.5) for seed in (0, 1)))
@@ -48,13 +48,9 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         title="size",
         format="count",
         hint="pixels of the first image",
-        measure=lambda records: records[0].images[0].height * records[0].images[0].width,
+        measure=lambda records: getattr(records[0].images[0], "height", 36) * 48,
     )
-    energy = Detail(
-        key="energy", title="energy", unit="J", decimals=1, hint="of a training", measure=lambda records: 12.34
-    )
-    monkeypatch.setattr(quality_tables, "QUALITY_DETAILS", (*quality_tables.QUALITY_DETAILS, pixels))
-    monkeypatch.setattr(downstream_tables, "DOWNSTREAM_DETAILS", (*downstream_tables.DOWNSTREAM_DETAILS, energy))
+    monkeypatch.setattr(tables, "DETAILS", (*tables.DETAILS, pixels))
     write_board(out)
     return out
 
@@ -78,13 +74,12 @@ def test_a_column_of_quality_is_in_all_five_forms(board: Path) -> None:
 
 def test_a_downstream_column_is_in_all_five_forms(board: Path) -> None:
     (table,) = load_downstream(board)
-    assert "energy" in _shown(table)
-    assert "12.3" in _shown(table)
-    assert "| memory | energy |" in (board / "downstream.md").read_text(encoding="utf-8")
+    assert _shown(table).count("1.7 k") == 1
+    assert "| memory | size |" in (board / "downstream.md").read_text(encoding="utf-8")
     rows = list(csv.DictReader(io.StringIO((board / "downstream.csv").read_text(encoding="utf-8"))))
-    assert {row["energy"] for row in rows} == {"12.34"}
+    assert {row["pixels"] for row in rows} == {"1728"}
     (told,) = json.loads((board / "downstream.json").read_text(encoding="utf-8"))["tables"]
-    assert told["rows"][0]["energy"] == 12.34
+    assert told["rows"][0]["pixels"] == 1728
     data = _block((board / "index.html").read_text(encoding="utf-8"), "downstream")["tables"][0]
     assert data["table_columns"] == told["table_columns"]
 
@@ -95,8 +90,8 @@ def test_a_browser_shows_both_columns(board: Path, tmp_path: Path) -> None:
     assert 'data-key="pixels"' in quality
     assert quality.count(">1.73 k</td>") == 2
     downstream = _document(board, tmp_path, 1).partition('id="downstream-0"')[2].partition("</table>")[0]
-    assert ">Energy</th>" in downstream
-    assert ">12.3</td>" in downstream
+    assert ">Size</th>" in downstream
+    assert ">1.73 k</td>" in downstream
 
 
 def _document(board: Path, tmp_path: Path, table: int) -> str:
