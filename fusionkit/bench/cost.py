@@ -47,12 +47,12 @@ class Meter:
     _level: int | None = field(default=None, repr=False)
 
     def begin(self) -> None:
-        """A call begins."""
+        """Note that a call begins."""
         self._level = self._memory_level() if self.memory else None
         self._began = self._now()
 
     def end(self) -> None:
-        """The call is over."""
+        """Note that the call ended, and add its time and memory."""
         self.seconds += self._now() - self._began
         if self._level is not None:
             self.peak = max(self.peak or 0, self._memory_peak() - self._level, 0)
@@ -106,7 +106,7 @@ def cost_of(device: torch.device, seconds: float, peak: int | None) -> Cost:
 
 
 def device_name(device: torch.device) -> str:
-    """A device with what it is: ``"cpu (x86_64, 2 threads)"``, ``"cuda (NVIDIA H200)"``."""
+    """Name a device with its model: ``"cpu (x86_64, 2 threads)"``, ``"cuda (NVIDIA H200)"``."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()

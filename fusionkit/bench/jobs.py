@@ -62,7 +62,7 @@ class Job(ABC):
 
     @abstractmethod
     def run(self, progress: Progress | None) -> str:
-        """Do what is left of it.
+        """Do the work that is left.
 
         Returns:
             A line on the result, or "".

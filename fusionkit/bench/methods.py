@@ -50,7 +50,7 @@ NO_FUSER = "none"
 
 @dataclass(frozen=True, kw_only=True)
 class FusionSettings:
-    """How every method of a bench fuses, see :class:`fusionkit.fuse.model.Model`.
+    """Settings that every method of a bench fuses with, see :class:`fusionkit.fuse.model.Model`.
 
     Attributes:
         stretch: range stretch of every fused luminance; each method's own if None.
@@ -67,7 +67,7 @@ class FusionSettings:
 
 @dataclass(frozen=True)
 class FuserSpec:
-    """A fuser as asked for.
+    """A fuser as a user names it.
 
     Attributes:
         name: what to call it.
@@ -181,7 +181,7 @@ class BenchMethod:
 
     @property
     def identity(self) -> str:
-        """A digest of all that decides the fused images beside the sources; images of results speak for themselves."""
+        """A digest of all that decides the fused images beside the sources; ``"results"`` of another program."""
         if self.model is None:
             return "results"
         fields = {"fuser", "version", "config", "weights_sha256", "stretch", "gamut"}

@@ -1,4 +1,4 @@
-"""The numbers that papers print, as data, to stand beside measured ones and never among them.
+"""The numbers that papers print, as data: shown beside measured ones and never ranked with them.
 
 A paper's table was computed on its authors' machine, from their images, by their code: it is shown as "published",
 and neither averaged nor ranked with what was measured here. Plugins bring the tables: an entry point in

@@ -43,7 +43,7 @@ class QualityJob(Job):
     pairs: Sequence[Pair]
 
     def known(self) -> bool:
-        """Return whether every pair has an image, a value of each metric, and maps where there are some.
+        """Return whether every pair has an image, a value of each metric, and its weight maps.
 
         What is missing after a process of this bench did the pairs is not tried again: it cannot be had.
 

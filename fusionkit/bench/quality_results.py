@@ -114,7 +114,7 @@ class QualityResults:
         }
 
     def of(self, pair: Pair) -> ImageResult | None:
-        """The result of a pair, with the scores that still hold; None where there is none of its files as they are.
+        """Return the result of a pair with the scores that still hold; None without one, or if its sources changed.
 
         Raises:
             fusionkit.errors.DataError: a file of the pair cannot be read.
@@ -125,7 +125,7 @@ class QualityResults:
         return known if (known.sources_sha256, known.truth_sha256) == self.dataset.digests(pair) else None
 
     def add(self, name: str, result: Result) -> None:
-        """Take up the result of a pair, or why there is none; a kill soon after may lose it."""
+        """Add the result of a pair, or why there is none; it is written now or with a later one."""
         self._unwritten[name] = self._known[name] = joined(self._known.get(name), result)
         if time.monotonic() >= self._write_at:
             self.save()
@@ -171,7 +171,7 @@ class QualityResults:
         return [(file, file.stat().st_mtime_ns, file.stat().st_size) for file in found]
 
     def _recorded(self) -> dict[str, Result]:
-        """What the record holds of this method, without scores that are computed otherwise today."""
+        """Read the results of this method in the record, without scores that are computed otherwise today."""
         record = read_record(self.path, Record)
         if why := [fault for fault in record.faults if fault not in record.contradictions()]:
             self.repaired[f"its record was {why[0]}: done again"] = None

@@ -1,4 +1,4 @@
-"""Records on disk: sealed by a digest of their content, and held against it and their place when they are read.
+"""Records on disk: written with a digest of their content, which is checked, with their place, when they are read.
 
 Nothing here imports torch.
 """

@@ -267,17 +267,22 @@ class BenchRecord(StrictRecord):
         """List the fields that disagree with other fields of the record, a few words each."""
         raise NotImplementedError
 
-    def seconds(self) -> float | None:
-        """Time that the work of the record took; None where none was measured."""
+    def costs(self) -> tuple[Cost, ...]:
+        """What its parts cost, as far as that was measured: fusing each image, or one training."""
         raise NotImplementedError
+
+    def seconds(self) -> float | None:
+        """Median time of its parts; None where none was measured."""
+        times = [cost.seconds for cost in self.costs()]
+        return statistics.median(times) if times else None
 
     def peak_bytes(self) -> int | None:
-        """Memory that it needed at its peak; None where it was not measured."""
-        raise NotImplementedError
+        """Greatest memory that a part needed at its peak; None where none was measured."""
+        return max((cost.peak_bytes for cost in self.costs() if cost.peak_bytes is not None), default=None)
 
     def devices(self) -> tuple[str, ...]:
-        """Where these were measured."""
-        raise NotImplementedError
+        """Devices that these were measured on."""
+        return tuple(sorted({cost.device for cost in self.costs()}))
 
 
 class Record(BenchRecord):
@@ -352,18 +357,9 @@ class Record(BenchRecord):
         known = [value for value in chosen if value is not None]
         return statistics.fmean(known) if known and len(known) == len(chosen) else None
 
-    def seconds(self) -> float | None:
-        """Median time of fusing one image."""
-        times = [image.cost.seconds for image in self.images if image.cost]
-        return statistics.median(times) if times else None
-
-    def peak_bytes(self) -> int | None:
-        """Greatest memory that fusing an image took."""
-        return max((i.cost.peak_bytes for i in self.images if i.cost and i.cost.peak_bytes is not None), default=None)
-
-    def devices(self) -> tuple[str, ...]:
-        """Where images were fused."""
-        return tuple(sorted({image.cost.device for image in self.images if image.cost}))
+    def costs(self) -> tuple[Cost, ...]:
+        """Cost of fusing each image that was fused here."""
+        return tuple(image.cost for image in self.images if image.cost)
 
 
 def common_images(records: Sequence[Record], metrics: Iterable[str] = ()) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class BenchRequest(FusionSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A request at work.
+    """A request with the folder and the device that it runs in and on.
 
     Attributes:
         request: what is compared.

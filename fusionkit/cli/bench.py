@@ -30,13 +30,17 @@ class _Bench(click.Command):
 
 @click.command("bench", cls=_Bench)
 @method_options(
-    task="ivif, mif, mfif, meif, or a plugin's.  [default: all of the data]",
-    fuser="every fuser that needs no training or ships weights; none: --results alone",
+    task="Fusion task: ivif, mif, mfif, meif, or a plugin's; may be repeated.  [default: every task of the data]",
+    fuser="every fuser that needs no training or ships weights; 'none' scores --results alone",
 )
-@click.option("--split", default="test", show_default=True, help="Which pairs, or 'all'.")
+@click.option("--split", default="test", show_default=True, help="Split of the data to fuse, or 'all'.")
 @click.option("-m", "--metric", "metrics", multiple=True, help="Metrics, separated by commas.  [default: the task's]")
-@click.option("-p", "--profile", help="Convention, see 'fusionkit metrics'.  [default: the task's]")
-@click.option("--maps/--no-maps", default=True, show_default=True, help="Whether to draw the methods' weight maps.")
+@click.option(
+    "-p", "--profile", help="Profile: convention of the metrics, see 'fusionkit metrics'.  [default: the task's]"
+)
+@click.option(
+    "--maps/--no-maps", default=True, show_default=True, help="Write the weight maps of methods that have some."
+)
 @run_options(limit="Fuse only the first N pairs of each data set.")
 def command(metrics: tuple[str, ...], profile: str | None, maps: bool, **asked: Any) -> None:
     """Compare methods: fuse every pair, score the saved images, print leaderboards and write them as a page.

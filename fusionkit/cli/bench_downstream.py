@@ -12,13 +12,20 @@ from fusionkit.cli.bench_options import compare, method_options, run_options
 @click.command("bench-downstream")
 @click.argument("network")
 @method_options(
-    task="ivif, mif, mfif, meif, or a plugin's; one.  [default: the data's]",
-    fuser="none beside either source and their average",
+    task="Fusion task, one of ivif, mif, mfif, meif, or a plugin's.  [default: the data's]",
+    fuser="none; each source alone and their average are always compared",
 )
-@click.option("--split", default="test", show_default=True, help="Which pairs to score on.")
-@click.option("--seeds", type=int, default=1, show_default=True, help="Trainings per method.")
-@click.option("--preset", default="quick", show_default=True, help="Schedule: quick or paper.")
-@click.option("--size", metavar="HxW", help="Height and width that the network sees.  [default: the preset's]")
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    help="Split of the data to score on; the network is trained on 'train'.",
+)
+@click.option("--seeds", type=int, default=1, show_default=True, help="Trainings per method, 1 or more.")
+@click.option("--preset", default="quick", show_default=True, help="Schedule: quick (400 updates) or paper (40,000).")
+@click.option(
+    "--size", metavar="HxW", help="Height and width in pixels that the network sees.  [default: the preset's]"
+)
 @click.option(
     "--set",
     "settings",
@@ -33,7 +40,7 @@ def command(network: str, seeds: int, preset: str, size: str | None, settings: t
     NETWORK is segmentation, detection, or a plugin's. It is trained afresh on each method's fused images of the
     labelled data's train split, and on either source and their average, and scored on --split. What is there already
     is not done again; 'torchrun --nproc-per-node N -m fusionkit bench-downstream ...' shares the trainings between N
-    processes. The tables stand on the board of --out, beside those of 'fusionkit bench'.
+    processes. The board in --out shows the tables with those of 'fusionkit bench'.
 
     \b
     fusionkit bench-downstream segmentation --data MSRS:data/MSRS --fuser ours=runs/tdfusion --seeds 3

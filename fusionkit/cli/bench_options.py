@@ -19,7 +19,7 @@ __all__ = ["compare", "method_options", "run_options"]
 
 _RESULTS = "Images that another program fused, by name."
 _DATA = "Folder, manifest, NAME:DIR of a data set, or sample."
-_OUT = "Where results, fused images and the board go."
+_OUT = "Folder for results, fused images and the board."
 _STRETCH = "Stretch each fused luminance to its full range, or not; method: as each method's authors do."
 _GAMUT = "Where a fused colour leaves RGB, reduce its chroma, or clip each channel as the papers' code does."
 

@@ -39,7 +39,7 @@ _RANGE = "Values of the {} source that become 0 and 1, as in 'fusionkit fuse'."
     type=click.Choice(["none", "auto", "translation", "rigid", "affine", "homography"]),
     default="none",
     show_default=True,
-    help="Align the sources by their edges. What is not confident is refused.",
+    help="Align the sources by their edges. Alignments that are not confident are refused.",
 )
 @reference_option
 @align_scope_option

@@ -16,7 +16,13 @@ _SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
 @click.option("-o", "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The .onnx file.")
 @click.option("--task", help="Fusion task, where MODEL is a fuser with models for several.")
 @click.option("--size", default="dynamic", show_default=True, help="HEIGHTxWIDTH to make the file for, or dynamic.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16"]), default="fp32", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Number type of the weights in the file.",
+)
 @click.option("--check/--no-check", default=True, show_default=True, help="Run the file and compare it with PyTorch.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 def command(

@@ -94,7 +94,7 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["none", "auto", "translation", "rigid", "affine", "homography"]),
     default="none",
     show_default=True,
-    help="Align the sources first, by their edges; auto is affine. What is not confident is refused.",
+    help="Align the sources first, by their edges; auto is affine. Alignments that are not confident are refused.",
 )
 @reference_option
 @align_scope_option
@@ -116,7 +116,7 @@ _PATH = click.Path(path_type=Path)
     "--spacing",
     type=click.FloatRange(min=0, min_open=True),
     metavar="DISTANCE",
-    help="Distance between the frames of a focus stack: also write the depth, and a picture of it.",
+    help="Distance between the frames of a focus stack: also write the depth, in the same unit, and a picture of it.",
 )
 @click.option(
     "--plane",

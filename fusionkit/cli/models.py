@@ -118,7 +118,9 @@ def show(name: str, as_json: bool) -> None:
 @command.command("package")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write into.")
-@click.option("--tag", default="v1", show_default=True, help="What tells the model from others of its task.")
+@click.option(
+    "--tag", default="v1", show_default=True, help="Tag that distinguishes the model from others of its task."
+)
 @click.option("--supersedes", multiple=True, metavar="TAG", help="Model in the folder that it replaces; repeatable.")
 @click.option(
     "--bench",

@@ -26,7 +26,13 @@ from fusionkit.errors import DataError, UsageError
     "-m", "--metric", "metrics", multiple=True, help="Metrics, separated by commas.  [default: all that apply]"
 )
 @click.option("-p", "--profile", default="standard", show_default=True, help="Convention, see 'fusionkit metrics'.")
-@click.option("--precision", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(["float64", "float32"]),
+    default="float64",
+    show_default=True,
+    help="Number type that metrics are computed in.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1...")
 @match_option
 @click.option(
@@ -53,9 +59,9 @@ def command(
 ) -> None:
     """Score fused images against their sources and, where given, against the known result.
 
-    Of colour images the luminance is scored. An image that cannot be scored, or is too small for a metric, is named and
-    left out of the mean of what it lacks; the exit code is then 4 if you asked for that value by name. The table gives
-    mean and standard deviation over the n images that have a value.
+    Colour images are scored by their luminance. An image that cannot be scored, or is too small for a metric, is named
+    and left out of the means of the values that it lacks; the exit code is then 4 if you asked for that value by name.
+    The table gives mean and standard deviation over the n images that have a value.
 
     \b
     fusionkit score -f fused.png -a infrared.png -b visible.png

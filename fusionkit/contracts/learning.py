@@ -125,7 +125,7 @@ class Reconstructor(OuterLoss):
 
     @abstractmethod
     def forward(self, fused: Tensor) -> tuple[Tensor, ...]:
-        """Rebuild the sources: one ``(B, C, H, W)`` tensor a source from ``fused`` ``(B, C, H, W)``."""
+        """Rebuild the sources: one ``(B, C, H, W)`` tensor per source from ``fused`` ``(B, C, H, W)``."""
 
 
 class Downstream(OuterLoss):
@@ -255,7 +255,7 @@ class MetaTrainer(Trainer):
     ) -> None: ...
 
     def join(self, processes: Processes) -> None:
-        """Take, from before the first step on, a share of every batch and average with ``processes`` what it gives.
+        """Share every batch with ``processes``, from before the first step on, and average the gradients.
 
         Raises:
             fusionkit.errors.UsageError: this trainer cannot, or the batch cannot be shared out.

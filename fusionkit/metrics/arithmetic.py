@@ -65,7 +65,7 @@ def centre(image: Tensor) -> Tensor:
 
 
 def snapped(mean: Tensor, pixel: Tensor) -> Tensor:
-    """``mean``, or ``pixel`` where the two are equal up to the rounding of a sum."""
+    """Replace ``mean`` by ``pixel`` where the two are equal up to the rounding of a sum."""
     same = (mean - pixel).abs() <= 32 * torch.finfo(mean.dtype).eps * pixel.abs()
     return torch.where(same, pixel, mean)
 

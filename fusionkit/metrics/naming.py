@@ -1,4 +1,4 @@
-"""From names to metrics: which are known, and how each is set up under a profile."""
+"""Names of metrics: find them, and build them with the settings of a profile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fusers with a role, which their classes state: the default of a task, the controls of a comparison."""
+"""Fusers whose classes state a role: the default of a task, or a control of downstream benchmarks."""
 
 from __future__ import annotations
 

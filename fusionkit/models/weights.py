@@ -152,7 +152,7 @@ def load_fuser(path: Path) -> tuple[Fuser, WeightsInfo]:
 
 
 def build_to_fit(build: Callable[[], nn.Module], tensors: Mapping[str, Tensor], complaint: str) -> Any:
-    """Build a network and load weights into it, if they fit; what does not fit costs neither memory nor time.
+    """Build a network and load weights into it; weights that do not fit are refused before memory is taken.
 
     A file describes the network that its weights belong to, and a damaged description can ask for any size. So the
     network is first built without memory (PyTorch's ``meta`` device), no larger than the weights at hand, and compared

@@ -1,4 +1,4 @@
-"""The one border to plugin code at call time: its exceptions become errors that name the plugin."""
+"""Calls plugin code: any exception becomes an error that names the plugin."""
 
 from __future__ import annotations
 

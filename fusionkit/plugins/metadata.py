@@ -1,4 +1,4 @@
-"""Installed distributions, read as text: name, version, what they require of us, what they offer."""
+"""Installed distributions, read as text: name, version, the fusionkit that they require, and their entry points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contracts of plugins that are data, tried out: data sets and metric profiles."""
+"""Tests plugins that are data against their contracts: data sets and metric profiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of a Downstream outer loss, tried out."""
+"""Tests a Downstream outer loss against its contract."""
 
 from __future__ import annotations
 

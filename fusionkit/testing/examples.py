@@ -26,7 +26,7 @@ def example_sources(
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> tuple[Tensor, ...]:
-    """Aligned sources of one scene each: a shared smooth background, detail of their own, the full range.
+    """Make aligned sources of synthetic scenes: a shared smooth background, detail of their own, the full range [0, 1].
 
     Args:
         size: height and width, at least 1.

@@ -1,4 +1,4 @@
-"""The contract of a Metric, tried out."""
+"""Tests a Metric against its contract."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def build(plugin: type[M] | M, base: type, device: torch.device) -> tuple[str, M
 def check_weights_file(
     subject: str, module: M, another: Callable[[], M], outputs: Callable[[M], Sequence[Tensor]]
 ) -> None:
-    """Weights go through a safetensors file into a new instance, which then gives the same outputs bit for bit."""
+    """Check that weights saved as safetensors and loaded into a new instance give the same outputs bit for bit."""
     try:
         stored = safetensors.torch.load(safetensors.torch.save(module.state_dict()))
     except (RuntimeError, ValueError) as error:
@@ -63,7 +63,7 @@ def check_weights_file(
 
 
 def check_functional(subject: str, module: M, another: Callable[[], M], call: Callable[[nn.Module], Tensor]) -> None:
-    """Weights put in by ``torch.func.functional_call`` act as they do in a new instance that holds them."""
+    """Check that weights given by ``torch.func.functional_call`` act as in a new instance that holds them."""
     with torch.no_grad():
         call(module)
         state = {name: value.clone() for name, value in module.state_dict().items()}
@@ -85,7 +85,7 @@ def check_gradient(
     *,
     exact: bool = True,
 ) -> None:
-    """The gradient of a float64 function agrees with finite differences, and every weight takes part.
+    """Check that the gradient of a float64 function agrees with finite differences, and that every weight takes part.
 
     The weights are tried in groups, each along one direction: the larger part of it the gradient's own, so that the
     slope is never small by chance, the rest random. The slope may lie between those before and behind the point: they

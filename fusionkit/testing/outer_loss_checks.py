@@ -1,4 +1,4 @@
-"""The contracts of an OuterLoss and of a Reconstructor, tried out."""
+"""Tests an OuterLoss or a Reconstructor against its contract."""
 
 from __future__ import annotations
 

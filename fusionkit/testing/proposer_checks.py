@@ -1,4 +1,4 @@
-"""The contract of a LossProposer, tried out."""
+"""Tests a LossProposer against its contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of a MetaTrainer, tried out."""
+"""Tests a MetaTrainer against its contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: how the fused image and the learned weights came about, and how the losses went."""
+"""Pictures of a run: the fused image and the learned weights over the steps, and the curves of the losses."""
 
 from __future__ import annotations
 

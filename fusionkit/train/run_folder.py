@@ -1,4 +1,4 @@
-"""A run's folder: what was asked for, what it ran on, how the losses went, and where to go on from."""
+"""A run's folder: its request, environment, options, log of losses and checkpoints."""
 
 from __future__ import annotations
 

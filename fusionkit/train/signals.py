@@ -1,4 +1,4 @@
-"""Signals that ask a training to stop: Ctrl-C and a polite kill."""
+"""Signals that ask a training to stop: SIGINT (Ctrl-C) and SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["stop_requested"]
 
 @contextmanager
 def stop_requested() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and a polite kill into a flag, so that a step is never cut in half."""
+    """Turn SIGINT and SIGTERM into a flag, so that a step is never cut in half."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked

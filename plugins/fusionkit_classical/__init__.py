@@ -1,1 +1,1 @@
-"""Shipped plugin: classical image fusion without learning, and the controls that unmask a metric."""
+"""Shipped plugin: classical image fusion without learning, and controls that show whether a metric measures fusion."""

@@ -1,4 +1,4 @@
-"""Simple fusers, and controls that show what a metric's values are worth."""
+"""Simple fusers, and controls that show whether a metric measures fusion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multi-focus fusion of any number of sources by selection: every pixel is one source's, but for a seam."""
+"""Multi-focus fusion of any number of sources by selection: every pixel is taken from one source, except at seams."""
 
 from __future__ import annotations
 

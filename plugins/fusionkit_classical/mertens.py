@@ -175,7 +175,7 @@ class Mertens(StreamingFuser):
     reference = "Mertens, Kautz, Van Reeth, Exposure Fusion, Pacific Graphics 2007"
 
     def weigh(self, stack: Tensor) -> Mapping[str, Tensor]:
-        """W."""
+        """Compute the weight map W."""
         c: MertensConfig = self.config
         weights = exposure_weights(stack, contrast=c.contrast, saturation=c.saturation, exposure=c.exposure)
         return lettered("w", weights)

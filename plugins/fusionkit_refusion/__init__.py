@@ -1,1 +1,1 @@
-"""Shipped plugin."""
+"""Shipped plugin: ReFusion."""

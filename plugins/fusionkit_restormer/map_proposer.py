@@ -60,7 +60,7 @@ class MapProposer(LossProposer):
         )
 
     def maps(self, *seen: Tensor) -> tuple[Tensor, ...]:
-        """The maps, each ``(B, 2, H, W)`` and summing to 1, from what is seen of two sources, ``(B, inputs, H, W)``."""
+        """The maps, each ``(B, 2, H, W)`` and summing to 1, from the inputs of two sources, ``(B, inputs, H, W)``."""
         laid_out = (x.contiguous(memory_format=torch.channels_last) for x in seen)
         features = [encode(x) for encode, x in zip(self.encoders, laid_out, strict=True)]
         logits = self.head(self.trunk(torch.cat(features, 1)))

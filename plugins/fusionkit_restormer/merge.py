@@ -1,4 +1,4 @@
-"""AFM, the adaptive fusion module: the sources ask each other, then gate what each adds to the merged feature."""
+"""AFM, the adaptive fusion module: cross attention between the sources, then gates on what each adds to the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fusionkit_restormer.restormer import Depthwise, Pointwise, apply_map, atten
 
 
 class CrossAttention(nn.Module):
-    """Source k keeps its keys and values and is asked by the other source's queries; each has a temperature."""
+    """Attention of the other source's queries to the keys and values of source k; each source has a temperature."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class CrossAttention(nn.Module):
         return attention_map(products, self.temperature[k], weight)
 
     def forward(self, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
-        """Two features ``(B, C, H, W)``, each with what the other asked of it added."""
+        """Add to each of two features ``(B, C, H, W)`` its attention to the other's queries."""
         q1, k1, v1 = self.split(x1, 0)
         q2, k2, v2 = self.split(x2, 1)
         return x1 + apply_map(self.map(q2, k1, 0), v1), x2 + apply_map(self.map(q1, k2, 1), v2)

@@ -1,1 +1,1 @@
-"""Shipped plugin: TDFusion, whose fusion loss is taught by what the fused image is for."""
+"""Shipped plugin: TDFusion, whose fusion loss is learned from a downstream network."""

@@ -241,17 +241,9 @@ class DownstreamRecord(BenchRecord):
                 found.append("its scores do not follow from its confusion matrices")
         return tuple(found)
 
-    def seconds(self) -> float:
-        """Time of the training."""
-        return self.cost.seconds
-
-    def peak_bytes(self) -> int | None:
-        """Memory that the training needed at its peak."""
-        return self.cost.peak_bytes
-
-    def devices(self) -> tuple[str, ...]:
-        """Where it was trained."""
-        return (self.cost.device,)
+    def costs(self) -> tuple[Cost, ...]:
+        """Cost of the training."""
+        return (self.cost,)
 
 
 def downstream_path(table: tuple[str, str, str, str], method: str, seed: int) -> PurePosixPath:

@@ -118,7 +118,7 @@ class ExperimentMethod:
         return self._files[split.split]
 
     def samples(self, split: Dataset, progress: Progress | None = None) -> LabelledStore:
-        """A split as the network sees it.
+        """Load the fused images and labels of a split in the size that the network sees.
 
         Raises:
             fusionkit.plugins.guard.PluginCallFailed: an image cannot be made or read.

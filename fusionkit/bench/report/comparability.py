@@ -23,7 +23,7 @@ def installed_use(metric: str, profile: str) -> MetricUse | None:
 
 
 def find_task(name: str) -> Task | None:
-    """The task of that name; None where it is of a plugin that is not here or fails: the records still stand."""
+    """The task of that name; None where its plugin is not installed or fails: the records are shown all the same."""
     try:
         return catalogue.tasks.get(name)
     except FusionkitError:

@@ -38,7 +38,7 @@ class DownstreamTable(Table):
 
     @property
     def first(self) -> DownstreamRecord:
-        """A record that stands for what all of them share."""
+        """One of the records, for what all of them share."""
         record: DownstreamRecord = self.rows[0].records[0]
         return record
 

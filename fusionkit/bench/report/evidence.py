@@ -1,4 +1,4 @@
-"""The files that records tell of, held against the digests in them: what was replaced is neither ranked nor shown.
+"""Checks of files against the digests in the records: an image that was replaced is neither ranked nor shown.
 
 torch is imported for the scores of detectors alone.
 """

@@ -1,4 +1,4 @@
-"""Learning a loss by what comes of it: the hypergradient and the bilevel trainer. No method lives here."""
+"""Bilevel training of a fusion loss: the hypergradient, the trainer and its schedule. No method lives here."""
 
 from __future__ import annotations
 

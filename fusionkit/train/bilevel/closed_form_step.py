@@ -1,4 +1,4 @@
-"""The outer problem at the minimum of the fusion loss: the inner problem solved to its end, not for one step."""
+"""The meta-gradient at the minimiser of the fusion loss: the inner problem is solved exactly, not by one step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def closed_form_meta_gradient(
     micro_batch: int = 0,
     mean: Mean = dict,
 ) -> MetaGradient:
-    r"""The question of the hypergradient, asked of the image that the fusion loss wants.
+    r"""The gradient of the outer loss for the proposer, through the image that minimises the fusion loss.
 
     Where :func:`fusionkit.train.bilevel.meta_gradient` takes one step of F down L_f, here L_f is minimised over all
     images, in closed form:

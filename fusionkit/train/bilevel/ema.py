@@ -1,4 +1,4 @@
-"""The running average of a network's weights, taken without asking the device for anything."""
+"""The running average of a network's weights, updated without waiting for the device."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RunningAverage(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Take one more state of the network in."""
+        """Update the average with the present weights of the network."""
         taken = torch.where(self.n_averaged > 0, 1 - self._decay, 1.0)
         for own, current in zip(self.module.parameters(), model.parameters(), strict=True):
             own.lerp_(current.detach(), taken.to(own.dtype))

@@ -1,4 +1,4 @@
-r"""The gradient of the outer loss with respect to the loss proposer, exact and without a graph of a graph.
+r"""The gradient of the outer loss with respect to the loss proposer, exact and without second-order graphs.
 
 One inner step moves the fuser, :math:`\theta_F' = \theta_F - \eta\,\partial L_f/\partial\theta_F`, and the outer loss
 is measured at :math:`\theta_F'`. With :math:`u = \partial L_{outer}/\partial\theta_F'`,
@@ -214,7 +214,7 @@ def image_space_meta_gradient(
     noise: Noise | None = None,
     mean: Mean = dict,
 ) -> MetaGradient:
-    r"""The same question asked of the fused image itself: the inner step moves the pixels instead of the weights.
+    r"""The hypergradient through one inner step on the pixels of the fused image instead of on the fuser's weights.
 
     ``I_f' = I_f - eta dL_f/dI_f``, so the tangent is dL_outer/dI_f itself: no F', no forward-mode pass, a third of
     the cost. It is another gradient than :func:`meta_gradient`: it leaves out the smoothing by the fuser's Jacobian

@@ -1,4 +1,4 @@
-"""A batch taken in shares: what each gives, weighted by its samples, sums to what the whole batch gives."""
+"""Micro-batches: the gradients of the parts of a batch, weighted by their samples, sum to those of the whole batch."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class WeightedSum:
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Those whose names begin with ``prefix``, named by what is behind it."""
+    """Select the tensors whose names begin with ``prefix``, and take the prefix off."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 

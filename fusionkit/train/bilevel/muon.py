@@ -20,7 +20,7 @@ def is_matrix(parameter: Tensor) -> bool:
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """About the nearest matrices with orthonormal rows or columns, whichever are fewer.
+    """Approximate the nearest matrices with orthonormal rows or columns, whichever are fewer.
 
     Five rounds of a Newton-Schulz iteration bring the singular values to between about 0.7 and 1.2.
 

@@ -112,5 +112,5 @@ def in_unit(noise: Noise, unit: Literal["full", "contrast"]) -> Noise:
 
 
 def through(noise: Noise | None, fused: Tensor, batch: Batch) -> Tensor:
-    """The fused image of a batch as it comes out of the channel; without noise, itself."""
+    """Add the noise of a step to the fused image of a batch; without noise, return it as it is."""
     return fused if noise is None else fused + noise(fused.detach(), batch.sources)
