@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from fusionkit.bench.records import Method, file_name
+from fusionkit.bench.paths import file_name
+from fusionkit.bench.records import Method
 from fusionkit.config import as_dict, parse_assignments
 from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, UsageError

@@ -10,8 +10,9 @@ from typing import Any
 from fusionkit.bench.image_scores import score_image
 from fusionkit.bench.jobs import Job, Progress, lock_file
 from fusionkit.bench.pair_fuser import PairFuser
+from fusionkit.bench.paths import file_name, map_file, maps_folder
 from fusionkit.bench.quality_results import QualityResults
-from fusionkit.bench.records import ImageResult, file_name, map_file, maps_folder
+from fusionkit.bench.records import ImageResult
 from fusionkit.data.pair_set import Pair
 from fusionkit.errors import DataError
 from fusionkit.io.digest import file_digest

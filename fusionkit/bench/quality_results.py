@@ -12,8 +12,9 @@ from fusionkit.bench.datasets import Dataset
 from fusionkit.bench.image_scores import metric_use, present_use, use_key
 from fusionkit.bench.jobs import lock_file
 from fusionkit.bench.methods import BenchMethod
+from fusionkit.bench.paths import fused_folder, record_path, relative_path
 from fusionkit.bench.record_files import read_record, write_record
-from fusionkit.bench.records import DataNote, ImageResult, MetricUse, Record, fused_folder, record_path, relative_path
+from fusionkit.bench.records import DataNote, ImageResult, MetricUse, Record
 from fusionkit.bench.request import Bench
 from fusionkit.contracts import Metric
 from fusionkit.data.pair_set import Pair

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from fusionkit.bench.records import FORMAT, RESULTS, BenchRecord, Record
+from fusionkit.bench.paths import RESULTS
+from fusionkit.bench.records import FORMAT, BenchRecord, Record
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.atomic import write_text
 from fusionkit.io.strict_records import read_json_record

@@ -7,7 +7,6 @@ Averages are computed from it (:meth:`Record.mean`) and never stored. How record
 
 from __future__ import annotations
 
-import os
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from fusionkit.bench.paths import RESULTS, record_path
 from fusionkit.io.strict_records import Digest, StrictRecord
 
 __all__ = [
@@ -33,25 +33,10 @@ __all__ = [
     "Score",
     "Seconds",
     "common_images",
-    "file_name",
-    "fused_folder",
-    "map_file",
-    "maps_folder",
-    "record_path",
-    "relative_path",
 ]
 
 FORMAT: Literal[1] = 1
 """Version of the file's form; a newer one is refused."""
-
-RESULTS = "results"
-"""Sub-folder of the records."""
-
-FUSED = "fused"
-"""Sub-folder of the fused images."""
-
-MAPS = "maps"
-"""Sub-folder of the weight maps."""
 
 _NO_DIGEST = r"^([0-9a-f]{64})?$"
 _LONGEST_PATH = 4096
@@ -268,7 +253,7 @@ class BenchRecord(StrictRecord):
         raise NotImplementedError
 
     def costs(self) -> tuple[Cost, ...]:
-        """What its parts cost, as far as that was measured: fusing each image, or one training."""
+        """Cost of each part, as far as it was measured: of fusing each image, or of one training."""
         raise NotImplementedError
 
     def seconds(self) -> float | None:
@@ -372,33 +357,3 @@ def common_images(records: Sequence[Record], metrics: Iterable[str] = ()) -> tup
         for record in records
     ]
     return tuple(name for name, sums in usable[0].items() if all(other.get(name) == sums for other in usable[1:]))
-
-
-def file_name(name: str) -> str:
-    """A name as it stands in files: what is not a letter, a digit or one of ``._+-`` becomes ``_``."""
-    return re.sub(r"[^\w.+-]", "_", name).lstrip(".") or "_"
-
-
-def record_path(out: Path, task: str, label: str, profile: str, method: str) -> Path:
-    """The file of the record of a method (its name) on a data set (:attr:`Record.label`) under a profile."""
-    return out / RESULTS / file_name(task) / file_name(label) / file_name(profile) / f"{file_name(method)}.json"
-
-
-def fused_folder(out: Path, task: str, label: str, method: str) -> Path:
-    """The folder of the images that a method fused."""
-    return out / FUSED / file_name(task) / file_name(label) / file_name(method)
-
-
-def maps_folder(out: Path, task: str, label: str, method: str) -> Path:
-    """The folder of the weight maps of a method: ``IMAGE.MAP.png``."""
-    return out / MAPS / file_name(task) / file_name(label) / file_name(method)
-
-
-def relative_path(file: Path, out: Path) -> str:
-    """A file's path as records have it: relative to the bench's folder, POSIX form."""
-    return Path(os.path.relpath(file.absolute(), out.absolute())).as_posix()
-
-
-def map_file(folder: Path, image: str, name: str) -> Path:
-    """The file of a map of an image in the folder of a method's maps."""
-    return folder / f"{image}.{name}.png"

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fusionkit.bench.records import map_file
+from fusionkit.bench.paths import map_file
 from fusionkit.config import read_toml, resolve
 from fusionkit.contracts import Fuser, LossProposer
 from fusionkit.data.pair_set import Pair

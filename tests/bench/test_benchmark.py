@@ -21,9 +21,10 @@ from fusionkit.bench import image_scores, quality_job
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
 from fusionkit.bench.jobs import locked_labels, run_jobs
 from fusionkit.bench.methods import ResultsSpec
+from fusionkit.bench.paths import record_path
 from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.record_files import read_record, read_records, write_record
-from fusionkit.bench.records import Record, record_path
+from fusionkit.bench.records import Record
 from fusionkit.bench.request import Bench
 from fusionkit.data import find_pairs
 from fusionkit.errors import DataError, UsageError

@@ -8,18 +8,9 @@ from typing import Any
 
 import pytest
 
+from fusionkit.bench.paths import file_name, record_path
 from fusionkit.bench.record_files import read_record, read_records, write_record
-from fusionkit.bench.records import (
-    Cost,
-    DataNote,
-    ImageResult,
-    Method,
-    MetricUse,
-    Record,
-    common_images,
-    file_name,
-    record_path,
-)
+from fusionkit.bench.records import Cost, DataNote, ImageResult, Method, MetricUse, Record, common_images
 from fusionkit.errors import DataError, UsageError
 
 

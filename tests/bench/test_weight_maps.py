@@ -15,9 +15,10 @@ from torch import Tensor
 
 from fusionkit.bench import image_scores
 from fusionkit.bench.benchmark import BenchRequest, Outcome, run_bench
+from fusionkit.bench.paths import record_path
 from fusionkit.bench.quality_scorer import QualityScorer
 from fusionkit.bench.record_files import read_record
-from fusionkit.bench.records import Record, record_path
+from fusionkit.bench.records import Record
 from fusionkit.bench.weight_maps import learned_proposer
 from fusionkit.config import as_dict, resolve
 from fusionkit.contracts import Fuser

@@ -10,18 +10,9 @@ import cv2
 import numpy as np
 
 from fusionkit.bench.image_scores import present_use
+from fusionkit.bench.paths import fused_folder, map_file, maps_folder
 from fusionkit.bench.record_files import write_record
-from fusionkit.bench.records import (
-    Cost,
-    DataNote,
-    ImageResult,
-    Method,
-    MetricUse,
-    Record,
-    fused_folder,
-    map_file,
-    maps_folder,
-)
+from fusionkit.bench.records import Cost, DataNote, ImageResult, Method, MetricUse, Record
 
 IVIF_METRICS = ("EN", "SD", "SF", "AG", "SCD", "SSIM")
 EVIL = '</script><script>document.title="owned"</script><img src=x onerror=alert(1)>'

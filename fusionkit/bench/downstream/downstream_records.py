@@ -15,7 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from fusionkit.bench.downstream.protocol import network_digest
-from fusionkit.bench.records import BenchRecord, Cost, Count, Name, RecordPath, Seconds, file_name
+from fusionkit.bench.paths import file_name
+from fusionkit.bench.records import BenchRecord, Cost, Count, Name, RecordPath, Seconds
 from fusionkit.io.strict_records import Digest, StrictRecord
 from fusionkit.label_types import LabelKind
 

@@ -19,7 +19,7 @@ from fusionkit.bench.downstream.samples import load_samples
 from fusionkit.bench.jobs import Progress, lock_file
 from fusionkit.bench.methods import BenchMethod, ResultsSpec
 from fusionkit.bench.pair_fuser import PairFuser
-from fusionkit.bench.records import file_name
+from fusionkit.bench.paths import file_name
 from fusionkit.config import as_dict
 from fusionkit.contracts import Downstream, Options
 from fusionkit.data.labels.labelled_store import LabelledStore

@@ -31,8 +31,8 @@ from fusionkit.bench.downstream.label_scores import confusion, detection_scores
 from fusionkit.bench.downstream.score_checks import as_boxes, box_faults
 from fusionkit.bench.downstream.training import DownstreamTrainer, weights_digest
 from fusionkit.bench.jobs import Job, Progress
+from fusionkit.bench.paths import file_name, relative_path
 from fusionkit.bench.record_files import read_record, write_record
-from fusionkit.bench.records import file_name, relative_path
 from fusionkit.config import as_dict
 from fusionkit.contracts import Downstream
 from fusionkit.data.epoch_plan import PAIR, SWAP

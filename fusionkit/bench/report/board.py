@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusionkit.bench.downstream.downstream_records import DownstreamRecord
+from fusionkit.bench.paths import RESULTS
 from fusionkit.bench.record_files import read_records, stored_records
-from fusionkit.bench.records import RESULTS, Record
+from fusionkit.bench.records import Record
 from fusionkit.bench.report.downstream_tables import DownstreamTable, downstream_tables
 from fusionkit.bench.report.evidence import checked
 from fusionkit.bench.report.formats import as_csv, as_downstream_csv, as_json, as_markdown

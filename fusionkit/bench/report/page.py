@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from fusionkit.bench.records import ImageResult, Record, map_file, maps_folder
+from fusionkit.bench.paths import map_file, maps_folder
+from fusionkit.bench.records import ImageResult, Record
 from fusionkit.bench.report.comparability import find_task
 from fusionkit.bench.report.downstream_tables import DownstreamTable
 from fusionkit.bench.report.evidence import is_evidence, lies_inside
