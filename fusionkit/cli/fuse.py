@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -13,6 +13,8 @@ from fusionkit.cli.notes import answer, say
 from fusionkit.cli.source_options import align_scope_option, match_option, more_sources_option, reference_option
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fusionkit.fuse.aligning import Aligning
     from fusionkit.fuse.batch import Plan
     from fusionkit.fuse.model import Model
@@ -223,7 +225,7 @@ def command(
             device=device,
             stretch=stretch,
             gamut=gamut,
-            options=options,
+            options=_with_reference(options, named, reference, used=aligning is not None),
             backend=backend,
             speed=speed,
         )
@@ -285,6 +287,25 @@ def _aligning(
     if place >= sources:
         raise UsageError(f"--reference {reference}: there are {sources} sources")
     return Aligning(kind, place, scope)
+
+
+def _with_reference(options: Mapping[str, Any], model: str, reference: str, *, used: bool) -> Mapping[str, Any]:
+    """Add a reference that was given to the options of a method that has one; else say where it is of no use."""
+    from dataclasses import fields
+
+    from click.core import ParameterSource
+
+    from fusionkit.models.shipped import split_name
+    from fusionkit.plugins import catalogue
+
+    if click.get_current_context().get_parameter_source("reference") is ParameterSource.DEFAULT:
+        return options
+    named = split_name(model)
+    if named is not None and "reference" in {field.name for field in fields(catalogue.fusers.get(named[0]).Config)}:
+        return {"reference": reference, **options}
+    if not used:
+        say(f"note: --reference {reference} changes nothing: nothing is aligned, and {model} has no option reference")
+    return options
 
 
 def _named_sources(

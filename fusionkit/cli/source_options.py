@@ -15,7 +15,8 @@ reference_option = click.option(
     "--reference",
     default="b",
     show_default=True,
-    help="Source that stays when aligning, or whose grid a fused volume has: a, b, or a number from 1.",
+    help="Source that stays when aligning, whose grid a fused volume has, or that a method with an option reference "
+    "takes what moves from: a, b, or a number from 1.",
 )
 align_scope_option = click.option(
     "--align-scope",

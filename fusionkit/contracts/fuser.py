@@ -73,6 +73,8 @@ class Fuser(nn.Module, ABC):
     """
 
     Config: ClassVar[type] = NoOptions
+    """Its options. One called ``reference``, a string, is what ``fusionkit fuse --reference`` gives: a place counted from
+    1, or a letter."""
     capabilities: Capabilities = Capabilities()
     """Capabilities of the class. Where options change them, ``__init__`` sets them on the instance; the same holds for
     :attr:`space` and :attr:`stretch`."""
@@ -117,7 +119,7 @@ class Fuser(nn.Module, ABC):
         """Fuse sources that are read whenever they are looked up: the result of :meth:`forward` in less memory.
 
         A fuser overrides it if its memory need not grow with the number of sources; it then looks each source up at
-        most twice and keeps none of them. It has ``capabilities.multiple`` 1.
+        most three times, one of them once more, and keeps at most two of them. It has ``capabilities.multiple`` 1.
 
         Args:
             sources: as :meth:`forward` takes them; ``sources[k]`` reads source k anew.

@@ -20,6 +20,8 @@ _BAND = 2
 _ENDS = 6
 """Levels at either end at which a camera clips: what lies beyond them is not known."""
 _LEAST_SPREAD = 1.5 / 255
+_SURE = 3.0
+"""Spread in levels up to which the median of a level is taken as known."""
 _SIGMA = 1.5
 """Deviation in pixels of the Gaussian that averages the noise of a residual."""
 _WEAK = 0.4
@@ -69,8 +71,8 @@ def map_intensities(known: Exposure, other: Exposure) -> IntensityMapping:
     """Estimate how the intensities of ``other`` follow those of ``known``, from their joint histogram.
 
     The intensity of a level is the median of what ``other`` has where ``known`` has that level, so that what moves does
-    not count unless it covers half of a level; then the nearest sequence of intensities that does not fall (weighted
-    isotonic regression). Levels that ``known`` does not have are interpolated.
+    not count unless it covers half of a level; then the nearest sequence of intensities that does not fall (isotonic
+    regression, weighted by number and spread). Levels that ``known`` does not have are interpolated.
 
     Args:
         known: the exposure whose levels are given, in [0, 1].
@@ -89,10 +91,12 @@ def map_intensities(known: Exposure, other: Exposure) -> IntensityMapping:
         count = joint.sum(1)
         has = count > 0
         median = _quantile(joint, 0.5)[has]
-        curve = isotonic_regression(median, weights=count[has]).x
         # Quartiles of few pixels say little: neighbouring levels are counted with each one.
         gathered = cv2.blur(joint.astype(np.float64), (1, 9), borderType=cv2.BORDER_CONSTANT)
         spread = 0.7413 * (_quantile(gathered, 0.75) - _quantile(gathered, 0.25))[has]
+        # What moves is over anything: its levels have a wide spread, and must not bend the others.
+        own = 0.7413 * (_quantile(joint, 0.75) - _quantile(joint, 0.25))[has]
+        curve = isotonic_regression(median, weights=count[has] / (own**2 + _SURE**2)).x
         curves.append(np.clip(np.interp(every, every[has], curve) / (_LEVELS - 1), 0, 1))
         spreads.append(np.interp(every, every[has], spread) / (_LEVELS - 1))
     return IntensityMapping(np.array(curves, np.float32), np.array(spreads, np.float32))

@@ -29,7 +29,7 @@ class MertensDeghostConfig:
 
     Attributes:
         reference: the exposure that shows where things are: its place, counted from 1, or a letter; ``auto`` takes the
-            one with the fewest pixels near black or white.
+            one with the fewest pixels near black or white; of several the one whose mean is nearest to grey.
         tolerance: difference that counts as disagreement, in standard deviations of the intensities that usually go
             with each other.
         smallest: regions with less certain disagreement than this part of the image are left alone, 0 to 1.
@@ -39,7 +39,7 @@ class MertensDeghostConfig:
     """
 
     reference: Annotated[str, Field(pattern=r"^(auto|[a-z]|[1-9][0-9]{0,3})$")] = "auto"
-    tolerance: Positive = 3.0
+    tolerance: Positive = 2.5
     smallest: Share = 0.0001
     contrast: Exponent = 1.0
     saturation: Exponent = 1.0
@@ -135,7 +135,7 @@ class _SettledExposures(Sequence[Tensor]):
             bright.append(float(image.mean()))
         reference = _place(config.reference, len(sources))
         if reference is None:
-            reference = max(range(len(usable)), key=lambda k: usable[k])
+            reference = max(range(len(usable)), key=lambda k: (usable[k], -abs(bright[k] - 0.5), -bright[k]))
         rank = sorted(range(len(bright)), key=lambda k: (bright[k], k))
         here = rank.index(reference)
         self.order = [reference, *rank[here + 1 :], *reversed(rank[:here])]

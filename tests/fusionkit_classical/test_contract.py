@@ -32,6 +32,7 @@ PLACES = {
     "pca": "pca:Pca",
     "gtf": "gtf:Gtf",
     "mertens": "mertens:Mertens",
+    "mertens-deghost": "mertens_deghost:MertensDeghost",
     "focus-gf": "focus:FocusGf",
     "focus-select": "focus_select:FocusSelect",
 }
