@@ -6,17 +6,19 @@
 Parts of each real bracket are cut out, as every exposure shows them, and pasted elsewhere: in another place per
 exposure, so that they move. Pasted in one place in all exposures, as in exposure r, they stand still. What a method
 makes of the still bracket is what it would have made without motion: printed is the PSNR in dB between its two results
-inside the moving things, over all their places ("moving"), and outside of them ("elsewhere"). For methods without a reference
-the best r of the first, middle and last exposure and the reference of ``mertens-deghost`` counts. ``to mertens`` is the PSNR inside to what ``mertens`` makes of the still bracket. ``worst``
-is the lowest ``moving`` of any bracket.
-
-``static`` tells what is lost where nothing moves: the unchanged bracket gets noise (a deviation of 2 levels of 255), and
-the PSNR of the noisy result to the result of ``mertens`` for the clean bracket is compared with that of ``mertens``;
-``replaced`` is the part of the clean bracket's pixels that ``mertens-deghost`` replaces though it was made to be static.
+inside the moving things, over all their places ("moving"), and outside of them ("elsewhere"). For methods without a
+reference the best r of the first, middle and last exposure and the reference of ``mertens-deghost`` counts. ``to
+mertens`` is the PSNR inside to what ``mertens`` makes of the still bracket. ``worst`` is the lowest ``moving`` of any
+bracket.
 
 Brackets of more than two are made: from the two real exposures a picture in linear light is put together, exposed anew
-at equal steps with noise (1 level), clipped and rounded. ``enfuse`` (Debian) is called with its defaults where it is
-installed.
+at equal steps with noise (1 level), clipped and rounded.
+
+``static`` tells what is lost where nothing moves, on made brackets, of two exposures as well: they get more noise (2
+levels), and the PSNR of the noisy result to what ``mertens`` makes of the bracket before is compared with that of
+``mertens``. ``replaced`` is the part of the noisy bracket's pixels that ``mertens-deghost`` replaces all the same.
+
+``enfuse`` (Debian) is called with its defaults where it is installed.
 """
 
 from __future__ import annotations
@@ -55,9 +57,10 @@ def psnr(image: Image, truth: Image, where: Mask | None = None) -> float:
 
 
 def expose(pair: Sequence[Image], count: int, rng: np.random.Generator) -> list[Image]:
-    """Make a bracket of ``count`` exposures from a real one of two: their light is put together and exposed anew."""
-    if count == 2:
-        return list(pair)
+    """Make a bracket of ``count`` exposures from a real one of two: their light is put together and exposed anew.
+
+    Nothing moves in it, whatever moved between the two.
+    """
     dark, bright = ((image.astype(np.float32) / 255) ** _GAMMA for image in sorted(pair, key=lambda each: each.mean()))
     usable = (dark > 0.01) & (bright < 0.8) & (bright > dark)
     gain = float(np.median(bright[usable] / dark[usable])) if usable.sum() > 100 else 8.0
@@ -98,7 +101,7 @@ class Scene:
             self.cuts.append((cut, cover, [places[k] for k in rng.permutation(len(bracket))]))
 
     def paste(self, still: int | None) -> list[Image]:
-        """The bracket with the things, each where it is in its own exposure, or all where it is in exposure ``still``."""
+        """The bracket with the things, each where its own exposure has it, or all where exposure ``still`` does."""
         shown = []
         for k, exposure in enumerate(self.bracket):
             image = exposure.astype(np.float32)
@@ -185,11 +188,12 @@ def replaced(bracket: Sequence[Image]) -> float:
     return float((maps["moving"] > 0.5).float().mean())
 
 
-def static_loss(bracket: Sequence[Image], programs: dict[str, Fuse], rng: np.random.Generator) -> float:
-    """What ``mertens-deghost`` loses in dB where nothing moves, on a noisy bracket beside the clean one's result."""
+def static_loss(bracket: Sequence[Image], programs: dict[str, Fuse], rng: np.random.Generator) -> tuple[float, float]:
+    """What ``mertens-deghost`` loses in dB on a noisy bracket in which nothing moves, and the part that it replaces."""
     noisy = [np.rint(np.clip(image + rng.normal(0, 2, image.shape), 0, 255)).astype(np.uint8) for image in bracket]
     clean = programs["mertens"](bracket)
-    return psnr(programs["mertens"](noisy), clean) - psnr(programs[_OURS](noisy), clean)
+    loss = psnr(programs["mertens"](noisy), clean) - psnr(programs[_OURS](noisy), clean)
+    return loss, replaced(noisy)
 
 
 def main() -> None:
@@ -212,23 +216,23 @@ def main() -> None:
     if shutil.which("enfuse"):
         programs["enfuse"] = by_enfuse
     for count in (int(number) for number in given.exposures.split(",")):
-        rows, losses, parts = [], [], []
+        rows, static = [], []
         for done, pair in enumerate(pairs):
             rng = np.random.default_rng(zlib.crc32(f"{pair.name} {count}".encode()))
-            bracket = expose([read(file) for file in pair.files], count, rng)
+            pictures = [read(file) for file in pair.files]
+            made = expose(pictures, count, rng)
             keep = given.keep / f"{count}-{pair.name}" if given.keep and done < 12 else None
-            rows.append(measure(Scene(bracket, rng), programs, keep))
-            losses.append(static_loss(bracket, programs, rng))
-            parts.append(replaced(bracket))
+            rows.append(measure(Scene(pictures if count == 2 else made, rng), programs, keep))
+            static.append(static_loss(made, programs, rng))
         print(f"\n{count} exposures, {len(pairs)} brackets\n\n| method | moving | worst | elsewhere | to mertens |")
         print("| --- | ---: | ---: | ---: | ---: |")
         for name in programs:
             values = np.array([row[name] for row in rows])
             means, worst = values.mean(0), values[:, 0].min()
             print(f"| {name} | {means[0]:.1f} | {worst:.1f} | {means[1]:.1f} | {means[2]:.1f} |")
-        loss, part = np.array(losses), 100 * np.array(parts)
-        print(f"\nstatic: {loss.mean():.3f} dB lost (at most {loss.max():.3f}), replaced {part.mean():.2f} %", end=" ")
-        print(f"(at most {part.max():.2f} %)", flush=True)
+        losses, parts = np.array(static).T * [[1], [100]]
+        print(f"\nstatic: {losses.mean():.3f} dB lost (at most {losses.max():.3f}), replaced", end=" ")
+        print(f"{parts.mean():.2f} % (at most {parts.max():.2f} %)", flush=True)
 
 
 if __name__ == "__main__":

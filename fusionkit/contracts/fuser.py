@@ -73,8 +73,8 @@ class Fuser(nn.Module, ABC):
     """
 
     Config: ClassVar[type] = NoOptions
-    """Its options. One called ``reference``, a string, is what ``fusionkit fuse --reference`` gives: a place counted from
-    1, or a letter."""
+    """Its options. One called ``reference``, a string, is what ``fusionkit fuse --reference`` gives: a place counted
+    from 1, or a letter."""
     capabilities: Capabilities = Capabilities()
     """Capabilities of the class. Where options change them, ``__init__`` sets them on the instance; the same holds for
     :attr:`space` and :attr:`stretch`."""

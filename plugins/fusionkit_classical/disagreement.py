@@ -17,8 +17,9 @@ Exposure = NDArray[np.float32]
 _LEVELS = 256
 _BAND = 2
 """Levels around one that count as that level: rounding and compression."""
-_ENDS = 6
-"""Levels at either end at which a camera clips: what lies beyond them is not known."""
+_BLACK = 6
+_WHITE = 243
+"""Levels from which on a camera may have clipped, with noise: what lies beyond is not known."""
 _LEAST_SPREAD = 1.5 / 255
 _SURE = 3.0
 """Spread in levels up to which the median of a level is taken as known."""
@@ -30,7 +31,7 @@ _WEAK = 0.4
 
 @dataclass(frozen=True)
 class IntensityMapping:
-    """How the intensities of an exposure follow those of another one, per channel.
+    """Mapping of the intensities of one exposure to those of another one, per channel.
 
     Attributes:
         curve: ``(C, 256)`` in [0, 1], not falling: the intensity that goes with each level of the other exposure.
@@ -55,16 +56,18 @@ def _levels(exposure: Exposure) -> NDArray[np.uint8]:
     return np.rint(np.clip(exposure, 0, 1) * (_LEVELS - 1)).astype(np.uint8)
 
 
-def _quantile(joint: NDArray[np.int64], part: float) -> NDArray[np.float64]:
-    """The level below which ``part`` of each row of a joint histogram lies, between levels linearly."""
+def _quartiles(joint: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The median level of each row of a joint histogram, and the deviation that the other two quartiles tell."""
     below = joint.cumsum(1)
-    wanted = part * below[:, -1:]
-    place = (below < wanted).sum(1).clip(0, _LEVELS - 1)
     rows = np.arange(_LEVELS)
-    inside = joint[rows, place]
-    rest = wanted[:, 0] - (below[rows, place] - inside)
-    found: NDArray[np.float64] = place - 0.5 + np.divide(rest, inside, out=np.full(_LEVELS, 0.5), where=inside > 0)
-    return found
+    found = []
+    for part in (0.25, 0.5, 0.75):
+        wanted = part * below[:, -1]
+        place = (below < wanted[:, None]).sum(1).clip(0, _LEVELS - 1)
+        inside = joint[rows, place]
+        rest = wanted - (below[rows, place] - inside)
+        found.append(place - 0.5 + np.divide(rest, inside, out=np.full(_LEVELS, 0.5), where=inside > 0))
+    return found[1], 0.7413 * (found[2] - found[0])
 
 
 def map_intensities(known: Exposure, other: Exposure) -> IntensityMapping:
@@ -90,15 +93,13 @@ def map_intensities(known: Exposure, other: Exposure) -> IntensityMapping:
         joint = np.bincount(codes, minlength=_LEVELS * _LEVELS).reshape(_LEVELS, _LEVELS)
         count = joint.sum(1)
         has = count > 0
-        median = _quantile(joint, 0.5)[has]
-        # Quartiles of few pixels say little: neighbouring levels are counted with each one.
-        gathered = cv2.blur(joint.astype(np.float64), (1, 9), borderType=cv2.BORDER_CONSTANT)
-        spread = 0.7413 * (_quantile(gathered, 0.75) - _quantile(gathered, 0.25))[has]
+        median, own = _quartiles(joint)
         # What moves is over anything: its levels have a wide spread, and must not bend the others.
-        own = 0.7413 * (_quantile(joint, 0.75) - _quantile(joint, 0.25))[has]
-        curve = isotonic_regression(median, weights=count[has] / (own**2 + _SURE**2)).x
+        curve = isotonic_regression(median[has], weights=count[has] / (own[has] ** 2 + _SURE**2)).x
+        # Quartiles of few pixels say little: neighbouring levels are counted with each one.
+        _, spread = _quartiles(np.asarray(cv2.blur(joint.astype(np.float64), (1, 9), borderType=cv2.BORDER_CONSTANT)))
         curves.append(np.clip(np.interp(every, every[has], curve) / (_LEVELS - 1), 0, 1))
-        spreads.append(np.interp(every, every[has], spread) / (_LEVELS - 1))
+        spreads.append(np.interp(every, every[has], spread[has]) / (_LEVELS - 1))
     return IntensityMapping(np.array(curves, np.float32), np.array(spreads, np.float32))
 
 
@@ -137,10 +138,10 @@ def find_disagreement(
 def _bounds(curve: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The least and the greatest intensity that a level allows."""
     places = np.arange(_LEVELS)
-    least = curve[np.clip(places - _BAND, 0, _LEVELS - 1 - _ENDS)].copy()
-    most = curve[np.clip(places + _BAND, _ENDS, _LEVELS - 1)].copy()
-    least[:_ENDS] = 0
-    most[_LEVELS - _ENDS :] = 1
+    least = curve[np.clip(places - _BAND, 0, _WHITE)].copy()
+    most = curve[np.clip(places + _BAND, _BLACK, _LEVELS - 1)].copy()
+    least[:_BLACK] = 0
+    most[_WHITE + 1 :] = 1
     return least, most
 
 
@@ -150,7 +151,7 @@ def _regions(evidence: NDArray[np.float32], smallest: float) -> NDArray[np.float
     scale = max(1, round(min(height, width) / 300))
     close = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (4 * scale + 1, 4 * scale + 1))
     weak = cv2.morphologyEx((evidence > _WEAK).astype(np.uint8), cv2.MORPH_CLOSE, close)
-    count, labels, facts, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
+    count, labels, _, _ = cv2.connectedComponentsWithStats(weak, connectivity=8)
     certain = np.bincount(labels.ravel(), weights=(evidence > 1).ravel(), minlength=count)
     keep: NDArray[Any] = certain >= max(smallest * height * width, 1)
     keep[0] = False

@@ -85,38 +85,40 @@ class MertensDeghost(Fuser):
         check_sources(sources)
         return self.fuse_stream(sources)
 
+    @torch.no_grad()  # what is found has no gradient
     def fuse_stream(self, sources: Sequence[Tensor]) -> Tensor:
         """Fuse exposures that are read when they are looked up: each three times, the reference once more."""
         c, first = self.config, sources[0]
         like, batch = first.new_empty(0), first.shape[0]
         del first
         exponents = {"contrast": c.contrast, "saturation": c.saturation, "exposure": c.exposure}
-        fused = [stream_mertens(self._settled(sources, sample), **exponents) for sample in range(batch)]
+        fused = [stream_mertens(self._reconciled(sources, sample), **exponents) for sample in range(batch)]
         return torch.cat(fused).clamp(0, 1).to(like)
 
+    @torch.no_grad()
     def maps(self, *sources: Tensor) -> Mapping[str, Tensor]:
         """Compute the weight of each exposure, and ``moving``: where some exposure gave way to the reference."""
         check_sources(sources)
         c = self.config
         found = []
         for sample in range(sources[0].shape[0]):
-            settled = self._settled(sources, sample)
-            stack = torch.stack(list(settled))
+            reconciled = self._reconciled(sources, sample)
+            stack = torch.stack(list(reconciled))
             weights = exposure_weights(stack, contrast=c.contrast, saturation=c.saturation, exposure=c.exposure)
-            kept = torch.from_numpy(np.stack(settled.replaced))[:, None, None].to(weights)
+            kept = torch.from_numpy(np.stack(reconciled.replaced))[:, None, None].to(weights)
             own = weights * (1 - kept)
             own[0] += (weights * kept).sum(0)
-            inverse = torch.tensor(settled.order).argsort()
+            inverse = torch.tensor(reconciled.order).argsort()
             found.append((own[inverse], kept.amax(0)))
         weights = torch.cat([each for each, _ in found], 1)
         shown = {**lettered("w", weights), "moving": torch.cat([moving for _, moving in found])}
         return {name: image.clamp(0, 1).to(sources[0]) for name, image in shown.items()}
 
-    def _settled(self, sources: Sequence[Tensor], sample: int) -> _SettledExposures:
-        return _SettledExposures(sources, sample, self.config)
+    def _reconciled(self, sources: Sequence[Tensor], sample: int) -> _ReconciledExposures:
+        return _ReconciledExposures(sources, sample, self.config)
 
 
-class _SettledExposures(Sequence[Tensor]):
+class _ReconciledExposures(Sequence[Tensor]):
     """Exposures of one sample that all show what the reference shows: reference first, then brighter, then darker ones.
 
     They are looked up from the first to the last, any number of times.
@@ -168,11 +170,11 @@ class _SettledExposures(Sequence[Tensor]):
         else:
             # The darker ones begin from the reference again.
             before = self._read(self.order[0]) if k == self._brighter + 1 else self._previous
-            image = self._settle(k, before, image)
+            image = self._reconcile(k, before, image)
         self._previous = image
         return torch.from_numpy(image)[None].double()
 
-    def _settle(self, k: int, before: Exposure, image: Exposure) -> Exposure:
+    def _reconcile(self, k: int, before: Exposure, image: Exposure) -> Exposure:
         if k == len(self.replaced):
             c = self._config
             mapping = map_intensities(before, image)

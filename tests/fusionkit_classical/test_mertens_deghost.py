@@ -47,9 +47,7 @@ def psnr(image: Tensor, truth: Tensor) -> float:
 
 def bracket(gains: tuple[float, ...], *, still: int | None) -> list[Tensor]:
     """A thing that goes from left to right, or stands where it is in one exposure."""
-    return [
-        expose(with_thing(20 + 34 * (k if still is None else still)), gain, seed=k) for k, gain in enumerate(gains)
-    ]
+    return [expose(with_thing(20 + 34 * (k if still is None else still)), gain, seed=k) for k, gain in enumerate(gains)]
 
 
 MOVING = (..., slice(45, 75), slice(20, 154))
