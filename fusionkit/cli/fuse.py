@@ -69,6 +69,13 @@ _PATH = click.Path(path_type=Path)
     help="Fuse all pixels, or approximate that from two sources shrunk 2, 4 or 8 times.",
 )
 @click.option(
+    "--balance",
+    type=click.FloatRange(-1, 1),
+    default=0.0,
+    show_default=True,
+    help="Move the result towards the first source (-1) or the second (1).",
+)
+@click.option(
     "--bits", type=click.Choice(["8", "16", "32"]), help="Bits per sample.  [default: the most of any source]"
 )
 @click.option(
@@ -144,6 +151,7 @@ def command(
     device: str,
     backend: Literal["auto", "torch", "native"],
     speed: Literal["exact", "half", "quarter", "eighth"],
+    balance: float,
     bits: str | None,
     form: str,
     range_a: str,
@@ -228,6 +236,7 @@ def command(
             options=_with_reference(options, named, reference, used=aligning is not None),
             backend=backend,
             speed=speed,
+            balance=balance,
         )
 
     if any(is_volume(source) for source in sources):
@@ -251,6 +260,8 @@ def command(
         sources, out, suffix=f".{form}", bits=depth, force=force, match=match, reading=reading, aligning=aligning
     )
     if maps or spacing is not None:
+        if balance:
+            raise UsageError("--maps and --spacing show what the method does by itself: leave --balance out")
         plan = replace(plan, maps=MapWriter(inside=plan.folder is not None, spacing=spacing, force=force))
     if plan.folder is not None and match != "stem":
         _print_matches(plan, match)

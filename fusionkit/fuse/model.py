@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,6 +25,7 @@ from fusionkit.errors import DataError, FusionNote, UsageError, did_you_mean
 from fusionkit.fuse.adapter import check_device, check_size, plan_calls
 from fusionkit.fuse.array_sources import as_array
 from fusionkit.fuse.backends import Backend, use_backend
+from fusionkit.fuse.balance import balanced, check_balance
 from fusionkit.fuse.fused import Fused
 from fusionkit.fuse.reading import Reading, make_reading, note_facts, note_range, upright_where_they_differ
 from fusionkit.fuse.reduced import SHRINKING, Speed, at_speed, check_sources_at, check_speed
@@ -65,10 +67,13 @@ class Model:
             ``"torch"`` does not use it.
         speed: ``"exact"`` fuses all pixels; ``"half"``, ``"quarter"`` and ``"eighth"`` approximate that from shrunk
             sources, see :class:`fusionkit.fuse.reduced.ReducedFuser`.
+        balance: moves the result of two sources towards the first (-1) or the second (1); 0 is what the method does,
+            see :class:`fusionkit.fuse.balance.BalancedFuser`.
 
     Raises:
         fusionkit.errors.UsageError: an unknown stretch, gamut rule, backend or speed, a device that the fuser cannot
-            run on, no native form where one is demanded, or a fuser that has no other speed than ``"exact"``.
+            run on, no native form where one is demanded, a fuser that has no other speed than ``"exact"``, or a
+            balance that is not possible.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Model:
         digest: str = "",
         backend: Backend = "auto",
         speed: Speed = "exact",
+        balance: float = 0.0,
     ) -> None:
         self.stretch: Stretch = fuser.stretch if stretch is None else stretch
         check_stretch(self.stretch)
@@ -99,7 +105,9 @@ class Model:
         self.digest = digest
         self.backend = use_backend(self.method, self.device, backend)
         self.speed: Speed = speed
-        self.fuser = at_speed(self.method, speed, name=self.name)
+        self._unbalanced = at_speed(self.method, speed, name=self.name)
+        self.balance = balance
+        self.fuser = balanced(self._unbalanced, balance, name=self.name)
 
     def __repr__(self) -> str:
         task = f", task={self.task!r}" if self.task else ""
@@ -111,6 +119,7 @@ class Model:
         bits: int | None = None,
         ranges: str | Sequence[str] = "auto",
         fill_invalid: bool = False,
+        balance: float | None = None,
     ) -> Fused:
         """Fuse aligned sources of one size, in the order of the task.
 
@@ -130,12 +139,18 @@ class Model:
                 less than an eighth of their range, signed integers and floats outside [0, 1], with a
                 :class:`FusionNote`. An :class:`Image` is taken as it is.
             fill_invalid: replace values that are not finite and stuck pixels by the median of their neighbours.
+            balance: as for :class:`Model`, of this result alone; the model's where None.
 
         Raises:
             fusionkit.errors.DataError: a source cannot be read or used, sizes differ or are smaller than the model
                 takes, the fused values are not finite, or memory does not suffice.
-            fusionkit.errors.UsageError: a number of sources that the model does not take, or impossible bits.
+            fusionkit.errors.UsageError: a number of sources that the model does not take, impossible bits, or a balance
+                that is not possible.
         """
+        if balance is not None and balance != self.balance:
+            other = copy(self)
+            other.balance, other.fuser = balance, balanced(self._unbalanced, balance, name=self.name)
+            return other.fuse(*sources, bits=bits, ranges=ranges, fill_invalid=fill_invalid)
         if bits not in (None, 8, 16, 32):
             raise UsageError(f"bits: 8, 16 or 32 (float) are possible, got {bits}")
         if len(sources) < 2:
@@ -167,6 +182,7 @@ class Model:
             fusionkit.errors.UsageError: always in that case.
         """
         check_sources_at(self.speed, count, name=self.name)
+        check_balance(self.balance, count, name=self.name)
         plan_calls(self.fuser.capabilities, count, name=self.name)
 
     def _fuse(self, images: Sequence[Image], channels: Sequence[int]) -> Tensor:
@@ -213,6 +229,7 @@ class Model:
             "device": str(self.device),
             "backend": self.backend,
             "speed": self.speed,
+            "balance": self.balance,
             "versions": {name: metadata.version(name) for name in ("image-fusionkit", "torch", "numpy")},
         }
 
@@ -254,6 +271,7 @@ def load(
     options: Mapping[str, Any] | None = None,
     backend: Backend = "auto",
     speed: Speed = "exact",
+    balance: float = 0.0,
 ) -> Model:
     """Load a model to fuse with.
 
@@ -269,11 +287,12 @@ def load(
         options: options of a fuser that needs no training, such as ``{"r": 8}``; weights have theirs in the file.
         backend: ``"auto"``, ``"torch"`` or ``"native"``, see :class:`Model`.
         speed: ``"exact"``, ``"half"``, ``"quarter"`` or ``"eighth"``, see :class:`Model`.
+        balance: -1 to 1, see :class:`Model`.
 
     Raises:
-        fusionkit.errors.UsageError: an unknown name, tag, task, device, stretch, gamut rule, backend or speed, a device
-            that the fuser cannot run on, a fuser that has to be trained first or has no such speed, or options that are
-            unknown, invalid or of a model that has weights.
+        fusionkit.errors.UsageError: an unknown name, tag, task, device, stretch, gamut rule, backend, speed or balance,
+            a device that the fuser cannot run on, a fuser that has to be trained first or has no such speed, or options
+            that are unknown, invalid or of a model that has weights.
         fusionkit.errors.DataError: the weights cannot be read.
         fusionkit.errors.PluginError: the fuser's plugin is not usable.
 
@@ -289,7 +308,7 @@ def load(
     place = choose_device(str(device))
     check_gamut(gamut)
     check_speed(speed)
-    build = partial(Model, device=place, stretch=stretch, gamut=gamut, backend=backend, speed=speed)
+    build = partial(Model, device=place, stretch=stretch, gamut=gamut, backend=backend, speed=speed, balance=balance)
     named = split_name(model) if isinstance(model, str) else None
     if named is not None:
         loaded = _registered(build, str(model), *named, task, place, options or {})

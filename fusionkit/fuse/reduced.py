@@ -19,6 +19,7 @@ __all__ = [
     "ReducedFuser",
     "Speed",
     "at_speed",
+    "box_mean",
     "check_sources_at",
     "check_speed",
     "enlarged",
@@ -141,7 +142,7 @@ def local_regression(a: Tensor, b: Tensor, fused: Tensor) -> Tensor:
     # Moments about a constant near the values: the differences below then lose fewer digits.
     a0, b0, f0 = (image.mean((1, 2, 3), keepdim=True) for image in (a, b, fused))
     a, b, fused = a - a0, b - b0, fused - f0
-    moments = _box_mean(torch.cat((a, b, fused, a * a, b * b, a * b, a * fused, b * fused), 1))
+    moments = box_mean(torch.cat((a, b, fused, a * a, b * b, a * b, a * fused, b * fused), 1))
     ma, mb, mf, maa, mbb, mab, maf, mbf = moments.split(1, 1)
     aa, bb = (maa - ma * ma).clamp_(min=0) + _RIDGE, (mbb - mb * mb).clamp_(min=0) + _RIDGE
     ab = mab - ma * mb
@@ -150,11 +151,11 @@ def local_regression(a: Tensor, b: Tensor, fused: Tensor) -> Tensor:
     p = (bb * af - ab * bf) / determinant
     q = (aa * bf - ab * af) / determinant
     c = mf + f0 - p * (ma + a0) - q * (mb + b0)
-    return _box_mean(torch.cat((p + 0.5, q + 0.5, c), 1))
+    return box_mean(torch.cat((p + 0.5, q + 0.5, c), 1))
 
 
-def _box_mean(images: Tensor) -> Tensor:
-    """Mean over the part of each window of 5x5 pixels that lies inside."""
+def box_mean(images: Tensor) -> Tensor:
+    """Average images ``(B, C, H, W)`` over the part of each window of 5x5 pixels that lies inside."""
     counts = _sum_of_five(_sum_of_five(images.new_ones(1, 1, *images.shape[2:]), 2), 3)
     return _sum_of_five(_sum_of_five(images, 2), 3).div_(counts)
 
