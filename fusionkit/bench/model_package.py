@@ -9,7 +9,7 @@ from typing import Any
 
 from fusionkit.bench.record_files import read_records
 from fusionkit.bench.records import Record
-from fusionkit.data.pair_finding import find_pairs
+from fusionkit.config import read_toml, resolve
 from fusionkit.data.pair_set import NONE_STATED, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.digest import file_digest
@@ -28,7 +28,8 @@ from fusionkit.models.shipped import check_tag, model_file, models_in
 from fusionkit.models.weights import WeightsInfo, load_fuser, save_fuser
 from fusionkit.plugins import catalogue
 from fusionkit.train.lineage import Ancestor
-from fusionkit.train.run_folder import RunFolder, RunRecord
+from fusionkit.train.run_folder import OPTIONS, RunFolder, RunRecord
+from fusionkit.train.training_pairs import are_those_of, find_training_pairs
 
 __all__ = ["package_model"]
 
@@ -136,11 +137,13 @@ def _training(folder: RunFolder, record: RunRecord, described: dict[str, Any]) -
 
 def _uses(record: RunRecord, spec: str, run: Path) -> tuple[DataUse, ...]:
     """The data sets of the training pairs, with the licences that their records state."""
+    kind = catalogue.trainers.get(record.method)
+    options: Any = resolve(kind.Config, (str(run / OPTIONS), read_toml(run / OPTIONS)))
     try:
-        pairs = find_pairs(spec, catalogue.tasks.get(record.task), split=record.split)
+        pairs = find_training_pairs(spec, task=record.task, split=record.split, labels=kind.label_kind(options))
     except DataError as error:
         raise DataError(f"{run}: the pairs it was trained on are needed for their licences (--data): {error}") from None
-    if pairs.fingerprint() != record.fingerprint:
+    if not are_those_of(pairs, record):
         raise DataError(f"--data {spec}: are not the pairs that {run} was trained on (their fingerprint differs)")
     return tuple(_use(pairs, name, count) for name, count in pairs.datasets.items())
 

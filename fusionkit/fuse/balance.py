@@ -94,7 +94,7 @@ class BalancedFuser(Fuser):
         return moved.clamp_(lowest, highest).to(sources[0])
 
     def _moved(self, difference: Tensor, part: Tensor) -> Tensor:
-        """What is added to the fused image, from ``a - b`` and ``fused - b``."""
+        """The change of the fused image, from ``a - b`` and ``fused - b``."""
         size = difference.shape[2:]
         if min(size) < _LEAST_SIDE:
             return self._step(difference, part)
@@ -103,7 +103,7 @@ class BalancedFuser(Fuser):
         return fine + _enlarged(self._moved(coarse_difference, coarse_part), size)
 
     def _step(self, difference: Tensor, part: Tensor) -> Tensor:
-        """What is added in one octave."""
+        """The change in one octave."""
         share = _shares(difference, part)
         return -self.balance * (share if self.balance > 0 else 1 - share) * difference
 
