@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from fusionkit.contracts import Fuser
-from fusionkit_restormer.encoder import Depth, Encoder, Factor, Width, check_heads
-from fusionkit_restormer.inputs import CHANNELS, Inputs, network_inputs
+from fusionkit_restormer.encoder import Encoder, check_heads
+from fusionkit_restormer.fuser_options import FuserOptions
+from fusionkit_restormer.inputs import CHANNELS, network_inputs
 from fusionkit_restormer.merge import AdaptiveFusion
 from fusionkit_restormer.published import published_name, rename_published
 from fusionkit_restormer.restormer import RestormerBlock
@@ -26,34 +26,6 @@ __all__ = ["WHOLE_PIXELS", "FuserOptions", "RestormerFuser"]
 WHOLE_PIXELS = 2**17
 """Larger images are fused in strips when no gradient is asked for: at full size each pixel takes 2.5 kB, and strips
 that stay in a processor's cache are faster besides. An accelerator takes sixteen times as much at once."""
-
-
-@dataclass(frozen=True)
-class FuserOptions:
-    """Size and variants of F.
-
-    Attributes:
-        dim: width of a source's feature; twice that after merging.
-        heads: attention heads everywhere; must divide ``dim``.
-        blocks: Restormer blocks per stage.
-        expansion: factor of the feed-forward.
-        cross_attention: False is ablation VII of Table 5.
-        gating: False is ablation VIII; with ``cross_attention`` False too, ablation VI (AFM -> concatenation).
-        output: ``"direct"``, or ``"decision"`` for ablation V: the network puts out w_a and the fused image is
-            ``w_a I_a + (1 - w_a) I_b``.
-        inputs: what F sees of a source: ``"image"``, as published, ``"image+gradient"``, or
-            ``"image+gradient+share"``, which adds its :func:`~fusionkit_restormer.inputs.shares` of the gradients'
-            energy. The first convolution alone grows.
-    """
-
-    dim: Width = 16
-    heads: Width = 8
-    blocks: Depth = 2
-    expansion: Factor = 2
-    cross_attention: bool = True
-    gating: bool = True
-    output: Literal["direct", "decision"] = "direct"
-    inputs: Inputs = "image"
 
 
 class RestormerFuser(Fuser):

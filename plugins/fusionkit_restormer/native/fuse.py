@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,10 +27,7 @@ from fusionkit_restormer.native.library import (
     best_form,
     load_library,
 )
-from fusionkit_restormer.native.packing import GROUP, pack_weights
-
-if TYPE_CHECKING:
-    from fusionkit_restormer.fuser import RestormerFuser
+from fusionkit_restormer.native.packing import GROUP, RestormerNetwork, pack_weights
 
 __all__ = ["MEMORY_BYTES", "NativeRestormer"]
 
@@ -53,7 +49,7 @@ class NativeRestormer:
         fusionkit.errors.UsageError: the options are not those of a network that is compiled, or no library is there.
     """
 
-    def __init__(self, fuser: RestormerFuser, form: str | None = None) -> None:
+    def __init__(self, fuser: RestormerNetwork, form: str | None = None) -> None:
         c = fuser.config
         if not (c.cross_attention and c.gating):
             raise UsageError("the native form has cross attention and gating: use --backend torch without them")
@@ -88,13 +84,13 @@ class NativeRestormer:
         traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         return plain and not (traced or torch.is_grad_enabled())
 
-    def _pack(self, fuser: RestormerFuser) -> None:
+    def _pack(self, fuser: RestormerNetwork) -> None:
         # Where a parameter was exchanged or changed in place, the packed weights are those of another network.
         versions = [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in fuser.parameters()]
         if versions != self._versions:
             self._weights, self._versions = pack_weights(fuser), versions
 
-    def __call__(self, fuser: RestormerFuser, *sources: Tensor) -> Tensor:
+    def __call__(self, fuser: RestormerNetwork, *sources: Tensor) -> Tensor:
         """Fuse two luminance images ``(B, 1, H, W)`` in [0, 1] into one, equal to the network's to 1e-5.
 
         Raises:

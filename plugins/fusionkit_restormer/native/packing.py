@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fusionkit_restormer.fuser_options import FuserOptions
 from fusionkit_restormer.merge import AdaptiveFusion
 from fusionkit_restormer.restormer import ChannelNorm, RestormerBlock
 
-if TYPE_CHECKING:
-    from fusionkit_restormer.fuser import RestormerFuser
-
-__all__ = ["pack_weights"]
+__all__ = ["RestormerNetwork", "pack_weights"]
 
 GROUP = 16
 """Channels that lie together."""
+
+
+class RestormerNetwork(Protocol):
+    """What is read of a :class:`fusionkit_restormer.fuser.RestormerFuser`, which imports this package.
+
+    Attributes:
+        encoders: one per source.
+        merge: joins their features.
+        decoder: the blocks behind it.
+        head: convolutions to the image.
+    """
+
+    encoders: nn.ModuleList
+    merge: AdaptiveFusion
+    decoder: nn.Sequential
+    head: nn.Sequential
+
+    @property
+    def config(self) -> FuserOptions:
+        """Its options."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights."""
 
 
 class _Packed:
@@ -44,7 +65,7 @@ class _Packed:
             self.add(channels.flatten(1).t().contiguous())
 
 
-def pack_weights(fuser: RestormerFuser) -> NDArray[np.float32]:
+def pack_weights(fuser: RestormerNetwork) -> NDArray[np.float32]:
     """All weights of F as one array; the affine part of each LayerNorm goes into the product behind it."""
     config, packed = fuser.config, _Packed()
     for encoder in fuser.encoders:
