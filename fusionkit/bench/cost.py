@@ -22,7 +22,7 @@ import torch
 from fusionkit.bench.records import Cost
 from fusionkit.contracts import Fuser
 
-__all__ = ["Meter", "cost_of", "device_name", "metered"]
+__all__ = ["Meter", "device_name", "metered"]
 
 _STATUS = Path("/proc/self/status")
 _PEAK_RESET = Path("/proc/self/clear_refs")
@@ -56,6 +56,13 @@ class Meter:
         self.seconds += self._now() - self._began
         if self._level is not None:
             self.peak = max(self.peak or 0, self._memory_peak() - self._level, 0)
+
+    def cost(self) -> Cost:
+        """Return what was measured, for a record."""
+        memory: Literal["cuda allocator", "resident set", "not measured"] = "not measured"
+        if self.peak is not None:
+            memory = "cuda allocator" if self.device.type == "cuda" else "resident set"
+        return Cost(device=device_name(self.device), seconds=self.seconds, peak_bytes=self.peak, memory=memory)
 
     def _now(self) -> float:
         if self.device.type == "cuda":
@@ -95,14 +102,6 @@ def metered(fuser: Fuser, device: torch.device, *, memory: bool) -> Iterator[Met
     finally:
         for handle in handles:
             handle.remove()
-
-
-def cost_of(device: torch.device, seconds: float, peak: int | None) -> Cost:
-    """Return the recorded cost of a fusion: time, and the peak of memory where it was measured."""
-    memory: Literal["cuda allocator", "resident set", "not measured"] = "not measured"
-    if peak is not None:
-        memory = "cuda allocator" if device.type == "cuda" else "resident set"
-    return Cost(device=device_name(device), seconds=seconds, peak_bytes=peak, memory=memory)
 
 
 def device_name(device: torch.device) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from fusionkit.bench.cost import Meter, cost_of, metered
+from fusionkit.bench.cost import Meter, metered
 from fusionkit.bench.records import Cost
 from fusionkit.data.pair_set import Pair
 from fusionkit.fuse.model import Fused, FusionNote, Model
@@ -45,7 +45,9 @@ class PairFuser:
             peak = self._warm_up(images)
             fused, meter = self._fuse(images, memory=self._on_cuda)
             fused.save(target, bits=_BITS)
-        return cost_of(self.model.device, meter.seconds, meter.peak if self._on_cuda else peak)
+        if not self._on_cuda:
+            meter.peak = peak
+        return meter.cost()
 
     @property
     def _on_cuda(self) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusionkit.bench.cost import cost_of, device_name, metered
+from fusionkit.bench.cost import device_name, metered
 from fusionkit.contracts import Fuser
 from fusionkit.fuse.model import fuse_tensors
 
@@ -53,7 +53,7 @@ def test_on_cuda_the_allocator_tells_the_peak_of_the_call() -> None:
     with metered(fuser, device, memory=True) as meter:
         fuse_tensors(fuser, image, image)
     assert meter.peak == 4 * _MIB  # the copy of the source; what was held before does not count
-    found = cost_of(device, meter.seconds, meter.peak)
+    found = meter.cost()
     assert found.memory == "cuda allocator"
     assert found.device == f"cuda ({torch.cuda.get_device_name()})"
     assert len(held) == _MIB
@@ -70,7 +70,7 @@ def test_calls_add_up_and_memory_is_measured_only_where_asked_for() -> None:
     assert meter.peak is None
     fuse_tensors(fuser, image, image)
     assert meter.seconds == seen[2]
-    assert cost_of(CPU, meter.seconds, meter.peak).memory == "not measured"
+    assert meter.cost().memory == "not measured"
 
 
 def test_nothing_is_left_on_a_fuser_that_raises() -> None:

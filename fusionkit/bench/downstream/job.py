@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusionkit.bench.cost import Meter, cost_of
+from fusionkit.bench.cost import Meter
 from fusionkit.bench.downstream.downstream_records import (
     COLUMNS,
     DOWNSTREAM,
@@ -33,6 +33,7 @@ from fusionkit.bench.downstream.training import DownstreamTrainer, weights_diges
 from fusionkit.bench.jobs import Job, Progress
 from fusionkit.bench.paths import file_name, relative_path
 from fusionkit.bench.record_files import read_record, write_record
+from fusionkit.bench.records import Cost
 from fusionkit.config import as_dict
 from fusionkit.contracts import Downstream
 from fusionkit.data.epoch_plan import PAIR, SWAP
@@ -105,8 +106,7 @@ class DownstreamJob(Job):
         shown = entry.samples(experiment.test, progress)
         network = run_guarded(self._fresh)
         initial = weights_digest(network)
-        seconds, losses, peak = self._train(network, learned, progress)
-        cost = cost_of(experiment.device, seconds, peak)
+        cost, losses = self._train(network, learned, progress)
         began = time.perf_counter()
         predicted = run_guarded(lambda: _predict(network, shown, experiment))
         seconds = time.perf_counter() - began
@@ -170,8 +170,8 @@ class DownstreamJob(Job):
 
     def _train(
         self, network: Downstream, images: LabelledStore, progress: Progress | None
-    ) -> tuple[float, tuple[tuple[int, float], ...], int | None]:
-        """Train from the last checkpoint on; return the seconds, the losses by update, and the peak of memory."""
+    ) -> tuple[Cost, tuple[tuple[int, float], ...]]:
+        """Train from the last checkpoint on; return the cost of all sittings, and the losses by update."""
         experiment, folder = self.entry.experiment, self._folder
         what = f"{self.entry.name} trains {experiment.name} on {experiment.train.label}, seed {self.seed}"
         facts = {"identity": self.entry.identity, "seed": self.seed}
@@ -202,8 +202,8 @@ class DownstreamJob(Job):
         with float32_products():
             seconds = run_guarded(train)
         meter.end()
-        losses = tuple((row["step"], row["downstream.total"]) for row in folder.metrics())
-        return seconds, losses, meter.peak
+        meter.seconds = seconds
+        return meter.cost(), tuple((row["step"], row["downstream.total"]) for row in folder.metrics())
 
     def _judged(
         self, predicted: Sequence[Tensor | Boxes], samples: LabelledStore
