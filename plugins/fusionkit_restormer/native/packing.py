@@ -21,7 +21,7 @@ GROUP = 16
 
 
 class RestormerNetwork(Protocol):
-    """What is read of a :class:`fusionkit_restormer.fuser.RestormerFuser`, which imports this package.
+    """The part of a :class:`fusionkit_restormer.fuser.RestormerFuser` that is read here; that module imports this package.
 
     Attributes:
         encoders: one per source.
