@@ -21,7 +21,7 @@ GROUP = 16
 
 
 class RestormerNetwork(Protocol):
-    """The part of a :class:`fusionkit_restormer.fuser.RestormerFuser` that is read here; that module imports this package.
+    """The part of :class:`fusionkit_restormer.fuser.RestormerFuser` that is read here; its module imports this package.
 
     Attributes:
         encoders: one per source.
