@@ -21,7 +21,7 @@ BUILDS_ON = {
 """Plugins that use another's public classes; no other arrow between plugins is allowed."""
 SHARED_NAMES: set[str] = set()
 """Names that two modules still share."""
-ORDINARY = {"average", "detection", "equal", "maximum", "segmentation"}
+ORDINARY = {"average", "detection", "edges", "equal", "maximum", "segmentation"}
 """Registered names of plugins that are words with another meaning in the core, such as the kinds of labels."""
 HEAVY = {"torch", "numpy", "cv2", "kornia", "scipy", "skimage", "matplotlib"}
 

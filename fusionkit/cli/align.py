@@ -8,7 +8,13 @@ from typing import Literal
 import click
 
 from fusionkit.cli.notes import answer, say
-from fusionkit.cli.source_options import align_scope_option, match_option, more_sources_option, reference_option
+from fusionkit.cli.source_options import (
+    align_scope_option,
+    aligner_option,
+    match_option,
+    more_sources_option,
+    reference_option,
+)
 
 _PATH = click.Path(path_type=Path)
 
@@ -23,8 +29,9 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["auto", "translation", "rigid", "affine", "homography"]),
     default="auto",
     show_default=True,
-    help="Kind of transform; auto is affine.",
+    help="Kind of transform; auto is the usual one of the aligner, such as affine.",
 )
+@aligner_option
 @reference_option
 @align_scope_option
 @match_option
@@ -35,6 +42,7 @@ def command(
     more: tuple[Path, ...],
     out: Path | None,
     kind: str,
+    aligner: str,
     reference: str,
     align_scope: Literal["pair", "folder"],
     match: str,
@@ -51,14 +59,14 @@ def command(
     fusionkit align -a ir/ -b vi/ --report
     """
     from fusionkit.errors import DataError, UsageError
-    from fusionkit.fuse.aligning import Aligning, write_transforms
+    from fusionkit.fuse.aligning import Aligning, offset, write_transforms
     from fusionkit.fuse.batch import plan_jobs
     from fusionkit.fuse.reading import Reading, upright_where_they_differ
     from fusionkit.io.images import Image, write_image
 
     if (out is None) == (not report):
         raise UsageError("give the folder to write to, -o, or --report")
-    aligning = Aligning(kind, reference_place(reference), align_scope)
+    aligning = Aligning(kind, reference_place(reference), align_scope, aligner=aligner)
     plan = plan_jobs([first, second, *more], f"{out or '.'}/", match=match, force=True)
     reading = Reading()
     aligning = aligning.over(plan.jobs, lambda job: upright_where_they_differ(reading.read(job.sources), note=False))
@@ -77,11 +85,11 @@ def command(
             continue
         for place, one in enumerate(found):
             if one is not None:
-                off.append(one.distance)
-                x, y = one.shift
+                distance, (x, y) = offset(one, images[place], images[aligning.reference])
+                off.append(distance)
                 if report:
                     answer(
-                        f"{job.target.stem}: source {place + 1} is off by {one.distance:.1f} pixels "
+                        f"{job.target.stem}: source {place + 1} is off by {distance:.1f} pixels "
                         f"(centre {x:+.1f}, {y:+.1f}), confidence {one.confidence:.2f}"
                     )
         if out is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from fusionkit.cli.notes import answer, say
-from fusionkit.cli.source_options import align_scope_option, reference_option
+from fusionkit.cli.source_options import align_scope_option, aligner_option, reference_option
 
 if TYPE_CHECKING:
     from fusionkit.label_types import LabelKind
@@ -39,8 +39,9 @@ _RANGE = "Values of the {} source that become 0 and 1, as in 'fusionkit fuse'."
     type=click.Choice(["none", "auto", "translation", "rigid", "affine", "homography"]),
     default="none",
     show_default=True,
-    help="Align the sources by their edges. Alignments that are not confident are refused.",
+    help="Align the sources. Alignments that are not confident are refused.",
 )
+@aligner_option
 @reference_option
 @align_scope_option
 @click.option(
@@ -62,6 +63,7 @@ def prepare_command(
     range_scope: Literal["image", "folder"],
     fill_invalid: bool,
     kind: str,
+    aligner: str,
     reference: str,
     align_scope: Literal["pair", "folder"],
     labels: LabelKind | None,
@@ -84,7 +86,7 @@ def prepare_command(
     from fusionkit.data.labels import find_labelled
     from fusionkit.data.pair_finding import task_of
     from fusionkit.errors import UsageError
-    from fusionkit.fuse.aligning import Aligning
+    from fusionkit.fuse.aligning import Aligning, default_aligner
     from fusionkit.fuse.prepared_dataset import Preparation, prepare_dataset
     from fusionkit.fuse.reading import Reading
     from fusionkit.io.ranges import parse_range
@@ -106,7 +108,7 @@ def prepare_command(
             raise UsageError(f"{option}: source {place + 1} of {count} is asked for")
     if labels_of and labels is None:
         raise UsageError("--labels-of: say which labels go along, with --labels")
-    aligning = None if kind == "none" else Aligning(kind, stays, align_scope)
+    aligning = None if kind == "none" else Aligning(kind, stays, align_scope, aligner=aligner or default_aligner(name))
     plan = Preparation(pairs, out, Reading(ranges, range_scope, fill_invalid), aligning, drawn_on, skip_bad)
     with jobs_progress() as report:
         record = prepare_dataset(plan, report=report)

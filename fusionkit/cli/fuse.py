@@ -10,7 +10,13 @@ import click
 
 from fusionkit.cli.fuse_series import fuse_clip, fuse_volume
 from fusionkit.cli.notes import answer, say
-from fusionkit.cli.source_options import align_scope_option, match_option, more_sources_option, reference_option
+from fusionkit.cli.source_options import (
+    align_scope_option,
+    aligner_option,
+    match_option,
+    more_sources_option,
+    reference_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,8 +109,9 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["none", "auto", "translation", "rigid", "affine", "homography"]),
     default="none",
     show_default=True,
-    help="Align the sources first, by their edges; auto is affine. Alignments that are not confident are refused.",
+    help="Align the sources first; auto is the usual kind of the aligner. Alignments that are not confident are refused.",
 )
+@aligner_option
 @reference_option
 @align_scope_option
 @click.option("--transform", type=_PATH, help="Align by the transforms in a file that 'fusionkit align' wrote.")
@@ -160,6 +167,7 @@ def command(
     range_scope: Literal["image", "folder"],
     fill_invalid: bool,
     kind: str,
+    aligner: str,
     reference: str,
     align_scope: Literal["pair", "folder"],
     transform: Path | None,
@@ -219,7 +227,7 @@ def command(
     if stack:
         ranges = ranges[:1] * len(sources)
     reading = Reading(ranges, range_scope, fill_invalid)
-    aligning = _aligning(kind, reference, align_scope, transform, len(sources))
+    aligning = _aligning(kind, aligner, task or "", reference, align_scope, transform, len(sources))
 
     def load_model() -> Model:
         named = model
@@ -280,13 +288,21 @@ def command(
 
 
 def _aligning(
-    kind: str, reference: str, scope: Literal["pair", "folder"], transform: Path | None, sources: int
+    kind: str,
+    aligner: str,
+    task: str,
+    reference: str,
+    scope: Literal["pair", "folder"],
+    transform: Path | None,
+    sources: int,
 ) -> Aligning | None:
     """Return the rules that the sources are aligned by, or None."""
     from fusionkit.cli.align import reference_place
     from fusionkit.errors import UsageError
-    from fusionkit.fuse.aligning import Aligning, read_transforms
+    from fusionkit.fuse.aligning import Aligning, default_aligner, read_transforms
 
+    if aligner and kind == "none":
+        raise UsageError("--aligner: say what it is to find, with --align auto or another kind")
     if transform is not None:
         if kind != "none":
             raise UsageError("--transform gives the alignment: leave --align out")
@@ -297,7 +313,7 @@ def _aligning(
     place = reference_place(reference)
     if place >= sources:
         raise UsageError(f"--reference {reference}: there are {sources} sources")
-    return Aligning(kind, place, scope)
+    return Aligning(kind, place, scope, aligner=aligner or default_aligner(task))
 
 
 def _with_reference(options: Mapping[str, Any], model: str, reference: str, *, used: bool) -> Mapping[str, Any]:

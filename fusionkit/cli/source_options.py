@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["align_scope_option", "match_option", "more_sources_option", "reference_option"]
+__all__ = ["align_scope_option", "aligner_option", "match_option", "more_sources_option", "reference_option"]
 
 more_sources_option = click.option(
     "-s", "more", type=click.Path(path_type=Path), multiple=True, help="Further source; may be repeated."
@@ -24,6 +24,12 @@ align_scope_option = click.option(
     default="pair",
     show_default=True,
     help="Find a transform for each scene, or one for all scenes of a rig.",
+)
+aligner_option = click.option(
+    "--aligner",
+    default="",
+    metavar="NAME",
+    help="Aligner: 'fusionkit plugins list' lists them.  [default: the one of the task, by edges]",
 )
 match_option = click.option(
     "--match",

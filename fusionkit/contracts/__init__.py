@@ -2,7 +2,8 @@
 
 :class:`Fuser`, :class:`LossProposer`, :class:`OuterLoss` with its kind :class:`Reconstructor`, :class:`MetaTrainer` and
 :class:`Metric` describe every method and name none. A classical method is a Fuser without parameters; ReFusion adds a
-LossProposer, a Reconstructor and a MetaTrainer; a task-driven method has a downstream network as its OuterLoss.
+LossProposer, a Reconstructor and a MetaTrainer; a task-driven method has a downstream network as its OuterLoss. An
+:class:`Aligner` brings sources onto each other before any of them.
 
 Images are ``(B, C, H, W)`` float tensors in [0, 1], everywhere; ``C`` is 1 for luminance and 3 for RGB. Sources are
 aligned, so they share ``B``, ``H`` and ``W``.
@@ -10,6 +11,7 @@ aligned, so they share ``B``, ``H`` and ``W``.
 
 from __future__ import annotations
 
+from fusionkit.contracts.aligner import CONFIDENT, Aligner, Alignment, Matrix, Plane, TransformKind
 from fusionkit.contracts.capabilities import Capabilities
 from fusionkit.contracts.fuser import Fuser, NoOptions, Options, ShippedModel
 from fusionkit.contracts.learning import (
@@ -29,18 +31,23 @@ from fusionkit.contracts.metric import Metric, MetricInfo
 from fusionkit.contracts.published_weights import PublishedWeights
 
 __all__ = [
+    "CONFIDENT",
+    "Aligner",
+    "Alignment",
     "Batch",
     "Capabilities",
     "Companion",
     "Downstream",
     "Fuser",
     "LossProposer",
+    "Matrix",
     "MetaTrainer",
     "Metric",
     "MetricInfo",
     "NoOptions",
     "Options",
     "OuterLoss",
+    "Plane",
     "Proposal",
     "PublishedWeights",
     "Reconstructor",
@@ -48,6 +55,7 @@ __all__ = [
     "Terms",
     "Trainer",
     "TrainingPairs",
+    "TransformKind",
 ]
 
 Critic = OuterLoss

@@ -7,24 +7,121 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from fusionkit.contracts import CONFIDENT, Aligner, Alignment, Plane, TransformKind
 from fusionkit.errors import DataError, UsageError, did_you_mean
-from fusionkit.fuse.align.alignment import CONFIDENT, KINDS, Alignment, align, grey
-from fusionkit.fuse.align.transforms import resample
+from fusionkit.fuse.transforms import corner_distance, resample, shift_of, starting_scale
 from fusionkit.io.atomic import write_text
 from fusionkit.io.images import Image
+from fusionkit.plugins import catalogue
+from fusionkit.plugins.guard import plugin_call
 from fusionkit.runtime.threads import in_threads
 
-__all__ = ["ALIGN_CHOICES", "Aligning", "read_transforms", "write_transforms"]
+__all__ = [
+    "ALIGN_CHOICES",
+    "Aligning",
+    "default_aligner",
+    "find_alignment",
+    "grey",
+    "offset",
+    "read_transforms",
+    "write_transforms",
+]
 
-ALIGN_CHOICES = ("none", "auto", *KINDS)
-"""Values of ``--align``; ``auto`` is affine."""
+ALIGN_CHOICES = ("none", "auto", *get_args(TransformKind))
+"""Values of ``--align``; ``auto`` is the usual kind of the aligner."""
 
 _RIG = 20
 """Most scenes that a common transform is found over."""
+
+
+def grey(image: Image) -> Plane:
+    """Mean of the channels, ``(H, W)`` in [0, 1]."""
+    plane: Plane = image.tensor()[0].mean(0).numpy()
+    return plane
+
+
+def default_aligner(task: str = "") -> str:
+    """Name the aligner of a task: one that says so, built-in ones first; else one that is for every task.
+
+    Raises:
+        fusionkit.errors.UsageError: no aligner is installed that is for every task.
+    """
+    usable = sorted(catalogue.aligners.usable().items(), key=lambda one: not catalogue.aligners.entry(one[0]).built_in)
+    for name, kind in usable:
+        if kind.default_for is not None and task and task in kind.default_for:
+            return name
+    for name, kind in usable:
+        if kind.default_for is None:
+            return name
+    raise UsageError("no aligner is a default: name one with --aligner")
+
+
+def find_alignment(
+    aligner: type[Aligner],
+    moved: Sequence[Plane],
+    fixed: Sequence[Plane],
+    kind: TransformKind | None = None,
+    *,
+    scale: float | None = None,
+) -> Alignment:
+    """Find one transform that brings images onto their references.
+
+    Args:
+        aligner: the class that finds it.
+        moved: one grey image ``(H, W)`` in [0, 1] per pair, all of one size.
+        fixed: the reference of each, all of one size. Sizes of moved images and references may differ.
+        kind: kind of transform; the usual one of the aligner where None.
+        scale: pixels of the moved image per pixel of the reference, where it is known.
+
+    Raises:
+        fusionkit.errors.UsageError: no pairs, images of several sizes, or a kind that the aligner does not find.
+        fusionkit.errors.DataError: images are too small.
+        fusionkit.errors.PluginError: the aligner fails, or returns no transform.
+    """
+    if not moved or len(moved) != len(fixed):
+        raise UsageError(f"align: one reference per image is needed, got {len(moved)} images and {len(fixed)}")
+    chosen = kind or aligner.kinds[0]
+    if chosen not in aligner.kinds:
+        raise UsageError(f"align {chosen}: {aligner.__name__} finds {', '.join(aligner.kinds)}")
+    for images in (moved, fixed):
+        if len({image.shape for image in images}) > 1:
+            listed = ", ".join(sorted({f"{image.shape[1]}x{image.shape[0]}" for image in images}))
+            raise UsageError(f"align: images of one rig have one size, got {listed}")
+        height, width = images[0].shape
+        if min(height, width) < aligner.smallest:
+            raise DataError(f"images of {aligner.smallest} pixels at least are needed, got {width}x{height}")
+    start = starting_scale(_size(moved[0]), _size(fixed[0]), scale)
+    with plugin_call(aligner, "align"):
+        found = aligner().align(moved, fixed, chosen, start=start)
+        matrix = np.asarray(found.matrix, float)
+        if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or not 0 <= found.confidence <= 1:
+            raise ValueError(f"it returns a matrix {matrix.shape} with confidence {found.confidence}")
+    return Alignment(matrix / matrix[2, 2], float(found.confidence))
+
+
+def offset(alignment: Alignment, moved: Image, fixed: Image) -> tuple[float, tuple[float, float]]:
+    """Measure how far an alignment moves an image, beyond bringing it to the size of the reference.
+
+    Returns:
+        Mean distance of the corners, and shift (x, y) of the centre, both in pixels of the reference.
+    """
+    shape = _size(fixed.pixels)
+    start = starting_scale(_size(moved.pixels), shape, _scale(moved, fixed))
+    beyond = np.linalg.inv(start) @ alignment.matrix
+    return corner_distance(beyond, np.eye(3), shape), shift_of(beyond, shape)
+
+
+def _size(pixels: np.ndarray) -> tuple[int, int]:
+    return pixels.shape[0], pixels.shape[1]
+
+
+def _scale(moved: Image, fixed: Image) -> float | None:
+    """Pixels of an image per pixel of its reference, where both files state the size of a pixel."""
+    return fixed.spacing / moved.spacing if fixed.spacing and moved.spacing else None
 
 
 @dataclass(frozen=True)
@@ -37,6 +134,7 @@ class Aligning:
         scope: ``"pair"``, a transform per scene; ``"folder"``, one for all scenes of a rig.
         given: transforms that are used instead of finding some, one per source; None for the reference.
         common: the alignments found over a folder, one per source.
+        aligner: registered name of the aligner; the default one where "".
     """
 
     kind: str = "auto"
@@ -44,10 +142,21 @@ class Aligning:
     scope: Literal["pair", "folder"] = "pair"
     given: tuple[np.ndarray | None, ...] = ()
     common: tuple[Alignment | None, ...] = field(default=())
+    aligner: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in ALIGN_CHOICES[1:]:
             raise UsageError(f"align {self.kind}: {did_you_mean(self.kind, ALIGN_CHOICES)}")
+        if self.kind != "auto" and self.kind not in self._class().kinds:
+            raise UsageError(f"--align {self.kind}: {self.name} finds {', '.join(self._class().kinds)}")
+
+    @property
+    def name(self) -> str:
+        """Registered name of the aligner."""
+        return self.aligner or default_aligner()
+
+    def _class(self) -> type[Aligner]:
+        return catalogue.aligners.get(self.name)
 
     def find(self, images: Sequence[Image]) -> tuple[Alignment | None, ...]:
         """Find the transform of each source of a scene; None for the reference.
@@ -111,11 +220,11 @@ class Aligning:
 
     def describe(self) -> dict[str, Any]:
         """List the settings for a record."""
-        return {
-            "kind": "given" if self.given else "affine" if self.kind == "auto" else self.kind,
-            "reference": self.reference,
-            "scope": self.scope,
-        }
+        if self.given:
+            kind, aligner = "given", None
+        else:
+            kind, aligner = self._class().kinds[0] if self.kind == "auto" else self.kind, self.name
+        return {"kind": kind, "aligner": aligner, "reference": self.reference, "scope": self.scope}
 
     def _reference(self, images: Sequence[Image]) -> Image:
         if self.reference >= len(images):
@@ -123,16 +232,24 @@ class Aligning:
         return images[self.reference]
 
     def _align(self, moved: Sequence[Image], fixed: Sequence[Image]) -> Alignment:
-        kind = "affine" if self.kind == "auto" else self.kind
+        kind: Any = None if self.kind == "auto" else self.kind
         try:
-            found = align([_plane(image) for image in moved], [_plane(image) for image in fixed], kind)  # type: ignore[arg-type]
-        except UsageError as error:
+            found = find_alignment(
+                self._class(),
+                [grey(one) for one in moved],
+                [grey(one) for one in fixed],
+                kind,
+                scale=_scale(moved[0], fixed[0]),
+            )
+        except DataError as error:
             raise DataError(f"{moved[0].name}: cannot be aligned: {error}") from None
         if found.confidence < CONFIDENT:
             of_how_many = f" and {len(moved) - 1} more" if len(moved) > 1 else ""
+            others = ", ".join(name for name in catalogue.aligners.usable() if name != self.name)
             raise DataError(
                 f"{moved[0].name}{of_how_many}: cannot be aligned with {fixed[0].name}: the confidence is "
-                f"{found.confidence:.2f} and has to be {CONFIDENT}; give --transform, or leave it (--align none)"
+                f"{found.confidence:.2f} and has to be {CONFIDENT}; try another --aligner ({others}), give "
+                "--transform, or leave it (--align none)"
             )
         return found
 
@@ -140,13 +257,9 @@ class Aligning:
         if len(self.given) != len(images):
             raise DataError(f"the transforms are for {len(self.given)} sources, and {len(images)} are fused")
         return tuple(
-            None if image is fixed or matrix is None else Alignment(matrix, 1.0, (0.0, 0.0), 0.0)
+            None if image is fixed or matrix is None else Alignment(matrix, 1.0)
             for image, matrix in zip(images, self.given, strict=True)
         )
-
-
-def _plane(image: Image) -> np.ndarray:
-    return grey(image.tensor()[0].permute(1, 2, 0).numpy())
 
 
 def write_transforms(path: Path, found: Sequence[Alignment | None], *, reference: int) -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fusionkit.contracts import Alignment
 from fusionkit.data.pairing import match_folders
 from fusionkit.errors import DataError, FusionNote, UsageError
 from fusionkit.fuse.adapter import check_size
-from fusionkit.fuse.align.alignment import Alignment
 from fusionkit.fuse.aligning import Aligning
 from fusionkit.fuse.model import Model
 from fusionkit.fuse.reading import Reading, note_facts, note_range, upright_where_they_differ

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 
+from fusionkit.contracts import Alignment
 from fusionkit.data.labels.label_checks import read_label
 from fusionkit.data.labels.label_transforms import warp_boxes
 from fusionkit.data.labels.label_writing import write_mask, write_yolo
@@ -20,7 +21,6 @@ from fusionkit.data.manifest import FILENAME, write_manifest
 from fusionkit.data.pair_checks import report as report_faults
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
-from fusionkit.fuse.align.alignment import Alignment
 from fusionkit.fuse.aligning import Aligning
 from fusionkit.fuse.reading import Reading, upright_where_they_differ
 from fusionkit.io.atomic import write_text

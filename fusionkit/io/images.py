@@ -70,6 +70,7 @@ class Image:
         name: name in messages, usually the file.
         limits: the stored values that became 0 and 1 where a range was stretched, else None.
         filled: number of invalid values that were replaced.
+        spacing: size of a pixel in millimetres where the file states it and pixels are square, else None.
         notes: facts about the file that its user should know: pages that are not read, transparency that is dropped.
 
     Raises:
@@ -83,6 +84,7 @@ class Image:
     name: str = "image"
     limits: tuple[float, float] | None = None
     filled: int = 0
+    spacing: float | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from fusionkit.plugins.registry import Registry
 
 if TYPE_CHECKING:
-    from fusionkit.contracts import Fuser, LossProposer, MetaTrainer, Metric, OuterLoss, Reconstructor
+    from fusionkit.contracts import Aligner, Fuser, LossProposer, MetaTrainer, Metric, OuterLoss, Reconstructor
     from fusionkit.plugins.declarations import Dataset, Profile, PublishedPaper
     from fusionkit.tasks import Task
 
 __all__ = [
+    "aligners",
     "datasets",
     "fusers",
     "loss_proposers",
@@ -39,6 +40,7 @@ trainers: Registry[type[MetaTrainer]] = Registry("trainer", "fusionkit.trainers"
 metrics: Registry[type[Metric]] = Registry(
     "metric", "fusionkit.metrics", "fusionkit.contracts:Metric", own_name="info.name"
 )
+aligners: Registry[type[Aligner]] = Registry("aligner", "fusionkit.aligners", "fusionkit.contracts:Aligner")
 datasets: Registry[Dataset] = Registry(
     "data set", "fusionkit.datasets", "fusionkit.plugins.declarations:Dataset", instances=True, own_name="name"
 )
@@ -64,6 +66,7 @@ def registries() -> tuple[Registry[Any], ...]:
         loss_proposers,
         trainers,
         metrics,
+        aligners,
         datasets,
         tasks,
         profiles,

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionkit.fuse.align.edges import Plane, blur, describe, resized
-from fusionkit.fuse.align.transforms import Matrix, resample, scaling
+from fusionkit.contracts import Matrix, Plane, TransformKind
+from fusionkit.fuse.transforms import resample, scaling
+from fusionkit_aligners.edges import blur, describe, resized
 
-__all__ = ["Kind", "Refined", "refine"]
-
-Kind = Literal["translation", "rigid", "affine", "homography"]
-"""Kinds of transforms, each with the freedom of those before it."""
+__all__ = ["Refined", "refine"]
 
 # Working size (root of the area, in pixels), largest displacement, and rounds.
 _LEVELS = ((110, 5, 2), (220, 5, 2), (440, 4, 3))
@@ -39,7 +36,7 @@ class Refined:
     score: float
 
 
-def refine(moved: Sequence[Plane], fixed: Sequence[Plane], start: Matrix, kind: Kind) -> Refined:
+def refine(moved: Sequence[Plane], fixed: Sequence[Plane], start: Matrix, kind: TransformKind) -> Refined:
     """Refine a transform from coarse to fine.
 
     Args:
@@ -63,7 +60,7 @@ def refine(moved: Sequence[Plane], fixed: Sequence[Plane], start: Matrix, kind: 
             surfaces, centres, known, score = _surfaces(small, described, current, radius, step)
             gates = (0.8 * radius, 0.5 * radius, 1.5, 1.0) if turn == 0 else (1.5, 1.0)
             # The perspective is left for later rounds: it fits anything while the rest is wrong.
-            model: Kind = "affine" if kind == "homography" and level == turn == 0 else kind
+            model: TransformKind = "affine" if kind == "homography" and level == turn == 0 else kind
             current = current @ _fit(surfaces, centres, known, radius, shape, gates, model)
             if kind == "rigid":
                 current = _rigid(current, shape)
@@ -127,7 +124,7 @@ def _fit(
     radius: int,
     shape: tuple[int, ...],
     gates: Sequence[float],
-    kind: Kind,
+    kind: TransformKind,
 ) -> Matrix:
     """Fit one transform to the surfaces of all windows by expectation and maximisation.
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from fusionkit.fuse.align.edges import Plane, describe, resized
-from fusionkit.fuse.align.transforms import Matrix, corner_distance, resample, scaling
+from fusionkit.contracts import Matrix, Plane
+from fusionkit.fuse.transforms import corner_distance, resample, scaling
+from fusionkit_aligners.edges import describe, resized
 
 __all__ = ["coarse_search"]
 

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Matrix", "apply_to_points", "corner_distance", "resample", "scaling", "shift_of"]
+from fusionkit.contracts import Matrix
 
-Matrix = NDArray[np.float64]
+__all__ = ["apply_to_points", "corner_distance", "resample", "scaling", "shift_of", "starting_scale"]
 
 
 def apply_to_points(matrix: Matrix, points: NDArray[Any]) -> NDArray[np.float64]:
@@ -40,6 +40,21 @@ def scaling(to_shape: tuple[int, int], from_shape: tuple[int, int]) -> Matrix:
     """Map pixel centres of an image ``from_shape`` to those of the same image resized to ``to_shape``."""
     y, x = to_shape[0] / from_shape[0], to_shape[1] / from_shape[1]
     return np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]])
+
+
+def starting_scale(moved: tuple[int, int], fixed: tuple[int, int], scale: float | None = None) -> Matrix:
+    """Bring an image to the scale of its reference, without distorting it, centre on centre.
+
+    Args:
+        moved: ``(H, W)`` of the image.
+        fixed: ``(H, W)`` of the reference.
+        scale: pixels of the image per pixel of the reference; by their areas where None.
+    """
+    if scale is None:
+        scale = math.sqrt(moved[0] * moved[1] / (fixed[0] * fixed[1]))
+    x = (moved[1] - 1) / 2 - scale * (fixed[1] - 1) / 2
+    y = (moved[0] - 1) / 2 - scale * (fixed[0] - 1) / 2
+    return np.array([[scale, 0, x], [0, scale, y], [0, 0, 1.0]])
 
 
 def resample(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["Plane", "blur", "describe", "resized"]
+from fusionkit.contracts import Plane
 
-Plane = NDArray[np.float32]
+__all__ = ["blur", "describe", "resized"]
 
 _SIGMA, _LOCAL = 1.0, 6.0
 

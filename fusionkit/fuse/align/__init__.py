@@ -1,1 +1,0 @@
-"""Aligns two images of one scene, of one modality or of two, or all pairs of one rig."""

@@ -1,0 +1,1 @@
+"""Aligners: by the edges that two modalities share, and by mutual information."""
