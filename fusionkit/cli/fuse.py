@@ -109,7 +109,7 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["none", "auto", "translation", "rigid", "affine", "homography"]),
     default="none",
     show_default=True,
-    help="Align the sources first; auto is the usual kind of the aligner. Alignments that are not confident are refused.",
+    help="Align the sources first; auto is the usual kind of the aligner. Unsure alignments are refused.",
 )
 @aligner_option
 @reference_option

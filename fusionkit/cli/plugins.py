@@ -79,7 +79,7 @@ def check_command(name: str | None) -> None:
     "kinds",
     multiple=True,
     metavar="KIND",
-    help="Write this part alone: fuser, metric, dataset, outer-loss, downstream or profile. May be repeated.",
+    help="Write this part alone: fuser, metric, aligner, dataset, outer-loss, downstream or profile. May be repeated.",
 )
 def new_command(name: str, folder: Path, kinds: tuple[str, ...]) -> None:
     """Write a plugin package called NAME: installable, trainable and tested, to start your own from."""

@@ -40,6 +40,7 @@ class _Part:
 PARTS: Mapping[str, _Part] = {
     "fuser": _Part("a fuser", (("fusers", "$name-variance", "classical:VarianceFuser"),), ("classical.py",)),
     "metric": _Part("a metric", (("metrics", "$name-nearest", "metric:NearestSourceError"),), ("metric.py",)),
+    "aligner": _Part("an aligner", (("aligners", "$name", "aligner:${prefix}Aligner"),)),
     "dataset": _Part("a data set", (("datasets", "$name", "dataset:DATASET"),)),
     "outer-loss": _Part("an outer loss", (("outer_losses", "$name", "outer_loss:${prefix}OuterLoss"),)),
     "downstream": _Part("a downstream network", (("outer_losses", "$name-network", "downstream:${prefix}Network"),)),

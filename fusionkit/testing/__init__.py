@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fusionkit.testing.aligner_checks import check_aligner
     from fusionkit.testing.data_checks import check_dataset, check_profile
     from fusionkit.testing.downstream_checks import check_downstream
     from fusionkit.testing.examples import example_labelled_pairs, example_labels, example_pairs, example_sources
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fusionkit.testing.trainer_checks import check_trainer
 
 __all__ = [
+    "check_aligner",
     "check_dataset",
     "check_downstream",
     "check_fuser",
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "check_aligner": "aligner_checks",
     "check_dataset": "data_checks",
     "check_downstream": "downstream_checks",
     "check_fuser": "fuser_checks",

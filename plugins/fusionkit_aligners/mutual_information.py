@@ -20,6 +20,9 @@ _KEPT = 3
 # Information in nats, and disagreement of the parts as a share of the size, at which confidence is 0 and 1.
 _INFORMATION = (0.2, 0.5)
 _DISAGREEMENT = (0.011, 0.003)
+# Distance to another maximum as high, and to the transform found the other way round, likewise.
+_AMBIGUITY = (0.04, 0.01)
+_RIVAL = 0.98
 _CELLS = (4, 5, 6)
 
 
@@ -29,7 +32,8 @@ class MutualInformationAligner(Aligner):
     The scale is that of the start. The moved image is continued by its border, so that all pixels of the reference
     count everywhere: where the overlap may shrink, information per pixel rises at wrong places. Half of the pixels, in
     squares of six chess boards, are aligned again by themselves; the transform is the median of all, and how far these
-    lie apart says how sure it is. One pair per call: of several the one with the most information in it decides.
+    lie apart says how sure it is, together with the search the other way round, with reference and image exchanged, and
+    with other maxima as high. One pair per call: of several the one with the most information in it decides.
     """
 
     kinds = ("rigid",)
@@ -70,36 +74,58 @@ def _simpleitk() -> ModuleType:
 def _align_pair(sitk: ModuleType, plane: Plane, reference: Plane) -> tuple[Matrix, float]:
     """Rigid transform of one pair at equal scale, and its confidence."""
     shape = (reference.shape[0], reference.shape[1])
-    still = sitk.GetImageFromArray(reference)
-    margin = max(shape) * 3 // 8
-    continued = sitk.GetImageFromArray(np.pad(plane, margin, mode="edge"))
-    continued.SetOrigin((-float(margin), -float(margin)))
-    coarse = [
-        found
-        for turn in _TURNS
-        for shift in ((0.0, 0.0), _centroid(plane) - _centroid(reference))
-        if (found := _climb(sitk, still, continued, (turn, *shift), levels=((8, 4.0), (4, 2.0)), step=4.0))
-    ]
-    coarse.sort(key=lambda found: -found[1])
-    fine: list[tuple[Any, float]] = []
-    for begin, _ in coarse[:_KEPT]:
-        found = _climb(sitk, still, continued, begin, levels=((2, 2.0), (1, 1.0)), step=2.0)
-        if found:
-            fine.append(found)
-    if not fine:
+    still, continued = sitk.GetImageFromArray(reference), _continued(sitk, plane)
+    found = _search(sitk, still, continued, _centroid(plane) - _centroid(reference))
+    back = _search(
+        sitk, sitk.GetImageFromArray(plane), _continued(sitk, reference), _centroid(reference) - _centroid(plane)
+    )
+    if not found or not back:
         return np.eye(3), 0.0
-    best, information = max(fine, key=lambda found: found[1])
+    best, information = found[0]
     parts = [
         part[0]
         for mask in _halves(shape)
         if (part := _climb(sitk, still, continued, best, levels=((2, 1.0),), step=1.0, mask=mask))
     ]
-    matrices = [_matrix(np.asarray(parameters), shape) for parameters in (best, *parts)]
     middle = _matrix(np.median([best, *parts], axis=0), shape)
-    apart = float(np.median([corner_distance(middle, one, shape) for one in matrices[1:]])) if parts else np.inf
-    disagreement = apart / np.sqrt(shape[0] * shape[1])
-    sure = min(_share(information, *_INFORMATION), _share(disagreement, *_DISAGREEMENT))
+    apart = [corner_distance(middle, _matrix(np.asarray(part), shape), shape) for part in parts]
+    rivals = [other for other, much in found[1:] if much > _RIVAL * information]
+    turned_back = corner_distance(middle, np.linalg.inv(_matrix(np.asarray(back[0][0]), shape)), shape)
+    rival = max((corner_distance(middle, _matrix(np.asarray(other), shape), shape) for other in rivals), default=0.0)
+    size = np.sqrt(shape[0] * shape[1])
+    sure = min(
+        _share(information, *_INFORMATION),
+        _share(float(np.median(apart)) / size, *_DISAGREEMENT) if apart else 0.0,
+        _share(max(turned_back, rival) / size, *_AMBIGUITY),
+    )
     return middle, sure
+
+
+def _continued(sitk: ModuleType, plane: Plane) -> Any:
+    """Image that is continued by its border on all sides, with the origin where it was."""
+    margin = max(plane.shape) * 3 // 8
+    image = sitk.GetImageFromArray(np.pad(plane, margin, mode="edge"))
+    image.SetOrigin((-float(margin), -float(margin)))
+    return image
+
+
+def _search(
+    sitk: ModuleType, still: Any, continued: Any, between_centroids: np.ndarray
+) -> list[tuple[tuple[float, ...], float]]:
+    """Find the maxima of the information from several starts, the highest first."""
+    coarse = [
+        found
+        for turn in _TURNS
+        for shift in ((0.0, 0.0), between_centroids)
+        if (found := _climb(sitk, still, continued, (turn, *shift), levels=((8, 4.0), (4, 2.0)), step=4.0))
+    ]
+    coarse.sort(key=lambda found: -found[1])
+    fine = [
+        found
+        for begin, _ in coarse[:_KEPT]
+        if (found := _climb(sitk, still, continued, begin, levels=((2, 2.0), (1, 1.0)), step=2.0))
+    ]
+    return sorted(fine, key=lambda found: -found[1])
 
 
 def _share(value: float, none: float, whole: float) -> float:
@@ -131,7 +157,7 @@ def _climb(
     step: float,
     mask: np.ndarray | None = None,
 ) -> tuple[tuple[float, ...], float] | None:
-    """Climb to the nearest maximum of the information; None where there is none in the overlap."""
+    """Climb to the nearest maximum of the information; return None where ITK finds no overlap."""
     width, height = still.GetSize()
     transform = sitk.Euler2DTransform()
     transform.SetCenter(((width - 1) / 2, (height - 1) / 2))

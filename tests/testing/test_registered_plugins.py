@@ -14,6 +14,7 @@ from fusionkit.contracts import Downstream
 from fusionkit.plugins import catalogue
 from fusionkit.plugins.registry import Registry
 from fusionkit.testing import (
+    check_aligner,
     check_downstream,
     check_fuser,
     check_loss_proposer,
@@ -75,6 +76,13 @@ def test_every_outer_loss_keeps_its_contract(name: str, fusionkit_device: torch.
 @pytest.mark.parametrize("name", built_in(catalogue.metrics))
 def test_every_metric_keeps_its_contract(name: str, fusionkit_device: torch.device) -> None:
     check_metric(catalogue.metrics.get(name), device=fusionkit_device)
+
+
+@pytest.mark.parametrize("name", built_in(catalogue.aligners))
+def test_every_aligner_keeps_its_contract(name: str) -> None:
+    if name == "mutual-information":
+        pytest.importorskip("SimpleITK")
+    check_aligner(catalogue.aligners.get(name))
 
 
 _FEW = {"dim": 4, "heads": 2, "blocks": 1}
