@@ -16,7 +16,8 @@ __all__ = ["RARE_SUFFIXES", "RULES", "children", "image_files", "match_folders",
 RULES = ("stem", "number", "order", "pattern:")
 """Rules of matching; the last one is followed by a pattern, as in ``pattern:{name}_fused``."""
 
-RARE_SUFFIXES = frozenset({".avif", ".gif", ".j2k", ".jp2", ".npy", ".pfm"})
+_RAW = {".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2"}
+RARE_SUFFIXES = frozenset({".avif", ".exr", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".npy", ".pfm", *_RAW})
 """Suffixes, in lower case, of images that are listed where a folder holds no others."""
 
 _SHOWN = 3

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -28,6 +27,8 @@ from PIL import Image as Pillow
 from PIL.ImageFile import ImageFile
 
 from fusionkit.io.array_files import decode_npy, decode_pfm
+from fusionkit.io.decoded import MAX_PIXELS, Decoded, check_page, check_size
+from fusionkit.io.extra_codecs import decode_dicom, decode_exr, decode_heic, decode_raw, is_raw
 from fusionkit.io.png import encode_png, find_chunk
 from fusionkit.io.tiff import (
     Layout,
@@ -44,9 +45,6 @@ from fusionkit.io.tiff import (
 
 __all__ = ["DEPTHS", "MAX_PIXELS", "Decoded", "decode", "encode"]
 
-MAX_PIXELS = 2**27
-"""Largest picture that is decoded (11585 x 11585): a header that claims more is taken for damaged or hostile."""
-
 DEPTHS = {".png": (8, 16), ".tif": (8, 16, 32), ".tiff": (8, 16, 32), ".jpg": (8,), ".jpeg": (8,), ".bmp": (8,)}
 """Suffixes that can be written, with the bits per sample that each format can hold."""
 
@@ -60,18 +58,6 @@ _WHOLE_NUMBERS = {
 }
 
 Pixels = NDArray[np.generic]
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Pixels ``(H, W, C)`` as stored, RGB, C 1 or 3, integers of 8, 16 or 32 bits or float32, and the metadata."""
-
-    pixels: Pixels
-    exif: bytes | None = None
-    orientation: int = 1
-    icc: bytes | None = None
-    pages: int = 1
-    transparent: bool = False
 
 
 def decode(data: bytes, *, page: int = 0) -> Decoded:
@@ -94,18 +80,24 @@ def decode(data: bytes, *, page: int = 0) -> Decoded:
 
 
 def _decoder(data: bytes) -> Callable[..., Decoded]:
+    if is_raw(data):
+        return decode_raw
     for magic, decoder in _DECODERS:
         if data.startswith(magic) and (magic != b"RIFF" or data[8:12] == b"WEBP"):
             return decoder
     brand = data[8:12] if data[4:8] == b"ftyp" else b""
     if brand in (b"avif", b"avis"):
         return _decode_avif
+    if brand in (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1"):
+        return decode_heic
+    if data[128:132] == b"DICM":
+        return decode_dicom
     for known, what in _FOREIGN:
         if known(data, brand):
             raise Refused(f"is {what}, which is not read: convert it to 16-bit TIFF or PNG")
     raise Refused(
-        "is not an image that can be read (PNG, TIFF, JPEG, JPEG 2000, BMP, WebP, AVIF, GIF, PGM, PPM, PFM, NPY): "
-        "convert it to one of these"
+        "is not an image that can be read (PNG, TIFF, JPEG, JPEG 2000, BMP, WebP, AVIF, GIF, PGM, PPM, PFM, NPY, "
+        "HEIC, OpenEXR, camera RAW, DICOM): convert it to one of these"
     )
 
 
@@ -137,9 +129,9 @@ def _by_pillow(kind: Callable[[io.BytesIO], ImageFile], data: bytes, page: int =
     # Opening looks into the metadata and warns of odd entries; decoding does not, and is left to run beside others.
     with quiet():
         picture = kind(io.BytesIO(data))
-    _check_size(*picture.size)
+    check_size(*picture.size)
     pages = int(getattr(picture, "n_frames", 1))
-    _check_page(page, pages)
+    check_page(page, pages)
     if page:
         picture.seek(page)
     picture.load()
@@ -147,11 +139,6 @@ def _by_pillow(kind: Callable[[io.BytesIO], ImageFile], data: bytes, page: int =
     exif, orientation = split_exif(picture.info.get("exif"))
     icc = picture.info.get("icc_profile") if picture.mode != "CMYK" else None
     return Decoded(pixels, exif, orientation, icc, pages, _is_transparent(picture))
-
-
-def _check_page(page: int, pages: int) -> None:
-    if page >= pages:
-        raise Refused(f"has {pages} page{'s' if pages > 1 else ''}, and page {page} is asked for: pages count from 0")
 
 
 def _is_transparent(picture: Pillow.Image) -> bool:
@@ -186,24 +173,16 @@ def _three_axes(pixels: Pixels) -> Pixels:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _check_size(width: int, height: int) -> None:
-    if width < 1 or height < 1 or width * height > MAX_PIXELS:
-        raise Refused(
-            f"says that it is {width}x{height} pixels; from 1 to {MAX_PIXELS} pixels are read: it is damaged, "
-            "or has to be cut into parts"
-        )
-
-
 def _decode_png(data: bytes, page: int = 0) -> Decoded:
     with quiet():
         header = PngImagePlugin.PngImageFile(io.BytesIO(data))
-        _check_size(*header.size)
+        check_size(*header.size)
         # Every chunk's checksum up to the end: decoders accept a file whose last rows are missing or wrong.
         header.verify()
     bits, colour = data[24], data[25]
     if bits < 16:
         return _by_pillow(PngImagePlugin.PngImageFile, data, page)
-    _check_page(page, 1)
+    check_page(page, 1)
     pixels = _through_opencv(data)
     if colour in (0, 4):
         pixels = pixels[..., :1]
@@ -242,7 +221,7 @@ def _decode_avif(data: bytes, page: int = 0) -> Decoded:
 def _decode_jpeg2000(data: bytes) -> Decoded:
     with quiet():
         picture = Jpeg2KImagePlugin.Jpeg2KImageFile(io.BytesIO(data))
-    _check_size(*picture.size)
+    check_size(*picture.size)
     # Pillow reports a file that is cut off, and halves 16-bit colour; OpenCV decodes that.
     picture.load()
     with quiet():
@@ -266,7 +245,7 @@ def _decode_pnm(data: bytes) -> Decoded:
     if header is None:
         raise ValueError("its header cannot be read")
     kind, width, height, greatest = (int(field) for field in header.groups())
-    _check_size(width, height)
+    check_size(width, height)
     if greatest == 255:
         return _by_pillow(PpmImagePlugin.PpmImageFile, data)
     if greatest != 65535:
@@ -279,11 +258,11 @@ def _decode_pnm(data: bytes) -> Decoded:
 def _decode_tiff(data: bytes, page: int = 0) -> Decoded:
     with quiet():
         starts = page_offsets(data)
-        _check_page(page, len(starts))
+        check_page(page, len(starts))
         if page:
             data = starting_at(data, starts[page])
         layout = read_layout(data)
-        _check_size(layout.width, layout.height)
+        check_size(layout.width, layout.height)
         if not layout.whole:
             raise ValueError("it points beyond its own end")
         stored = unturned(data)
@@ -355,15 +334,13 @@ _DECODERS: tuple[tuple[bytes, Callable[..., Decoded]], ...] = (
     (b"RIFF", _decode_webp),
     (b"P5", _decode_pnm),
     (b"P6", _decode_pnm),
+    (b"v/1\x01", decode_exr),
 )
 
-_PAGED = (_decode_png, _decode_tiff, _decode_webp, _decode_gif, _decode_avif)
+_PAGED = (_decode_png, _decode_tiff, _decode_webp, _decode_gif, _decode_avif, decode_heic, decode_dicom)
 
 _FOREIGN: tuple[tuple[Callable[[bytes, bytes], bool], str], ...] = (
-    (lambda data, _: data[128:132] == b"DICM", "a DICOM file"),
     (lambda data, _: data[344:348] in (b"n+1\0", b"ni1\0") or data[:2] == b"\x1f\x8b", "a NIfTI volume or packed file"),
-    (lambda data, _: data.startswith(b"v/1\x01"), "an OpenEXR image"),
-    (lambda _, brand: brand in (b"heic", b"heix", b"mif1", b"hevc"), "a HEIC image"),
     (lambda _, brand: brand != b"", "a video"),
 )
 """Files of other kinds that people have, which the message names."""

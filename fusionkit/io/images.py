@@ -1,7 +1,7 @@
 """Read and write images: pixels as stored, with their bit depth and metadata, or an error with a remedy.
 
 Read: PNG, TIFF (also floats, and grey of signed or 32-bit integers), JPEG, JPEG 2000, BMP, WebP, AVIF, GIF, PGM,
-PPM, PFM and NPY; grey, grey with alpha, RGB, RGBA, palette.
+PPM, PFM and NPY, and with extras HEIC, OpenEXR, camera RAW and DICOM; grey, grey with alpha, RGB, RGBA, palette.
 Written: PNG, TIFF, JPEG, BMP. Alpha is dropped, and of a file with several pages the first is read unless ``FILE[2]``
 names one; :attr:`Image.notes` says so.
 
@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.atomic import written_aside
-from fusionkit.io.codecs import DEPTHS, Decoded, decode, encode
+from fusionkit.io.codecs import DEPTHS, decode, encode
+from fusionkit.io.decoded import Decoded
 from fusionkit.io.ranges import FULL, Range, Sampled, fill_invalid, stretched
 from fusionkit.io.row_strips import row_strips
 from fusionkit.io.tiff import Refused
@@ -211,6 +212,7 @@ def read_image(path: str | Path, *, values: Range = FULL, fill: bool = False) ->
         name=str(path),
         limits=limits,
         filled=filled,
+        spacing=decoded.spacing,
         notes=_notes(decoded, Path(path)),
     )
 

@@ -32,6 +32,7 @@ __all__ = [
     "read_layout",
     "split_exif",
     "starting_at",
+    "subfile_photometrics",
     "unturned",
 ]
 
@@ -128,6 +129,34 @@ def read_layout(data: bytes) -> Layout:
         orientation=_orientation(tags.get(_ORIENTATION)),
         icc=icc if isinstance(icc, bytes) else None,
     )
+
+
+def subfile_photometrics(data: bytes) -> set[int]:
+    """Read the photometric interpretations of the first picture and of the pictures that its directory names.
+
+    Args:
+        data: a TIFF file, but no BigTIFF.
+
+    Returns:
+        Codes of the TIFF specification and of DNG; empty where the tags are damaged.
+    """
+    found: set[int] = set()
+    stream = io.BytesIO(data)
+    try:
+        with quiet():
+            tags = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+            stream.seek(tags.next)
+            tags.load(stream)
+            found.add(int(tags.get(262, 1)))
+            inner = tags.get(330, ())
+            for offset in inner if isinstance(inner, tuple) else (inner,):
+                below = TiffImagePlugin.ImageFileDirectory_v2(data[:8])
+                stream.seek(int(offset))
+                below.load(stream)
+                found.add(int(below.get(262, 1)))
+    except (*_EXIF_FAULTS, OverflowError):
+        return found
+    return found
 
 
 def page_offsets(data: bytes) -> list[int]:

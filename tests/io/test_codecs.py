@@ -245,10 +245,7 @@ def test_such_files_cut_short_are_refused(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"\0" * 128 + b"DICM" + b"\0" * 99, "a DICOM file"),
         (b"\x1f\x8b\x08" + b"\0" * 99, "a NIfTI volume"),
-        (b"v/1\x01" + b"\0" * 99, "an OpenEXR image"),
-        (b"\0\0\0\x18ftypheic" + b"\0" * 99, "a HEIC image"),
         (b"\0\0\0\x18ftypisom" + b"\0" * 99, "a video"),
     ],
 )
