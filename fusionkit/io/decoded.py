@@ -1,4 +1,4 @@
-"""What a decoder gives: the pixels of a file as stored, and what is stored with them."""
+"""The pixels of a file as stored, and what is stored with them: the result of a decoder."""
 
 from __future__ import annotations
 
