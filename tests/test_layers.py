@@ -16,6 +16,7 @@ CORE = ROOT / "fusionkit"
 PLUGINS = sorted(place.name for place in (ROOT / "plugins").iterdir() if place.name.startswith("fusionkit_"))
 BUILDS_ON = {
     "fusionkit_refusion": {"fusionkit_restormer"},
+    "fusionkit_rivals": {"fusionkit_restormer"},
     "fusionkit_tdfusion": {"fusionkit_restormer"},
 }
 """Plugins that use another's public classes; no other arrow between plugins is allowed."""
