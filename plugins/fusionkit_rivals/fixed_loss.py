@@ -121,7 +121,7 @@ class FixedLossTrainer(SingleLevelTrainer):
         "swinfusion": {**_CONTROL, "loss": {"intensity": 20.0, "gradient": 20.0, "ssim": 10.0}},
     }
     preset_notes = {
-        "control": "Default. SeAFusion's loss, with the network, crops and 2,640 fusion steps of refusion's preset bright",
+        "control": "Default. SeAFusion's loss; network, crops and 2,640 fusion steps of refusion's preset bright",
         "swinfusion": "the same with SwinFusion's loss, which has a term for SSIM",
     }
 
