@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
 import typing
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fusionkit.errors import DataError, RenamedOption, UsageError, did_you_mean
 from fusionkit.io.text import shortened
+from fusionkit.runtime.python310 import tomllib
 
 T = TypeVar("T")
 

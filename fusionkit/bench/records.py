@@ -11,7 +11,7 @@ import re
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -121,7 +121,7 @@ class ImageResult(StrictRecord):
     unmapped: str = ""
 
     @model_validator(mode="after")
-    def _every_null_has_a_reason(self) -> Self:
+    def _every_null_has_a_reason(self) -> ImageResult:
         nulls = {metric for metric, value in self.scores.items() if value is None}
         if nulls != set(self.reasons):
             raise ValueError(f"{self.name}: a value is null exactly where a reason is given, not {sorted(nulls)}")
@@ -292,7 +292,7 @@ class Record(BenchRecord):
     failures: dict[str, str] = {}
 
     @model_validator(mode="after")
-    def _names_agree(self) -> Self:
+    def _names_agree(self) -> Record:
         names = [image.name for image in self.images]
         if len(set(names)) < len(names):
             raise ValueError("an image is listed twice")

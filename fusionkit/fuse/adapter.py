@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fusionkit.contracts import Capabilities, Fuser
 from fusionkit.errors import DataError, PluginError, UsageError
-from fusionkit.fuse.tiling import LARGE_PIXELS, TILE_SIDE, smaller_side, tiles
+from fusionkit.fuse.tiling import LARGE_PIXELS, TILE_SIDE, crop, smaller_side, tiles
 from fusionkit.plugins.guard import owner, plugin_call
 from fusionkit.runtime.devices import is_out_of_memory
 
@@ -175,8 +175,8 @@ def _call_tiles(fuser: Fuser, sources: Sequence[Tensor], side: int) -> Tensor:
     first = sources[0]
     fused = torch.empty_like(first)
     for tile in tiles((first.shape[2], first.shape[3]), side, fuser.capabilities):
-        part = _call_whole(fuser, [source[(..., *tile.seen)] for source in sources])
-        fused[(..., *tile.kept)] = part[(..., *tile.inner)]
+        part = _call_whole(fuser, [crop(source, tile.seen) for source in sources])
+        crop(fused, tile.kept).copy_(crop(part, tile.inner))
     return fused
 
 

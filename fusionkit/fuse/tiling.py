@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from fusionkit.contracts import Capabilities
 
-__all__ = ["LARGE_PIXELS", "TILE_SIDE", "Tile", "smaller_side", "tiles"]
+__all__ = ["LARGE_PIXELS", "TILE_SIDE", "Tile", "crop", "smaller_side", "tiles"]
 
 LARGE_PIXELS = 2**22
 """Images of more pixels are fused in tiles on a CPU where a method's tiles are exact."""
@@ -29,6 +31,12 @@ class Tile:
     seen: tuple[slice, slice]
     kept: tuple[slice, slice]
     inner: tuple[slice, slice]
+
+
+def crop(images: Tensor, place: tuple[slice, slice]) -> Tensor:
+    """Return the given rows and columns of images (..., height, width), without a copy."""
+    rows, columns = place
+    return images[..., rows, columns]
 
 
 def tiles(size: tuple[int, int], side: int, able: Capabilities) -> Iterator[Tile]:

@@ -9,6 +9,9 @@ from fusionkit.errors import DataError
 
 __all__ = ["file_digest"]
 
+_PART = 2**18
+"""Bytes read at once."""
+
 
 def file_digest(file: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal.
@@ -18,6 +21,9 @@ def file_digest(file: Path) -> str:
     """
     try:
         with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            while part := stream.read(_PART):
+                digest.update(part)
+            return digest.hexdigest()
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from error

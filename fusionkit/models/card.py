@@ -7,7 +7,6 @@ the records of the data sets. Nothing here imports torch.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import write_text
 from fusionkit.io.strict_records import Digest, StrictRecord
+from fusionkit.runtime.python310 import tomllib
 
 __all__ = [
     "FIRST_TAG",

@@ -8,7 +8,6 @@ which tags it supersedes.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from fusionkit.contracts import Fuser, ShippedModel
 from fusionkit.errors import PluginError, UsageError, did_you_mean
 from fusionkit.models.card import FIRST_TAG
 from fusionkit.plugins import catalogue
+from fusionkit.runtime.python310 import tomllib
 
 __all__ = ["check_tag", "choose_model", "current_model", "model_file", "models_in", "shipped_models", "split_name"]
 

@@ -6,15 +6,14 @@ is an instance, and reading one does not import torch.
 
 from __future__ import annotations
 
-import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from fusionkit.label_types import LabelKind
+from fusionkit.runtime.python310 import Traversable, tomllib
 from fusionkit.tasks import Task
 
 __all__ = [

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
 from string import Template
@@ -17,6 +16,7 @@ from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.plugins.catalogue import registries
 from fusionkit.plugins.entries import HOST
 from fusionkit.plugins.metadata import host_version
+from fusionkit.runtime.python310 import Traversable
 
 _SUFFIX = ".template"
 _LONGEST = 40

@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from fusionkit.contracts import Capabilities, Fuser
 from fusionkit.errors import FusionkitError
-from fusionkit.fuse.tiling import tiles
+from fusionkit.fuse.tiling import crop, tiles
 from fusionkit.models.shipped import shipped_models
 from fusionkit.runtime.parameters import trainable
 from fusionkit.runtime.precision import float32_products
@@ -201,8 +201,8 @@ def _check_tiles(subject: str, module: Fuser, channels: int, dtype: torch.dtype,
     cut = list(tiles((whole, whole), side, able))
     middle = len(cut) // 2 + round(len(cut) ** 0.5) // 2
     for tile in (cut[0], cut[1], cut[middle], cut[-1]):
-        part = _fuse(subject, module, [source[(..., *tile.seen)] for source in sources])[(..., *tile.inner)]
-        expected = fused[(..., *tile.kept)]
+        part = crop(_fuse(subject, module, [crop(source, tile.seen) for source in sources]), tile.inner)
+        expected = crop(fused, tile.kept)
         top, left = (place.start for place in tile.kept)
         what = f"a tile at {top}, {left} with a halo of {able.halo} pixels is not what the whole image gives there"
         remedy = "state a wider halo or grid in its capabilities, or None where a pixel depends on the whole image"

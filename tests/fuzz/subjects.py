@@ -7,7 +7,6 @@ import json
 import math
 import shutil
 import struct
-import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,6 +24,7 @@ from hypothesis import strategies as st
 from fusionkit.bench.record_files import write_record
 from fusionkit.cli import main
 from fusionkit.models.weights import WeightsInfo, save_fuser
+from fusionkit.runtime.python310 import tomllib
 from fusionkit.train import run as training
 from fusionkit.train.run import TrainRequest, start
 from tests.fuzz.changes import Change, byte_changes, tree_changes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import tomllib
 import warnings
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from fusionkit.models.roles import controls
 from fusionkit.models.shipped import shipped_models
 from fusionkit.models.weights import read_info, save_fuser
 from fusionkit.plugins import catalogue
+from fusionkit.runtime.python310 import tomllib
 from fusionkit.train.run import TrainRequest, start
 from fusionkit.train.run_folder import RunFolder
 from tests.support.shippedtoys import shipping

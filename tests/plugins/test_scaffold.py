@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
-import tomllib
 import zipfile
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from fusionkit.cli import main
 from fusionkit.errors import DataError, UsageError
 from fusionkit.plugins import scaffold
 from fusionkit.plugins.scaffold import create
+from fusionkit.runtime.python310 import tomllib
 from tests.support.child_processes import Child
 
 
@@ -27,8 +26,7 @@ def shell(*command: str, cwd: Path | None = None) -> subprocess.CompletedProcess
 
 def beside(site: Path, *command: str, cwd: Path) -> tuple[str, str]:
     """Run a module with a folder of installed packages on the path; what it printed."""
-    with contextlib.chdir(cwd):
-        child = Child("-m", *command, env={"PYTHONPATH": str(site)})
+    child = Child("-m", *command, env={"PYTHONPATH": str(site)}, cwd=cwd)
     said = child.communicate(300)
     assert child.returncode == 0, said
     return said

@@ -32,12 +32,18 @@ class Child:
     Args:
         command: ``-m MODULE``, ``-c CODE`` or a file, and its arguments.
         env: environment variables beside those of the test.
+        cwd: the folder to run in; None for that of the test.
     """
 
-    def __init__(self, *command: object, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *command: object, env: Mapping[str, str] | None = None, cwd: Path | str | None = None) -> None:
         self._files = [Path(name) for fd, name in (tempfile.mkstemp() for _ in range(2)) if os.close(fd) is None]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **(env or {})}
-        arguments = ([str(word) for word in command], environment, os.getcwd(), [str(file) for file in self._files])
+        arguments = (
+            [str(word) for word in command],
+            environment,
+            str(cwd or os.getcwd()),
+            [str(file) for file in self._files],
+        )
         self._process = _CONTEXT.Process(target=_become, args=arguments)
         # The server starts with the first process: its thread pools are as large as this says.
         with mock.patch.dict(os.environ, {"OMP_NUM_THREADS": "1"}):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,7 @@ from tests.support.child_processes import Child
 
 
 def _run(*arguments: str, env: dict[str, str], cwd: Path, code: int = 0) -> tuple[str, str]:
-    with contextlib.chdir(cwd):
-        process = Child("-m", "fusionkit", *arguments, env=env)
+    process = Child("-m", "fusionkit", *arguments, env=env, cwd=cwd)
     said = process.communicate(timeout=120)
     assert process.returncode == code, said
     return said

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -192,7 +192,7 @@ class DownstreamRecord(BenchRecord):
     citation: str = ""
 
     @model_validator(mode="after")
-    def _fits_its_kind(self) -> Self:
+    def _fits_its_kind(self) -> DownstreamRecord:
         ProtocolNote.model_validate_json(json.dumps(self.protocol))
         if set(self.per_class) != set(self.classes):
             raise ValueError("per_class does not have the classes that classes names")

@@ -243,7 +243,7 @@ def _block(name: str, data: Any) -> str:
 
 
 def _file(name: str) -> str:
-    return resources.files("fusionkit.bench").joinpath("page", name).read_text(encoding="utf-8")
+    return resources.files("fusionkit.bench").joinpath("page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:
