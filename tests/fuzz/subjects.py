@@ -256,13 +256,15 @@ class Records(Subject):
 
     @staticmethod
     def _means(folder: Path) -> dict[tuple[str, str, str, str], str]:
-        """The ranked means of rows that are not marked."""
+        """The ranked means and the wins of rows that are not marked; no wins where the other row is marked."""
         with (folder / "board.csv").open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
         return {
-            (row["task"], row["profile"], row["method"], row["metric"]): row["mean"]
+            (row["task"], row["profile"], row["method"], shown): value
             for row in rows
-            if row["kind"] == "measured" and not row["marks"] and row["mean"]
+            if row["kind"] == "measured" and not row["marks"]
+            for shown, value in ((row["metric"], row["mean"]), ("wins", row["win_rate"]))
+            if value
         }
 
 

@@ -11,7 +11,16 @@ from fusionkit.errors import FusionkitError
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import Task
 
-__all__ = ["departures", "find_task", "is_ranked", "table_notes", "usual_images", "usual_stretch", "usual_use"]
+__all__ = [
+    "departures",
+    "find_task",
+    "is_ranked",
+    "is_trusted",
+    "table_notes",
+    "usual_images",
+    "usual_stretch",
+    "usual_use",
+]
 
 
 def installed_use(metric: str, profile: str) -> MetricUse | None:
@@ -75,15 +84,23 @@ def _ways(use: MetricUse) -> str:
     return "when higher" if use.higher_is_better else "when lower"
 
 
+def is_trusted(record: Record, records: Sequence[Record]) -> bool:
+    """Return whether nothing contradicts a record: neither its files, nor installed metrics, nor one of its method."""
+    return not (_is_there_twice(record, records) or record.faults or record.contradictions() or _contradicted(record))
+
+
+def _is_there_twice(record: Record, records: Sequence[Record]) -> bool:
+    return sum(other.method.name == record.method.name and not other.faults for other in records) > 1
+
+
 def is_ranked(record: Record, records: Sequence[Record], usual: tuple[str, int], ranking: Sequence[str]) -> bool:
     """Return whether a record can be ranked with its table: whole, of the table's images, and not contradicted."""
-    twice = sum(other.method.name == record.method.name and not other.faults for other in records) > 1
     return (
         record.data.fingerprint == usual[0]
         and not record.failures
         and bool(record.images)
         and all(metric in record.metrics for metric in ranking)
-        and not (twice or record.faults or record.contradictions() or _contradicted(record))
+        and is_trusted(record, records)
     )
 
 
@@ -99,7 +116,7 @@ def departures(
         ranking: the metrics that rank.
     """
     marks = [*dict.fromkeys((*record.faults, *record.contradictions())), *_contradicted(record)]
-    if sum(other.method.name == record.method.name and not other.faults for other in records) > 1:
+    if _is_there_twice(record, records):
         marks.append("a method that is there twice")
     if record.data.fingerprint != usual[0]:
         marks.append(f"other images ({record.data.pairs} pairs, the table's are {usual[1]})")
@@ -161,7 +178,7 @@ def table_notes(
                 f"ranked on fewer than {pairs} images, those with a value for every method: {', '.join(fewer)}"
             )
     if unsealed := sum(not record.sha256 for record in records if record.place):
-        notes.append(f"{unsealed} of {len(records)} records are of before records had a digest of their content")
+        notes.append(f"without a digest of their content, as records had none before: {unsealed} of {len(records)}")
     notes += _stretch_notes(records)
     notes += [
         f"{record.method.name}: fused from shrunk sources, at speed {record.method.speed}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import compress, groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from fusionkit.bench.published_tables import PublishedTable, published_beside
 from fusionkit.bench.records import ImageResult, Record
 from fusionkit.bench.report import tables
-from fusionkit.bench.report.comparability import departures, find_task, is_ranked, table_notes, usual_images, usual_use
+from fusionkit.bench.report.comparability import (
+    departures,
+    find_task,
+    is_ranked,
+    is_trusted,
+    table_notes,
+    usual_images,
+    usual_use,
+)
 from fusionkit.bench.report.significance import Means, WinRates, bootstrap_means, mean_ranks, win_rates
 from fusionkit.bench.report.tables import Cell, Column, Table, row_of
 from fusionkit.tasks import Task
@@ -80,7 +88,8 @@ def quality_tables(records: Iterable[Record], *, resamples: int = 9999, seed: in
 def _table(records: tuple[Record, ...], resamples: int, seed: int) -> QualityTable:
     head = records[0]
     task = find_task(head.task)
-    usual = usual_images(records)
+    trusted = [is_trusted(record, records) for record in records]
+    usual = usual_images([*compress(records, trusted)] or records)
     metrics = _metrics(records, task)
     ranking = tuple(m for m in metrics if m in task.metrics) if task else ()
     ranking = ranking or metrics
@@ -104,7 +113,9 @@ def _table(records: tuple[Record, ...], resamples: int, seed: int) -> QualityTab
     if len(among):
         ranks[among], images = mean_ranks(values[:, among][:, :, at], higher)
     order = sorted(range(len(records)), key=lambda k: (np.isnan(ranks[k]), ranks[k], records[k].method.name))
-    wins = win_rates(values[:, order][:, :, at], higher)
+    # A row that is contradicted by its files must not count for or against others.
+    believed = np.where(np.array(trusted)[:, None], values, np.nan)
+    wins = win_rates(believed[:, order][:, :, at], higher)
     overall = dict(zip(order, wins.overall(), strict=True))
     pairs = f"{usual[1]} pair{'s' if usual[1] != 1 else ''}"
     title = task.title if task else head.task

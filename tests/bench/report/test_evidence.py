@@ -125,7 +125,16 @@ def test_a_record_of_before_there_were_digests_is_ranked_and_the_table_says_so(o
     change(out / PLACE / "beta.json", lambda content: content.pop("sha256"), sealed=False)
     (table,) = load_results(out)
     assert all(row.ranked for row in table.rows)
-    assert "1 of 3 records are of before records had a digest of their content" in table.notes
+    assert "without a digest of their content, as records had none before: 1 of 3" in table.notes
+
+
+def test_a_changed_record_counts_in_no_other_rows_wins(out: Path) -> None:
+    change(out / PLACE / "beta.json", _score, sealed=False)
+    (table,) = load_results(out)
+    left = {row.method: row.value("win_rate") for row in table.rows}
+    (out / PLACE / "beta.json").unlink()
+    (alone,) = load_results(out)
+    assert left == {**{row.method: row.value("win_rate") for row in alone.rows}, "beta": None}
 
 
 def _values(page: Path) -> list[dict[str, Any]]:
