@@ -21,6 +21,7 @@ import torch
 
 from fusionkit.bench.records import Cost
 from fusionkit.contracts import Fuser
+from fusionkit.io.text import counted
 
 __all__ = ["Meter", "device_name", "metered"]
 
@@ -109,7 +110,7 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
-    return f"{device.type} ({platform.machine()}, {threads} thread{'s' if threads > 1 else ''})"
+    return f"{device.type} ({platform.machine()}, {counted(threads, 'thread')})"
 
 
 def _give_back() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fusionkit.cli.notes import say
-from fusionkit.io.text import printable
+from fusionkit.io.text import counted, printable
 
 if TYPE_CHECKING:
     from fusionkit.bench.request import Scorer
@@ -123,7 +123,7 @@ def _progress(quiet: bool, *, lines: bool) -> Iterator[Callable[[str, int, int],
 
         def echo(what: str, done: int, total: int) -> None:
             if done == total:
-                say(f"done: {what}, {total} pairs")
+                say(f"done: {what}, {counted(total, 'pair')}")
 
         yield echo
     else:

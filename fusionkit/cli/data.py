@@ -13,6 +13,7 @@ import click
 from fusionkit.cli.data_fuse import fuse_command, labels_command
 from fusionkit.cli.data_prepare import prepare_command
 from fusionkit.errors import UsageError
+from fusionkit.io.text import counted
 
 if TYPE_CHECKING:
     from fusionkit.data.dataset_layout import Layout
@@ -101,7 +102,8 @@ def verify_command(spec: str, decode: bool, **choice: str | None) -> None:
     """Check the pairs of SPEC: partners, names, sizes, readable headers, known digests.
 
     With --labels, check also that every pair has a valid label: size, known classes, boxes inside the image. Print the
-    number of pairs and a fingerprint of their content. If anything is wrong, name it and exit with 4.
+    number of pairs and a fingerprint of their content and names, among them that of the data set, which is the
+    folder's where nothing else names it. If anything is wrong, name it and exit with 4.
     """
     from fusionkit.data import verify
 
@@ -118,7 +120,7 @@ def verify_command(spec: str, decode: bool, **choice: str | None) -> None:
         labelled = ""
     known = sum(any(pair.sha256) for pair in pairs)
     splits = _counts(pairs.splits)
-    click.echo(f"{pairs.origin}: {len(pairs)} pairs ok ({splits}), {known} with known digests{labelled}")
+    click.echo(f"{pairs.origin}: {counted(len(pairs), 'pair')} ok ({splits}), {known} with known digests{labelled}")
     click.echo(f"fingerprint {pairs.fingerprint()}")
 
 
@@ -143,7 +145,7 @@ def manifest_command(spec: str, output: Path, force: bool, **choice: str | None)
 
         verify_labels(pairs)
     write_manifest(output, pairs)
-    click.echo(f"{output}: {len(pairs)} pairs ({_counts(pairs.splits)})")
+    click.echo(f"{output}: {counted(len(pairs), 'pair')} ({_counts(pairs.splits)})")
 
 
 @command.command("unpack")
@@ -162,7 +164,7 @@ def unpack_command(spec: str, output: Path) -> None:
         raise UsageError(f"{spec}: write NAME:DIR, the data set and the folder that holds it")
     record = datasets.get(name)
     pairs = unpack(record, Path(place).expanduser(), tasks.get(record.task), output)
-    click.echo(f"{output}: {len(pairs)} pairs ({_counts(pairs.splits)})")
+    click.echo(f"{output}: {counted(len(pairs), 'pair')} ({_counts(pairs.splits)})")
 
 
 def _find(

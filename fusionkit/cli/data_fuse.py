@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fusionkit.cli.notes import answer, say
+from fusionkit.io.text import counted
 
 if TYPE_CHECKING:
     from fusionkit.fuse.fused_dataset import DatasetForm
@@ -151,5 +152,5 @@ def labels_command(file: Path, out: Path) -> None:
     from fusionkit.data.labels.coco_files import coco_to_yolo
 
     images, boxes = coco_to_yolo(file, out)
-    say(f"note: {boxes} boxes of {images} images")
+    say(f"note: {boxes} box{'' if boxes == 1 else 'es'} of {counted(images, 'image')}")
     answer(out)

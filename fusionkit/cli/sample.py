@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fusionkit.cli.notes import answer
+from fusionkit.io.text import counted
 
 
 @click.command("sample")
@@ -36,4 +37,4 @@ def command(task: str, output: Path | None, labelled: bool, seed: int) -> None:
         else:
             pairs = sample_pairs(tasks.get(name), folder, seed=seed)
         counts = ", ".join(f"{count} {split}" for split, count in pairs.splits.items())
-        answer(f"{pairs[0].files[0].parent.parent}: {name}, {len(pairs)} pairs ({counts})")
+        answer(f"{pairs[0].files[0].parent.parent}: {name}, {counted(len(pairs), 'pair')} ({counts})")

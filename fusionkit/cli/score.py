@@ -12,6 +12,7 @@ import click
 from fusionkit.cli.notes import answer, say
 from fusionkit.cli.source_options import match_option, more_sources_option
 from fusionkit.errors import DataError, UsageError
+from fusionkit.io.text import counted
 
 
 @click.command("score")
@@ -133,7 +134,7 @@ def command(
         click.echo(scores_csv(rows, profile), nl=False)
     else:
         cut = f", sources cut to the fused image ({crop})" if crop else ""
-        answer(f"profile {profile}, {len(rows)} image{'s' if len(rows) != 1 else ''}{cut}")
+        answer(f"profile {profile}, {counted(len(rows), 'image')}{cut}")
         answer(aligned(*summary(rows, profile)))
     lost = sum(len(missing) for missing in reasons.values()) if names else 0
     if failed or lost:

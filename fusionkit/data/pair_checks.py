@@ -10,6 +10,7 @@ from pathlib import Path
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, FusionNote
 from fusionkit.io.digest import file_digest
+from fusionkit.io.text import counted
 from fusionkit.runtime.threads import in_threads
 
 __all__ = ["MOST_SHOWN", "header_size", "report", "verify"]
@@ -92,8 +93,8 @@ def report(pairs: PairSet, faults: Sequence[str]) -> None:
     if faults:
         shown = "; ".join(faults[:MOST_SHOWN])
         more = f"; and {len(faults) - MOST_SHOWN} more" if len(faults) > MOST_SHOWN else ""
-        count = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
-        raise DataError(f"{pairs.origin}: {count} in {len(pairs)} pairs: {shown}{more}")
+        found = f"{counted(len(faults), 'problem')} in {counted(len(pairs), 'pair')}"
+        raise DataError(f"{pairs.origin}: {found}: {shown}{more}")
 
 
 def _repeated_names(pairs: PairSet) -> list[str]:

@@ -154,7 +154,8 @@ class PairSet:
     def fingerprint(self) -> str:
         """Compute a digest of the names, their order and the content of every file: equal sets give equal digests.
 
-        Paths are not included, so a copy of the set elsewhere has the same fingerprint. Labels and their classes are
+        Paths are not included, so a copy of the set elsewhere has the same fingerprint. Names are those of data set and
+        pair; the data set of a folder without a manifest is called like the folder. Labels and their classes are
         included where there are any. Reads every file.
 
         Returns:

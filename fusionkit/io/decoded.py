@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["MAX_PIXELS", "Decoded", "check_page", "check_size"]
 
+from fusionkit.io.text import counted
 from fusionkit.io.tiff import Refused
 
 MAX_PIXELS = 2**27
@@ -35,7 +36,7 @@ def check_page(page: int, pages: int) -> None:
         fusionkit.io.tiff.Refused: always in that case.
     """
     if page >= pages:
-        raise Refused(f"has {pages} page{'s' if pages > 1 else ''}, and page {page} is asked for: pages count from 0")
+        raise Refused(f"has {counted(pages, 'page')}, and page {page} is asked for: pages count from 0")
 
 
 def check_size(width: int, height: int) -> None:

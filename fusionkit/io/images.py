@@ -32,6 +32,7 @@ from fusionkit.io.codecs import DEPTHS, decode, encode
 from fusionkit.io.decoded import Decoded
 from fusionkit.io.ranges import FULL, Range, Sampled, fill_invalid, stretched
 from fusionkit.io.row_strips import row_strips
+from fusionkit.io.text import counted
 from fusionkit.io.tiff import Refused
 
 if TYPE_CHECKING:
@@ -346,7 +347,7 @@ def _check_finite(pixels: NDArray[Any], name: str) -> None:
     if not np.isfinite(pixels).all():
         count = int((~np.isfinite(pixels)).sum())
         raise DataError(
-            f"{name}: {count} values are not finite (NaN or infinite); replace them first, or fill them: "
+            f"{name}: not finite (NaN or infinite): {counted(count, 'value')}; replace them first, or fill them: "
             "fusionkit fuse --fill-invalid"
         )
 

@@ -37,6 +37,15 @@ def as_csv_cell(text: str) -> str:
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 
+def counted(number: int, noun: str) -> str:
+    """Write how many there are of something; the plural takes an ``s``.
+
+    >>> counted(1, "image"), counted(2, "image")
+    ('1 image', '2 images')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def shortened(text: str, longest: int = LONGEST) -> str:
     """Cut a text to at most ``longest`` characters and say how many there were.
 

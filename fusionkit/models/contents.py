@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fusionkit.errors import DataError
-from fusionkit.io.text import printable, shortened
+from fusionkit.io.text import counted, printable, shortened
 from fusionkit.models.recognition import recognise
 from fusionkit.models.weights import read_contents, unwrapped
 
@@ -102,7 +102,7 @@ def tree_lines(contents: FileContents) -> list[str]:
         lines.append(f"{'  ' * len(parts)}{parts[-1]}: {text}{twin}")
         shown = parts[:-1]
     count = len(contents.tensors)
-    lines.append(f"{count} tensor{'' if count == 1 else 's'}, {len(contents.aliases)} of them stored under two names")
+    lines.append(f"{counted(count, 'tensor')}, {len(contents.aliases)} of them stored under two names")
     if contents.wrappers:
         lines.append(f"wrapped in: {', '.join(printable(key) for key in contents.wrappers)}")
     lines.append(f"network: {contents.network or 'none that is known here'}")

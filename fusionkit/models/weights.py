@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -225,9 +225,9 @@ def misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a foreign weights file: safetensors, a PyTorch file or an array, without running code in it.
 
-    A PyTorch file may hold them flat or under one of the usual keys (``state_dict``, ``model``, ``params_ema``, ...);
-    ``module.`` before every name, which ``DataParallel`` adds, is taken off. An ``.npy`` file holds one tensor, which
-    is called ``array``.
+    A PyTorch file may hold them flat, under one of the usual keys (``state_dict``, ``model``, ``params_ema``, ...) or
+    under any key if only one holds named tensors; ``module.`` before every name, which ``DataParallel`` adds, is taken
+    off. An ``.npy`` file holds one tensor, which is called ``array``.
 
     Raises:
         DataError: it is missing, damaged, holds more than tensors (code, whole modules), or no tensors.
@@ -292,22 +292,34 @@ def unwrapped(loaded: Any, path: Path) -> tuple[dict[str, Tensor], tuple[str, ..
     for _ in range(_MOST_WRAPPERS):
         if not isinstance(loaded, Mapping) or all(isinstance(v, Tensor) for v in loaded.values()):
             break
+        networks = [name for name, value in loaded.items() if isinstance(name, str) and _is_state_dict(value)]
         key = next((key for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), None)
-        if key is None:
+        if key is None and len(networks) > 1:
+            raise DataError(f"{path}: holds tensors under {', '.join(networks)}: save one of them alone")
+        if key is None and not networks:
             loaded = None
             break
+        key = key or networks[0]
         wrappers.append(key)
         loaded = loaded[key]
-    named = isinstance(loaded, Mapping) and loaded and all(isinstance(v, Tensor) for v in loaded.values())
-    if not named or not all(isinstance(name, str) for name in loaded):
+    if not _is_state_dict(loaded):
         raise DataError(
-            f"{path}: holds no state_dict: named tensors were expected, at most under {', '.join(_WRAPPERS)}"
+            f"{path}: holds no state_dict: named tensors were expected, at most under {', '.join(_WRAPPERS)} "
+            "or one other key"
         )
     tensors = dict(loaded)
     while all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
         wrappers.append("module.")
     return tensors, tuple(wrappers)
+
+
+def _is_state_dict(value: Any) -> TypeGuard[Mapping[str, Tensor]]:
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items())
+    )
 
 
 def _content_digest(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

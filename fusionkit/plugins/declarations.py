@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fusionkit.io.text import counted
 from fusionkit.label_types import LabelKind
 from fusionkit.runtime.python310 import Traversable, tomllib
 from fusionkit.tasks import Task
@@ -247,7 +248,9 @@ def _table(paper: str, citation: str, panel: Mapping[str, Any], where: str) -> P
     width = len(panel["metrics"])
     for row in (panel["printed"], *(row[2:] for row in panel["rows"])):
         if len(row) != width:
-            raise ValueError(f"{where}: {row} has {len(row)} values for the {width} metrics {panel['metrics']}")
+            raise ValueError(
+                f"{where}: {row} has {counted(len(row), 'value')} for the {width} metrics {panel['metrics']}"
+            )
     dataset = panel.get("dataset", "")
     return PublishedTable(
         paper=paper,

@@ -139,4 +139,4 @@ def segmentation_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
 def _check(options: SegmenterOptions, classes: Sequence[str]) -> None:
     if options.class_weights and len(options.class_weights) != len(classes):
         given = len(options.class_weights)
-        raise UsageError(f"class_weights has {given} values for the {len(classes)} classes {', '.join(classes)}")
+        raise UsageError(f"class_weights: {given} given for the {len(classes)} classes {', '.join(classes)}")

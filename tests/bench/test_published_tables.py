@@ -188,8 +188,8 @@ def test_a_task_has_the_profile_of_the_paper_whose_protocol_it_follows(
     [
         ('key = "own"', "", r"tables.toml: \[paper\] with key, title and citation: 'key' is missing"),
         ("table = 1", "", "tables.toml, panel 1: table is missing"),
-        ('"1", 1, 2.5', '"1", 1', r"tables.toml, panel 1: \[1\] has 1 values for the 2 metrics"),
-        ('["EN", "OWN"]', '["EN"]', r"panel 1: \['EN'\] has 1 values for the 2 metrics"),
+        ('"1", 1, 2.5', '"1", 1', r"tables.toml, panel 1: \[1\] has 1 value for the 2 metrics"),
+        ('["EN", "OWN"]', '["EN"]', r"panel 1: \['EN'\] has 1 value for the 2 metrics"),
     ],
 )
 def test_a_damaged_file_of_tables_is_refused_with_its_place(tmp_path: Path, before: str, after: str, told: str) -> None:

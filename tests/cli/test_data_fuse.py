@@ -55,7 +55,7 @@ def test_coco_labels_come_in(mine: Path, tmp_path: Path) -> None:
     shutil.rmtree(mine / "train" / "label")
     (mine / "classes.txt").unlink()
     done = _run("data", "labels", tmp_path / "instances.json", "-o", mine / "train" / "label")
-    assert (done.exit_code, "1 boxes of 2 images" in done.stderr) == (0, True)
+    assert (done.exit_code, "1 box of 2 images" in done.stderr) == (0, True)
     done = _run("data", "fuse", mine, "--task", "ivif", "-m", "average", "--format", "coco", "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
     made = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text())

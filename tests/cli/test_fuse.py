@@ -160,7 +160,7 @@ def test_invalid_values_are_filled_where_asked(pair: tuple[str, str]) -> None:
     values[3, 4] = np.nan
     tifffile.imwrite("nan.tif", values)
     args = ("-m", "toy-mean", "-a", "nan.tif", "-b", pair[1], "-o", "out.png", "--bits", 8)
-    refused(fuse(*args), 4, "nan.tif: 1 values are not finite", "--fill-invalid")
+    refused(fuse(*args), 4, "nan.tif: not finite (NaN or infinite): 1 value;", "--fill-invalid")
     result = fuse(*args, "--fill-invalid")
     assert (result.exit_code, result.stderr) == (0, "note: nan.tif: 1 invalid values are filled\n")
 

@@ -260,7 +260,7 @@ def test_sizes_that_differ_are_named_with_their_files(tmp_path: Path) -> None:
         (np.zeros((6, 8), np.complex64), "source 2: pixels of uint8"),
         (np.zeros((6, 8), np.int64), "source 2: values from 0 to 0"),
         (np.full((6, 8), 200.0), "source 2: values from 200 to 200 are no range"),
-        (np.full((6, 8), np.nan), "source 2: 48 values are not finite"),
+        (np.full((6, 8), np.nan), r"source 2: not finite \(NaN or infinite\): 48 values"),
     ],
 )
 def test_arrays_that_are_no_images_are_named_by_their_place(source: object, words: str) -> None:

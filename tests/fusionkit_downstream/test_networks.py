@@ -138,7 +138,7 @@ def test_suppression_keeps_the_best_of_each_class_and_what_stands_apart() -> Non
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda: Segmenter(SegmenterOptions(class_weights=(1.0,)), classes=("a", "b")), "1 values for the 2 classes"),
+        (lambda: Segmenter(SegmenterOptions(class_weights=(1.0,)), classes=("a", "b")), "1 given for the 2 classes"),
         (
             lambda: Segmenter(SegmenterOptions(class_weights=(1.0, -1.0)), classes=("a", "b")),
             "class_weights.1=-1.0",

@@ -98,7 +98,7 @@ def test_half_precision_weights_are_taken(good: Path, tmp_path: Path) -> None:
     assert all(value.dtype == torch.float32 for value in fuser.state_dict().values())
 
 
-@pytest.mark.parametrize("key", ["model", "state_dict", "params_ema", "generator"])
+@pytest.mark.parametrize("key", ["model", "state_dict", "params_ema", "generator", "fusion_net"])
 def test_wrappers_of_published_files_are_taken_off(tmp_path: Path, key: str) -> None:
     tensors = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}
     wrapped: Any = {f"module.{name}": value for name, value in tensors.items()}
@@ -106,6 +106,12 @@ def test_wrappers_of_published_files_are_taken_off(tmp_path: Path, key: str) -> 
     found = read_tensors(tmp_path / "x.pth")
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+
+
+def test_of_two_networks_in_a_file_none_is_chosen(tmp_path: Path) -> None:
+    torch.save({"fusion_net": {"a": torch.ones(1)}, "critic": {"b": torch.ones(1)}}, tmp_path / "x.pth")
+    with pytest.raises(DataError, match="holds tensors under fusion_net, critic: save one of them alone"):
+        read_tensors(tmp_path / "x.pth")
 
 
 def test_a_file_that_holds_itself_is_refused(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_nan_is_refused_unless_filled(tmp_path: Path) -> None:
     pixels = GREY.astype(np.float32) / 255
     pixels[4, 5] = np.nan
     tifffile.imwrite(tmp_path / "x.tif", pixels)
-    refused(tmp_path / "x.tif", "1 values are not finite", "--fill-invalid")
+    refused(tmp_path / "x.tif", "not finite (NaN or infinite): 1 value;", "--fill-invalid")
     image = read_image(tmp_path / "x.tif", fill=True)
     assert image.filled == 1
     around = np.delete(pixels[3:6, 4:7].ravel(), 4)

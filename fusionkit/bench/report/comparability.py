@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from fusionkit.bench.published_tables import protocol_profile
 from fusionkit.bench.records import MetricUse, Record
 from fusionkit.errors import FusionkitError
+from fusionkit.io.text import counted
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import Task
 
@@ -41,27 +42,27 @@ def find_task(name: str) -> Task | None:
 
 def usual_images(records: Sequence[Record]) -> tuple[str, int]:
     """Fingerprint and number of pairs of the image set that most records have; of equally frequent ones the largest."""
-    counted = Counter((record.data.fingerprint, record.data.pairs) for record in records)
-    return max(counted, key=lambda found: (counted[found], found[1], found[0]))
+    often = Counter((record.data.fingerprint, record.data.pairs) for record in records)
+    return max(often, key=lambda found: (often[found], found[1], found[0]))
 
 
 def usual_stretch(records: Sequence[Record]) -> str:
     """The range stretch of most records, ``"none"`` before ``"full"``; "" where no record knows its own."""
-    counted = Counter(record.method.stretch for record in records if record.method.stretch)
-    return max(counted, key=lambda found: (counted[found], found), default="")
+    often = Counter(record.method.stretch for record in records if record.method.stretch)
+    return max(often, key=lambda found: (often[found], found), default="")
 
 
 def usual_gamut(records: Sequence[Record]) -> str:
     """The gamut rule of most records that were fused here, ``"keep-luminance"`` before ``"clip"``."""
-    counted = Counter(record.method.gamut for record in records if record.method.stretch)
-    return max(counted, key=lambda found: (counted[found], found), default="")
+    often = Counter(record.method.gamut for record in records if record.method.stretch)
+    return max(often, key=lambda found: (often[found], found), default="")
 
 
 def usual_use(records: Sequence[Record], metric: str) -> MetricUse:
     """Convention by which most records compute a metric; its direction and unit are the installed metric's, if any."""
     found = [record.metrics[metric] for record in records if metric in record.metrics]
-    counted = Counter(use.model_dump_json() for use in found)
-    usual = max(found, key=lambda use: counted[use.model_dump_json()])
+    often = Counter(use.model_dump_json() for use in found)
+    usual = max(found, key=lambda use: often[use.model_dump_json()])
     installed = installed_use(metric, records[0].profile)
     if installed is None:
         return usual
@@ -119,7 +120,7 @@ def departures(
     if _is_there_twice(record, records):
         marks.append("a method that is there twice")
     if record.data.fingerprint != usual[0]:
-        marks.append(f"other images ({record.data.pairs} pairs, the table's are {usual[1]})")
+        marks.append(f"other images ({counted(record.data.pairs, 'pair')}, the table's are {usual[1]})")
     if record.failures:
         marks.append(f"{len(record.failures)} of {record.data.pairs} pairs failed")
     if not record.images:
@@ -193,18 +194,18 @@ def table_notes(
 
 def _stretch_notes(records: Sequence[Record]) -> list[str]:
     """Note that a table mixes stretched and unstretched results, or uses another stretch than methods' authors."""
-    counted = Counter(record.method.stretch for record in records if record.method.stretch)
-    if len(counted) > 1:
+    often = Counter(record.method.stretch for record in records if record.method.stretch)
+    if len(often) > 1:
         return [
-            f"{counted['full']} methods are stretched to the full range and {counted['none']} are not, which EN, SD, "
-            "SF and AG reward: bench with --stretch full, or none, to compare like with like"
+            f"stretched to the full range: {often['full']}; not stretched: {often['none']}; EN, SD, SF and AG "
+            "reward it: bench with --stretch full, or none, to compare like with like"
         ]
     unlike = sum(bool(r.method.own_stretch) and r.method.own_stretch != r.method.stretch for r in records)
     if not unlike:
         return []
     done, do = (
         ("every result is stretched to its full range", "do not")
-        if counted["full"]
+        if often["full"]
         else ("no result is stretched to its full range", "do")
     )
     return [f"{done}, by --stretch; the authors of {unlike} of these methods {do}"]

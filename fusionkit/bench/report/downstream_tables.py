@@ -18,6 +18,7 @@ from fusionkit.bench.downstream.downstream_records import COLUMNS, PER_CLASS, Do
 from fusionkit.bench.report import tables
 from fusionkit.bench.report.comparability import find_task
 from fusionkit.bench.report.tables import Cell, Column, Table, format_value, row_of
+from fusionkit.io.text import counted
 
 __all__ = ["DownstreamTable", "downstream_tables", "seed_cell"]
 
@@ -78,7 +79,7 @@ def _table(name: str, entries: Sequence[DownstreamRecord]) -> DownstreamTable:
     rows.sort(key=lambda row: (not row.ranked, -(row.value(columns[0].key) or 0.0), row.method))
     most = max(len(row.records) for row in rows)
     task = find_task(head.task)
-    images = f"{head.test.pairs} images, trained on {head.train.pairs}"
+    images = f"{counted(head.test.pairs, 'image')}, trained on {head.train.pairs}"
     return DownstreamTable(
         task=head.task,
         title=task.title if task else head.task,
@@ -142,7 +143,7 @@ def _facts(head: DownstreamRecord, seeds: int) -> tuple[str, ...]:
         *([f"network: {options}"] if options else []),
         f"{p['steps']} updates of {p['batch']} images {size}, {_MIRRORED.get(p['flip'], p['flip'])}",
         f"Adam {p['lr']:g}, {p['warmup']} updates warm-up, cosine to {p['lr'] * p['lr_end']:g}",
-        f"{seeds} seed{'s' if seeds > 1 else ''}",
+        f"{counted(seeds, 'seed')}",
     )
 
 

@@ -14,7 +14,7 @@ from fusionkit.bench.published_tables import PublishedTable
 from fusionkit.bench.report.downstream_tables import DownstreamTable, seed_cell
 from fusionkit.bench.report.quality_tables import QualityTable
 from fusionkit.bench.report.tables import Cell, Column, Detail, Row, Table
-from fusionkit.io.text import as_csv_cell, printable
+from fusionkit.io.text import as_csv_cell, counted, printable
 
 __all__ = [
     "MARK",
@@ -234,7 +234,7 @@ def _csv(lines: Iterable[Sequence[object]]) -> str:
 
 
 def _where(table: PublishedTable) -> str:
-    pairs = f", {table.pairs} pairs" if table.pairs else ""
+    pairs = f", {counted(table.pairs, 'pair')}" if table.pairs else ""
     return f"{table.label}{pairs}, profile {table.profile}. {table.citation}"
 
 

@@ -26,6 +26,7 @@ from fusionkit.bench.report.comparability import (
 )
 from fusionkit.bench.report.significance import Means, WinRates, bootstrap_means, mean_ranks, win_rates
 from fusionkit.bench.report.tables import Cell, Column, Table, row_of
+from fusionkit.io.text import counted
 from fusionkit.tasks import Task
 
 __all__ = ["QualityTable", "quality_tables"]
@@ -117,7 +118,7 @@ def _table(records: tuple[Record, ...], resamples: int, seed: int) -> QualityTab
     believed = np.where(np.array(trusted)[:, None], values, np.nan)
     wins = win_rates(believed[:, order][:, :, at], higher)
     overall = dict(zip(order, wins.overall(), strict=True))
-    pairs = f"{usual[1]} pair{'s' if usual[1] != 1 else ''}"
+    pairs = counted(usual[1], "pair")
     title = task.title if task else head.task
     return QualityTable(
         task=head.task,

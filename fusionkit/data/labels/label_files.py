@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from fusionkit.errors import DataError, did_you_mean
-from fusionkit.io.text import shortened
+from fusionkit.io.text import counted, shortened
 from fusionkit.label_types import Boxes
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _yolo(path: Path, text: str, size: tuple[int, int], classes: Sequence[str]) 
         if not words:
             continue
         if len(words) != 5:
-            raise DataError(f"{path}, line {n}: 'class cx cy w h' is expected, got {len(words)} values")
+            raise DataError(f"{path}, line {n}: 'class cx cy w h' is expected, got {counted(len(words), 'value')}")
         try:
             number, (cx, cy, w, h) = float(words[0]), (float(word) for word in words[1:])
         except ValueError:

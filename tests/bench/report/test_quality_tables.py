@@ -134,7 +134,7 @@ def test_a_table_says_how_its_results_are_stretched() -> None:
     assert note(("none", "none"), ("none", "none"), ("", "")) == []
     assert note(("full", "full"), ("full", "")) == []
     (mixed,) = note(("none", "none"), ("full", "full"), ("none", "none"))
-    assert mixed.startswith("1 methods are stretched to the full range and 2 are not")
+    assert mixed.startswith("stretched to the full range: 1; not stretched: 2")
     (alike,) = note(("full", "none"), ("full", "full"), ("full", "none"))
     assert alike.endswith("by --stretch; the authors of 2 of these methods do not")
     (plain,) = note(("none", "none"), ("none", "full"))

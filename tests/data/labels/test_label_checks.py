@@ -73,7 +73,7 @@ def test_every_kind_of_fault_of_boxes_is_reported_at_once(tmp_path: Path) -> Non
     pairs = replace(pairs, pairs=(*pairs.pairs[:5], replace(pairs[5], label=None), *pairs.pairs[6:]))
     message = _fault(pairs)
     assert "6 problems in 12 pairs" in message
-    for n, what in enumerate(("unknown class id 3", "outside", "no area", "1 values", "no such file")):
+    for n, what in enumerate(("unknown class id 3", "outside", "no area", "1 value", "no such file")):
         assert f"D/{n}: {tmp_path / f'label{n}.txt'}" in message
         assert what in message
     assert f"D/5: no label for {tmp_path / 'ir5.png'}" in message
