@@ -1,4 +1,4 @@
-"""What Python 3.10 has under another name than later versions, under one name."""
+"""Parts of the standard library that Python 3.10 has under another name than later versions."""
 
 from __future__ import annotations
 
