@@ -90,7 +90,9 @@ def _align_pair(sitk: ModuleType, plane: Plane, reference: Plane) -> tuple[Matri
     middle = _matrix(np.median([best, *parts], axis=0), shape)
     apart = [corner_distance(middle, _matrix(np.asarray(part), shape), shape) for part in parts]
     rivals = [other for other, much in found[1:] if much > _RIVAL * information]
-    turned_back = corner_distance(middle, np.linalg.inv(_matrix(np.asarray(back[0][0]), shape)), shape)
+    turned_back = corner_distance(
+        middle, np.asarray(np.linalg.inv(_matrix(np.asarray(back[0][0]), shape)), np.float64), shape
+    )
     rival = max((corner_distance(middle, _matrix(np.asarray(other), shape), shape) for other in rivals), default=0.0)
     size = np.sqrt(shape[0] * shape[1])
     sure = min(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 __all__ = ["Muon", "is_matrix", "orthogonal"]
 
@@ -53,14 +53,14 @@ class Muon(torch.optim.Optimizer):
         Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float | Tensor, momentum: float = 0.95) -> None:
+    def __init__(self, parameters: Iterable[Tensor], lr: float | Tensor, momentum: float = 0.95) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
-            shapes: dict[tuple[int, ...], list[nn.Parameter]] = {}
+            shapes: dict[tuple[int, ...], list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     shapes.setdefault(tuple(parameter.flatten(1).shape), []).append(parameter)
@@ -70,7 +70,7 @@ class Muon(torch.optim.Optimizer):
                 for parameter, change in zip(alike, moved, strict=True):
                     parameter.sub_(change.view_as(parameter))
 
-    def _momentum(self, parameter: nn.Parameter, decay: float) -> Tensor:
+    def _momentum(self, parameter: Tensor, decay: float) -> Tensor:
         state = self.state[parameter]
         if "momentum" not in state:
             state["momentum"] = torch.zeros_like(parameter)
