@@ -136,7 +136,7 @@ def _published_networks() -> Iterator[tuple[str, Any]]:
 
     for name in catalogue.fusers.names():
         kind = catalogue.fusers.get(name)
-        if kind.__module__.startswith("fusionkit_rivals."):
+        if kind.__module__.startswith("fusionkit_rivals.") and kind.published_weights:
             yield name, kind
 
 

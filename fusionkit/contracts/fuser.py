@@ -138,6 +138,11 @@ class Fuser(nn.Module, ABC):
         """
         return {}
 
+    @classmethod
+    def bibtex(cls) -> str:
+        """Give the BibTeX entries of the papers to cite; "" where :attr:`reference` is to be quoted as it is."""
+        return ""
+
     def use_native(self) -> str:
         """Fuse by a compiled form from now on where that is possible: float32 on a CPU, without gradients.
 

@@ -14,7 +14,7 @@ __all__ = ["Metric", "MetricInfo"]
 
 @dataclass(frozen=True, kw_only=True)
 class MetricInfo:
-    """Description of a metric, as data. No field but ``aliases`` may be blank.
+    """Description of a metric, as data. No field but ``aliases`` and ``bibtex`` may be blank.
 
     Attributes:
         name: the field's abbreviation, the registered name (``"EN"``).
@@ -33,6 +33,7 @@ class MetricInfo:
         differentiable: whether its gradient with respect to the fused image is exact and useful as a loss.
         notes: what else a reader of the number should know.
         aliases: other names that papers have for the metric (``"VIF"`` for VIFp).
+        bibtex: BibTeX entry of ``paper``; "" where that is to be quoted as it is.
     """
 
     name: str
@@ -51,6 +52,7 @@ class MetricInfo:
     differentiable: bool = False
     notes: tuple[str, ...] = field(default=("none",))
     aliases: tuple[str, ...] = ()
+    bibtex: str = ""
 
 
 class Metric(ABC):

@@ -45,6 +45,7 @@ class NamedDataset(Dataset):
         paper_split: how the papers that we compare with use it, and which lists are public.
         verified: how the layout was confirmed, or that it could not be.
         labels: the labels that are published with it; ``masks`` or ``boxes`` of the parts say where they lie.
+        bibtex: BibTeX entry of ``citation``; "" where that is to be quoted as it is.
 
     Raises:
         ValueError: a field is blank.
@@ -61,6 +62,7 @@ class NamedDataset(Dataset):
     paper_split: str = ""
     verified: str = ""
     labels: tuple[PublishedLabels, ...] = ()
+    bibtex: str = ""
 
     def __post_init__(self) -> None:
         blank = [field.name for field in fields(self) if field.default is MISSING and not getattr(self, field.name)]

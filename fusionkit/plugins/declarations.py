@@ -67,6 +67,7 @@ class Dataset(ABC):
         paper_split: how the papers that we compare with use it; may be blank.
         verified: how the layout was confirmed, or that it could not be; may be blank.
         labels: the labels that are published with it.
+        bibtex: BibTeX entry of ``citation``; "" where that is to be quoted as it is.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Dataset(ABC):
     paper_split: str = ""
     verified: str = ""
     labels: tuple[PublishedLabels, ...] = ()
+    bibtex: str = ""
 
     @property
     @abstractmethod

@@ -93,7 +93,9 @@ def _images(
 def _check_info(subject: str, info: MetricInfo) -> None:
     for field in dataclasses.fields(info):
         value = getattr(info, field.name)
-        blank = (value in ("", ()) and field.name != "aliases") or (isinstance(value, str) and not value.strip())
+        blank = (value in ("", ()) and field.name not in ("aliases", "bibtex")) or (
+            isinstance(value, str) and not value.strip()
+        )
         require(not blank, subject, f"info.{field.name} is blank", "say it, or write that there is none")
     low, high = info.range
     require(low < high, subject, f"info.range is {info.range}", "give the least and the greatest value, in that order")

@@ -65,7 +65,10 @@ class DenseFuse(Rival):
 
     def fuse(self, *planes: Tensor) -> Tensor:
         """Compute the network's image, 0 or more; white is 255."""
-        y = torch.stack([self.encode(255 * plane) for plane in planes]).mean(0)
+        return self.decoded(torch.stack([self.encode(255 * plane) for plane in planes]).mean(0))
+
+    def decoded(self, features: Tensor) -> Tensor:
+        """Compute the image ``(B, 1, H, W)`` of features, 0 or more; white is 255."""
         for layer in self.decode:
-            y = F.relu(layer(y))
-        return y
+            features = F.relu(layer(features))
+        return features

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from dataclasses import dataclass, replace
+from importlib import resources
 from typing import ClassVar
 
 import torch
@@ -88,6 +89,13 @@ class Rival(Fuser):
             return (torch.cat(each) / 255).contiguous()
         planes = sources if self.space == "rgb" else tuple(luminance(source) for source in sources)
         return (self.fuse(*planes) / self.conventions.white).clamp(0, 1)
+
+    @classmethod
+    def bibtex(cls) -> str:
+        """Give the entry of the network's paper, from ``references.bib``."""
+        text = resources.files("fusionkit_rivals").joinpath("references.bib").read_text(encoding="utf-8")
+        entries = {entry.partition("{")[2].partition(",")[0]: entry for entry in text.strip().split("\n\n")}
+        return entries.get(cls.__module__.rpartition(".")[2], "")
 
     @classmethod
     def rename_published(cls, name: str) -> str | None:

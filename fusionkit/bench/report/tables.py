@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypeVar
 
 from fusionkit.bench.records import BenchRecord, Method
+from fusionkit.errors import UsageError, did_you_mean
 
 __all__ = ["DETAILS", "Cell", "Column", "Detail", "Format", "Row", "Table", "format_value", "row_of"]
+
+T = TypeVar("T", bound="Table")
 
 Format = Literal["number", "percent", "share", "count", "seconds", "bytes"]
 """Format of a value: 1.25; 0.613 as 61.3; 0.89 as 89%; 59856 as 59.9 k; 0.0123 as 12.3 ms; 2048 as 2.0 KiB."""
@@ -224,6 +227,21 @@ class Table:
     def ranking(self) -> tuple[Column, ...]:
         """The scores that count for mean rank and win rate."""
         return tuple(column for column in self.scores if column.ranks)
+
+    def with_scores(self: T, names: Sequence[str]) -> T:
+        """The table with these scores alone, in this order, none of them left out where room is scarce.
+
+        Raises:
+            fusionkit.errors.UsageError: it has no such score.
+        """
+        own = {column.key: column for column in self.scores}
+        for name in names:
+            if name not in own:
+                raise UsageError(f"{self.heading}: has no {name}: {did_you_mean(name, own)}")
+        chosen = [replace(own[name], extra=False) for name in names]
+        first = next(k for k, column in enumerate(self.columns) if column.score)
+        before, after = ([c for c in part if not c.score] for part in (self.columns[:first], self.columns[first:]))
+        return replace(self, columns=(*before, *chosen, *after))
 
     def placed(self, key: str) -> tuple[int, ...]:
         """The place of each row, 1 or 2 for the best and second-best values among the ranked ones; else 0.
