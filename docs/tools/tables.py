@@ -204,12 +204,13 @@ def models() -> str:
     return table(("model", "trained on, pairs", "training", "measured"), rows)
 
 
-def headline(dataset: str) -> str:
-    """Compare a shipped model on one test set in SCD and Qabf, and count the test sets where shipped models lead."""
+def headline(fuser: str, dataset: str) -> str:
+    """Compare a fuser's shipped model on one test set in SCD and Qabf, and count those where its models lead."""
     from fusionkit.models.listing import list_models
 
     shown = ("SCD", "Qabf")
-    cards = [entry.card for entry in list_models()[0] if entry.card is not None and _is_current(entry.card)]
+    listed = [entry.card for entry in list_models()[0] if entry.card is not None]
+    cards = [card for card in listed if card.fuser == fuser and _is_current(card)]
     sets: dict[str, dict[str, tuple[float, ...]]] = {}
     images: dict[str, int] = {}
     for card in cards:
@@ -237,6 +238,24 @@ def headline(dataset: str) -> str:
         f"{made}\nThe shipped models lead the authors' weights in both metrics on {len(ahead)} of {len(rivals)} test "
         + (f"sets and trail them in both on {' and '.join(behind)}.\n" if behind else "sets.\n")
     )
+
+
+def compared(model: str) -> str:
+    """Compare a shipped model with the other methods of its card, on every test set."""
+    from fusionkit.models.listing import list_models
+
+    card = next(c for entry in list_models()[0] if (c := entry.card) is not None and f"{c.fuser}:{c.task}" == model)
+    shown = ("EN", "SD", "SF", "AG", "SCD", "SSIM", "VIFp", "Qabf", "MI")
+    rows = [
+        (
+            f"{score.dataset} {score.images}",
+            f"**`{model}`**" if score.this else f"`{score.method}`",
+            *(f"{score.means[name]:.3f}" for name in shown),
+        )
+        for score in card.scores
+        if not score.method.startswith("copy-")
+    ]
+    return table(("set", "method", *shown), rows)
 
 
 def _is_current(card: ModelCard) -> bool:
@@ -293,6 +312,7 @@ def measured(name: str) -> str:
 
 TABLES: dict[str, Callable[..., str]] = {
     "classical": classical,
+    "compared": compared,
     "rivals": rivals,
     "rival files": rival_files,
     "datasets": datasets,

@@ -296,10 +296,11 @@ def unwrapped(loaded: Any, path: Path) -> tuple[dict[str, Tensor], tuple[str, ..
         key = next((key for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), None)
         if key is None and len(networks) > 1:
             raise DataError(f"{path}: holds tensors under {', '.join(networks)}: save one of them alone")
-        if key is None and not networks:
+        nested = networks or [name for name, value in loaded.items() if isinstance(value, Mapping)]
+        if key is None and len(nested) != 1:
             loaded = None
             break
-        key = key or networks[0]
+        key = key or nested[0]
         wrappers.append(key)
         loaded = loaded[key]
     if not _is_state_dict(loaded):

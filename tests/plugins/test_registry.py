@@ -282,6 +282,7 @@ def test_the_catalogue_holds_the_tasks_under_their_names() -> None:
             "loss_proposers",
             "trainers",
             "metrics",
+            "aligners",
             "datasets",
             "tasks",
             "profiles",
