@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from fusionkit.cli.notes import answer, say
-from fusionkit.cli.source_options import align_scope_option, aligner_option, reference_option
+from fusionkit.cli.source_options import align_scope_option, aligner_option, reference_option, resize_option
 
 if TYPE_CHECKING:
     from fusionkit.label_types import LabelKind
@@ -44,6 +44,7 @@ _RANGE = "Values of the {} source that become 0 and 1, as in 'fusionkit fuse'."
 @aligner_option
 @reference_option
 @align_scope_option
+@resize_option
 @click.option(
     "--labels",
     type=click.Choice(["segmentation", "detection"]),
@@ -66,6 +67,7 @@ def prepare_command(
     aligner: str,
     reference: str,
     align_scope: Literal["pair", "folder"],
+    resize: bool,
     labels: LabelKind | None,
     labels_of: str | None,
     skip_bad: bool,
@@ -86,7 +88,7 @@ def prepare_command(
     from fusionkit.data.labels import find_labelled
     from fusionkit.data.pair_finding import task_of
     from fusionkit.errors import UsageError
-    from fusionkit.fuse.aligning import Aligning, default_aligner
+    from fusionkit.fuse.aligning import RESIZE, Aligning, default_aligner
     from fusionkit.fuse.prepared_dataset import Preparation, prepare_dataset
     from fusionkit.fuse.reading import Reading
     from fusionkit.io.ranges import parse_range
@@ -108,7 +110,12 @@ def prepare_command(
             raise UsageError(f"{option}: source {place + 1} of {count} is asked for")
     if labels_of and labels is None:
         raise UsageError("--labels-of: say which labels go along, with --labels")
-    aligning = None if kind == "none" else Aligning(kind, stays, align_scope, aligner=aligner or default_aligner(name))
+    if resize and kind != "none":
+        raise UsageError("--resize: --align brings sources to one size already; leave one out")
+    chosen_kind = RESIZE if resize else kind
+    aligning = None
+    if chosen_kind != "none":
+        aligning = Aligning(chosen_kind, stays, align_scope, aligner=aligner or default_aligner(name))
     plan = Preparation(pairs, out, Reading(ranges, range_scope, fill_invalid), aligning, drawn_on, skip_bad)
     with jobs_progress() as report:
         record = prepare_dataset(plan, report=report)

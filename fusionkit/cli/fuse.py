@@ -16,6 +16,7 @@ from fusionkit.cli.source_options import (
     match_option,
     more_sources_option,
     reference_option,
+    resize_option,
 )
 
 if TYPE_CHECKING:
@@ -109,11 +110,13 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["none", "auto", "translation", "rigid", "affine", "homography"]),
     default="none",
     show_default=True,
-    help="Align the sources first; auto is the usual kind of the aligner. Unsure alignments are refused.",
+    help="Align the sources first; auto is the usual kind of the aligner. Unsure alignments are refused. Where neither "
+    "this nor none is given, a shift of the sources is noted.",
 )
 @aligner_option
 @reference_option
 @align_scope_option
+@resize_option
 @click.option("--transform", type=_PATH, help="Align by the transforms in a file that 'fusionkit align' wrote.")
 @match_option
 @click.option(
@@ -170,6 +173,7 @@ def command(
     aligner: str,
     reference: str,
     align_scope: Literal["pair", "folder"],
+    resize: bool,
     transform: Path | None,
     match: str,
     assignments: tuple[str, ...],
@@ -201,10 +205,13 @@ def command(
     fusionkit fuse --task ivif -a infrared.mp4 -b visible.mp4 -o fused.mp4
     fusionkit fuse --task mif -a ct.nii.gz -b mri.nii.gz -o fused.nii.gz --range-a window:brain
     """
+    from click.core import ParameterSource
+
     from fusionkit.cli.align import reference_place
     from fusionkit.cli.progress import jobs_progress
     from fusionkit.config import parse_assignments
     from fusionkit.errors import DataError, UsageError
+    from fusionkit.fuse.aligning import RESIZE
     from fusionkit.fuse.batch import check_jobs, plan_jobs, run_jobs
     from fusionkit.fuse.model import load
     from fusionkit.fuse.reading import Reading
@@ -227,7 +234,10 @@ def command(
     if stack:
         ranges = ranges[:1] * len(sources)
     reading = Reading(ranges, range_scope, fill_invalid)
-    aligning = _aligning(kind, aligner, task or "", reference, align_scope, transform, len(sources))
+    if resize and (kind != "none" or transform is not None):
+        raise UsageError("--resize: --align and --transform bring sources to one size already; leave one out")
+    chosen = RESIZE if resize else kind
+    aligning = _aligning(chosen, aligner, task or "", reference, align_scope, transform, len(sources))
 
     def load_model() -> Model:
         named = model
@@ -247,9 +257,11 @@ def command(
             balance=balance,
         )
 
+    asked = click.get_current_context().get_parameter_source("kind") is not ParameterSource.DEFAULT
+    look_for_shift = not asked and aligning is None
     if any(is_volume(source) for source in sources):
         if maps or spacing is not None or lossless or aligning is not None:
-            raise UsageError("--maps, --spacing, --lossless, --align and --transform are not for volumes")
+            raise UsageError("--maps, --spacing, --lossless, --align, --resize and --transform are not for volumes")
         grid = reference_place(reference)
         fuse_volume(
             VolumePlan(tuple(sources), Path(out), reading, grid, plane or "axial", colormap, depth, force), load_model()
@@ -260,13 +272,15 @@ def command(
     if any(source.suffix.lower() in VIDEO_SUFFIXES for source in sources):
         if maps or spacing is not None or bits is not None:
             raise UsageError("--maps, --spacing and --bits are for images, not for videos")
-        fuse_clip(VideoPlan(tuple(sources), Path(out), reading, aligning, lossless, force), load_model)
+        clip = VideoPlan(tuple(sources), Path(out), reading, aligning, lossless, force, look_for_shift)
+        fuse_clip(clip, load_model)
         return
     if lossless:
         raise UsageError("--lossless is for videos: images are written without loss as PNG and TIFF")
     plan = plan_jobs(
         sources, out, suffix=f".{form}", bits=depth, force=force, match=match, reading=reading, aligning=aligning
     )
+    plan = replace(plan, look_for_shift=look_for_shift)
     if maps or spacing is not None:
         if balance:
             raise UsageError("--maps and --spacing show what the method does by itself: leave --balance out")
@@ -299,9 +313,9 @@ def _aligning(
     """Return the rules that the sources are aligned by, or None."""
     from fusionkit.cli.align import reference_place
     from fusionkit.errors import UsageError
-    from fusionkit.fuse.aligning import Aligning, default_aligner, read_transforms
+    from fusionkit.fuse.aligning import RESIZE, Aligning, default_aligner, read_transforms
 
-    if aligner and kind == "none":
+    if aligner and kind in ("none", RESIZE):
         raise UsageError("--aligner: say what it is to find, with --align auto or another kind")
     if transform is not None:
         if kind != "none":

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-__all__ = ["align_scope_option", "aligner_option", "match_option", "more_sources_option", "reference_option"]
+__all__ = [
+    "align_scope_option",
+    "aligner_option",
+    "match_option",
+    "more_sources_option",
+    "reference_option",
+    "resize_option",
+]
 
 more_sources_option = click.option(
     "-s", "more", type=click.Path(path_type=Path), multiple=True, help="Further source; may be repeated."
@@ -30,6 +37,9 @@ aligner_option = click.option(
     default="",
     metavar="NAME",
     help="Aligner: 'fusionkit plugins list' lists them.  [default: the one of the task, by edges]",
+)
+resize_option = click.option(
+    "--resize", is_flag=True, help="Resize aligned sources to the size of the reference; nothing is searched."
 )
 match_option = click.option(
     "--match",

@@ -13,7 +13,7 @@ import numpy as np
 
 from fusionkit.contracts import CONFIDENT, Aligner, Alignment, Plane, TransformKind
 from fusionkit.errors import DataError, UsageError, did_you_mean
-from fusionkit.fuse.transforms import corner_distance, resample, shift_of, starting_scale
+from fusionkit.fuse.transforms import corner_distance, resample, scaling, shift_of, starting_scale
 from fusionkit.io.atomic import write_text
 from fusionkit.io.images import Image
 from fusionkit.plugins import catalogue
@@ -22,6 +22,7 @@ from fusionkit.runtime.threads import in_threads
 
 __all__ = [
     "ALIGN_CHOICES",
+    "RESIZE",
     "Aligning",
     "default_aligner",
     "find_alignment",
@@ -33,6 +34,12 @@ __all__ = [
 
 ALIGN_CHOICES = ("none", "auto", *get_args(TransformKind))
 """Values of ``--align``; ``auto`` is the usual kind of the aligner."""
+
+RESIZE = "resize"
+"""Kind of :class:`Aligning` that brings sources to the size of the reference and searches nothing."""
+
+_SAME_SHAPE = 0.02
+"""Largest relative difference of the aspect ratios of images that are resized to one size."""
 
 _RIG = 20
 """Most scenes that a common transform is found over."""
@@ -129,7 +136,7 @@ class Aligning:
     """Rules to bring sources onto the grid of their reference.
 
     Attributes:
-        kind: one of :data:`ALIGN_CHOICES` but ``"none"``.
+        kind: one of :data:`ALIGN_CHOICES` but ``"none"``, or :data:`RESIZE`.
         reference: place of the source that stays, counted from 0.
         scope: ``"pair"``, a transform per scene; ``"folder"``, one for all scenes of a rig.
         given: transforms that are used instead of finding some, one per source; None for the reference.
@@ -145,6 +152,8 @@ class Aligning:
     aligner: str = ""
 
     def __post_init__(self) -> None:
+        if self.kind == RESIZE:
+            return
         if self.kind not in ALIGN_CHOICES[1:]:
             raise UsageError(f"align {self.kind}: {did_you_mean(self.kind, ALIGN_CHOICES)}")
         if self.kind != "auto" and self.kind not in self._class().kinds:
@@ -167,6 +176,8 @@ class Aligning:
         fixed = self._reference(images)
         if self.given:
             return self._as_given(images, fixed)
+        if self.kind == RESIZE:
+            return tuple(None if image is fixed else _resizing(image, fixed) for image in images)
         if self.common:
             return self.common
         return tuple(None if image is fixed else self._align([image], [fixed]) for image in images)
@@ -183,7 +194,7 @@ class Aligning:
         Raises:
             fusionkit.errors.DataError: an alignment is not confident, or no scene can be read.
         """
-        if self.scope == "pair" or self.given or not scenes:
+        if self.scope == "pair" or self.given or self.kind == RESIZE or not scenes:
             return self
         step = math.ceil(len(scenes) / _RIG)
 
@@ -220,8 +231,8 @@ class Aligning:
 
     def describe(self) -> dict[str, Any]:
         """List the settings for a record."""
-        if self.given:
-            kind, aligner = "given", None
+        if self.given or self.kind == RESIZE:
+            kind, aligner = "given" if self.given else RESIZE, None
         else:
             kind, aligner = self._class().kinds[0] if self.kind == "auto" else self.kind, self.name
         return {"kind": kind, "aligner": aligner, "reference": self.reference, "scope": self.scope}
@@ -260,6 +271,18 @@ class Aligning:
             None if image is fixed or matrix is None else Alignment(matrix, 1.0)
             for image, matrix in zip(images, self.given, strict=True)
         )
+
+
+def _resizing(image: Image, fixed: Image) -> Alignment | None:
+    """Bring an image to the size of its reference; None where it has that."""
+    (height, width), (rows, columns) = _size(image.pixels), _size(fixed.pixels)
+    if (height, width) == (rows, columns):
+        return None
+    if abs(width * rows / (height * columns) - 1) > _SAME_SHAPE:
+        raise DataError(
+            f"{image.name}: is {image.size} and {fixed.name} {fixed.size}: resizing would distort it; use --align"
+        )
+    return Alignment(scaling((height, width), (rows, columns)), 1.0)
 
 
 def write_transforms(path: Path, found: Sequence[Alignment | None], *, reference: int) -> None:

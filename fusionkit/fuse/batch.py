@@ -16,6 +16,7 @@ from fusionkit.errors import DataError, FusionNote, UsageError
 from fusionkit.fuse.adapter import check_size
 from fusionkit.fuse.aligning import Aligning
 from fusionkit.fuse.model import Model
+from fusionkit.fuse.offset_note import SCENES, note_offset
 from fusionkit.fuse.reading import Reading, note_facts, note_range, upright_where_they_differ
 from fusionkit.fuse.source_maps import MapWriter, check_maps
 from fusionkit.io.atomic import write_text
@@ -57,6 +58,7 @@ class Plan:
         aligning: how the sources are aligned, or None.
         alignments: the alignments that were found, by the result they are for.
         maps: writes the weights of the sources beside each result; None where they are not wanted.
+        look_for_shift: say so if the sources of the first scenes are shifted against each other.
     """
 
     jobs: tuple[Job, ...]
@@ -69,6 +71,7 @@ class Plan:
     aligning: Aligning | None = None
     alignments: dict[Path, tuple[Alignment | None, ...]] = field(default_factory=dict)
     maps: MapWriter | None = None
+    look_for_shift: bool = False
 
 
 def plan_jobs(
@@ -202,7 +205,7 @@ def _fault(job: Job, plan: Plan, model: Model | None) -> str:
         return str(error)
     if len(set(sizes)) > 1:
         listed = ", ".join(f"{source} {size}" for source, size in zip(job.sources, sizes, strict=True))
-        return f"sources differ in size ({listed}): --align brings them to one"
+        return f"sources differ in size ({listed}): --align or --resize brings them to one"
     return ""
 
 
@@ -233,6 +236,9 @@ def run_jobs(model: Model, plan: Plan, *, bits: int | None = None, report: Repor
     noted: set[tuple[int, str]] = set()
     _claim(plan)
     written = _write_record(model, plan, bits, taken, complete=False)
+    if plan.look_for_shift and plan.aligning is None:
+        some = plan.jobs[:: max(len(plan.jobs) // SCENES, 1)][:SCENES]
+        note_offset([_read(job, plan.reading, note=False) for job in some], task=model.task or "")
     for done, job in enumerate(plan.jobs, start=1):
         images: Sequence[Image] = plan.reading.read(job.sources)
         taken[job.target.name] = [image.limits for image in images]

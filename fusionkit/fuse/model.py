@@ -23,6 +23,7 @@ from fusionkit.config import as_dict, resolve
 from fusionkit.contracts import Fuser
 from fusionkit.errors import DataError, FusionNote, UsageError, did_you_mean
 from fusionkit.fuse.adapter import check_device, check_size, plan_calls
+from fusionkit.fuse.aligning import Aligning, default_aligner
 from fusionkit.fuse.array_sources import as_array
 from fusionkit.fuse.backends import Backend, use_backend
 from fusionkit.fuse.balance import balanced, check_balance
@@ -120,6 +121,7 @@ class Model:
         ranges: str | Sequence[str] = "auto",
         fill_invalid: bool = False,
         balance: float | None = None,
+        align: str | Aligning = "none",
     ) -> Fused:
         """Fuse aligned sources of one size, in the order of the task.
 
@@ -140,17 +142,20 @@ class Model:
                 :class:`FusionNote`. An :class:`Image` is taken as it is.
             fill_invalid: replace values that are not finite and stuck pixels by the median of their neighbours.
             balance: as for :class:`Model`, of this result alone; the model's where None.
+            align: ``"auto"``, ``"translation"``, ``"rigid"``, ``"affine"``, ``"homography"`` or ``"resize"`` bring the
+                other sources onto the grid of the second one first; an :class:`fusionkit.fuse.aligning.Aligning` has
+                more settings.
 
         Raises:
-            fusionkit.errors.DataError: a source cannot be read or used, sizes differ or are smaller than the model
-                takes, the fused values are not finite, or memory does not suffice.
+            fusionkit.errors.DataError: a source cannot be read, used or aligned, sizes differ or are smaller than the
+                model takes, the fused values are not finite, or memory does not suffice.
             fusionkit.errors.UsageError: a number of sources that the model does not take, impossible bits, or a balance
                 that is not possible.
         """
         if balance is not None and balance != self.balance:
             other = copy(self)
             other.balance, other.fuser = balance, balanced(self._unbalanced, balance, name=self.name)
-            return other.fuse(*sources, bits=bits, ranges=ranges, fill_invalid=fill_invalid)
+            return other.fuse(*sources, bits=bits, ranges=ranges, fill_invalid=fill_invalid, align=align)
         if bits not in (None, 8, 16, 32):
             raise UsageError(f"bits: 8, 16 or 32 (float) are possible, got {bits}")
         if len(sources) < 2:
@@ -163,6 +168,9 @@ class Model:
                 note_range(image, reading.range_of(k), option="ranges")
                 note_facts(image)
         images = upright_where_they_differ(images)
+        if align != "none":
+            rule = align if isinstance(align, Aligning) else Aligning(align, aligner=default_aligner(self.task or ""))
+            images = tuple(rule.apply(images, rule.find(images)))
         _check_sizes(images)
         check_size(self.fuser, images[0].pixels.shape[:2], name=self.name, image=images[0].name)
         grey = [image.is_grey for image in images]
@@ -258,7 +266,10 @@ def _check_sizes(images: Sequence[Image]) -> None:
     if len({image.size for image in images}) == 1:
         return
     listed = ", ".join(f"{image.name} {image.size}" for image in images)
-    raise DataError(f"sources differ in size ({listed}): bring them to one size, aligned: fusionkit fuse --align")
+    raise DataError(
+        f"sources differ in size ({listed}): bring them to one size: fusionkit fuse --align or --resize, or "
+        'Model.fuse(..., align="auto") or "resize"'
+    )
 
 
 def load(

@@ -147,7 +147,7 @@ def _checked(plan: Preparation) -> list[tuple[Pair, str | tuple[Alignment | None
                 reference = images[0]
                 if len({image.size for image in images}) > 1:
                     listed = ", ".join(image.size for image in images)
-                    raise DataError(f"sources differ in size ({listed}): --align brings them to one")
+                    raise DataError(f"sources differ in size ({listed}): --align or --resize brings them to one")
             if plan.pairs.labels is not None:
                 labelled = reference if plan.labelled_source is None else images[plan.labelled_source]
                 read_label(pair, plan.pairs.labels, labelled.pixels.shape[:2])

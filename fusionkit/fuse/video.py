@@ -11,6 +11,7 @@ from fusionkit.errors import DataError, FusionNote, UsageError
 from fusionkit.fuse.adapter import check_size, plan_calls
 from fusionkit.fuse.aligning import Aligning
 from fusionkit.fuse.model import Model
+from fusionkit.fuse.offset_note import SCENES, note_offset
 from fusionkit.fuse.reading import Reading
 from fusionkit.fuse.series_stretch import ClipStretch
 from fusionkit.io.images import Image, as_pixels
@@ -34,6 +35,7 @@ class VideoPlan:
         aligning: how sources are aligned, by one transform for the clip; or None.
         lossless: write without loss, ``.mkv`` alone.
         force: replace an existing result.
+        look_for_shift: say so if the sources are shifted against each other.
     """
 
     sources: tuple[Path, ...]
@@ -42,6 +44,7 @@ class VideoPlan:
     aligning: Aligning | None = None
     lossless: bool = False
     force: bool = False
+    look_for_shift: bool = False
 
 
 def fuse_videos(
@@ -141,7 +144,9 @@ def _prepare(
         reference = scenes[0][0]
         if len({image.size for image in scenes[0]}) > 1:
             listed = ", ".join(f"{image.name} {image.size}" for image in scenes[0])
-            raise DataError(f"sources differ in size ({listed}): --align brings them to one")
+            raise DataError(f"sources differ in size ({listed}): --align or --resize brings them to one")
+        if plan.look_for_shift:
+            note_offset(scenes[:: max(len(scenes) // SCENES, 1)], task=model.task or "")
     height, width = reference.pixels.shape[:2]
     check_size(model.fuser, (height, width), name=model.name, image=reference.name)
     return reading, aligning, (height, width)

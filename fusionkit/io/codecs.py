@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -42,6 +43,7 @@ from fusionkit.io.tiff import (
     starting_at,
     unturned,
 )
+from fusionkit.io.tiff_planes import is_array_of_planes, take_plane
 
 __all__ = ["DEPTHS", "MAX_PIXELS", "Decoded", "decode", "encode"]
 
@@ -60,20 +62,23 @@ _WHOLE_NUMBERS = {
 Pixels = NDArray[np.generic]
 
 
-def decode(data: bytes, *, page: int = 0) -> Decoded:
+def decode(data: bytes, *, page: int | None = None) -> Decoded:
     """Decode the bytes of a file; its first bytes say which format it is, not its name.
 
     Args:
         data: the bytes.
-        page: the page of a TIFF file, or the frame of an animation, counted from 0.
+        page: the page of a TIFF file, or the frame of an animation, counted from 0. Where None it is the first, or of
+            an array of three planes that tifffile wrote, all as RGB.
 
     Raises:
         fusionkit.io.tiff.Refused: the reason and the remedy, for the user.
         OSError, SyntaxError, ValueError and their like: from the decoders, the file is damaged.
     """
     decoder = _decoder(data)
-    if decoder in _PAGED:
+    if decoder is _decode_tiff:
         return decoder(data, page)
+    if decoder in _PAGED:
+        return decoder(data, page or 0)
     if page:
         raise Refused(f"has one page, and page {page} is asked for: pages count from 0")
     return decoder(data)
@@ -255,9 +260,12 @@ def _decode_pnm(data: bytes) -> Decoded:
     return Decoded(pixels.reshape(shape).astype(np.uint16), None, 1, None)
 
 
-def _decode_tiff(data: bytes, page: int = 0) -> Decoded:
+def _decode_tiff(data: bytes, page: int | None = None) -> Decoded:
     with quiet():
         starts = page_offsets(data)
+        if len(starts) == 1 and is_array_of_planes(data):
+            return _decode_planes(data, page)
+        page = page or 0
         check_page(page, len(starts))
         if page:
             data = starting_at(data, starts[page])
@@ -279,6 +287,15 @@ def _decode_tiff(data: bytes, page: int = 0) -> Decoded:
         transparent = alpha and _has_alpha_below(stored, _OPAQUE.get(layout.bits, 1.0))
     icc = layout.icc if layout.photometric != 5 else None
     return Decoded(pixels, exif, layout.orientation, icc, len(starts), transparent)
+
+
+def _decode_planes(data: bytes, page: int | None) -> Decoded:
+    """One of three planes as a grey page; all of them as RGB where none is named."""
+    if page is not None:
+        check_page(page, 3)
+        return replace(_decode_tiff(take_plane(data, page)), pages=3)
+    planes = [_decode_tiff(take_plane(data, k)) for k in range(3)]
+    return replace(planes[0], pixels=np.dstack([plane.pixels for plane in planes]), pages=3, joined=True)
 
 
 def _whole_numbers(data: bytes, layout: Layout) -> Pixels:
@@ -337,7 +354,7 @@ _DECODERS: tuple[tuple[bytes, Callable[..., Decoded]], ...] = (
     (b"v/1\x01", decode_exr),
 )
 
-_PAGED = (_decode_png, _decode_tiff, _decode_webp, _decode_gif, _decode_avif, decode_heic, decode_dicom)
+_PAGED = (_decode_png, _decode_webp, _decode_gif, _decode_avif, decode_heic, decode_dicom)
 
 _FOREIGN: tuple[tuple[Callable[[bytes, bytes], bool], str], ...] = (
     (lambda data, _: data[344:348] in (b"n+1\0", b"ni1\0") or data[:2] == b"\x1f\x8b", "a NIfTI volume or packed file"),

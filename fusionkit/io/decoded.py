@@ -18,7 +18,10 @@ MAX_PIXELS = 2**27
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pixels ``(H, W, C)`` as stored, RGB, C 1 or 3, integers of 8, 16 or 32 bits or float32, and the metadata."""
+    """Pixels ``(H, W, C)`` as stored, RGB, C 1 or 3, integers of 8, 16 or 32 bits or float32, and the metadata.
+
+    ``joined``: the three pages are read as the channels of one picture.
+    """
 
     pixels: NDArray[np.generic]
     exif: bytes | None = None
@@ -27,6 +30,7 @@ class Decoded:
     pages: int = 1
     transparent: bool = False
     spacing: float | None = None
+    joined: bool = False
 
 
 def check_page(page: int, pages: int) -> None:

@@ -228,7 +228,9 @@ def split_page(path: Path) -> tuple[Path, int | None]:
 
 def _notes(decoded: Decoded, path: Path) -> tuple[str, ...]:
     notes = []
-    if decoded.pages > 1 and split_page(path)[1] is None:
+    if decoded.joined:
+        notes.append(f"has {decoded.pages} pages, or colours: it is read as RGB; {path.name}[1] names the second page")
+    elif decoded.pages > 1 and split_page(path)[1] is None:
         notes.append(f"has {decoded.pages} pages, of which the first is read; {path.name}[1] names the second")
     if decoded.transparent:
         notes.append("its transparency is dropped")
@@ -288,7 +290,7 @@ def decode_file(path: str | Path) -> Decoded:
     if not data:
         raise DataError(f"{path}: is empty (0 bytes); get the file again")
     try:
-        return decode(data, page=page or 0)
+        return decode(data, page=page)
     except Refused as error:
         raise DataError(f"{path}: {error}") from None
     except _DECODER_FAULTS as error:

@@ -41,21 +41,19 @@ def coarse_search(
     Returns:
         Matrices with their scores, best first.
     """
-    from scipy import fft  # half a second that only alignment pays
-
     height, width = fixed[0].shape
     factor = min(1.0, _SIZE / np.sqrt(height * width))
     moved, fixed = [resized(m, factor) for m in moved], [resized(f, factor) for f in fixed]
     h, w = fixed[0].shape
-    padded = tuple(int(fft.next_fast_len(int(n * (1 + _FURTHEST) + 1))) for n in (h, w))
+    padded = tuple(cv2.getOptimalDFTSize(int(n * (1 + _FURTHEST) + 1)) for n in (h, w))
     furthest_y, furthest_x = int(h * _FURTHEST), int(w * _FURTHEST)
     shifts = np.ix_(np.arange(-furthest_y, furthest_y + 1), np.arange(-furthest_x, furthest_x + 1))
 
     def forward(x: Plane) -> np.ndarray:
-        return fft.rfft2(x.astype(np.float32), padded, axes=(-2, -1))
+        return np.fft.rfft2(x.astype(np.float32), padded, axes=(-2, -1))
 
     def surface(product: np.ndarray) -> np.ndarray:
-        return fft.irfft2(product, padded)[shifts]
+        return np.fft.irfft2(product, padded)[shifts]
 
     described = [describe(f) for f in fixed]
     spectra = [np.conj(forward(d)) for d in described]

@@ -11,6 +11,7 @@ import pytest
 import skimage.data
 from click.testing import CliRunner, Result
 
+import fusionkit
 from fusionkit.cli import main
 from fusionkit.io.images import read_image
 from fusionkit.plugins import catalogue
@@ -101,6 +102,47 @@ def test_the_report_says_how_far_pairs_are_off_and_writes_nothing() -> None:
     assert result.stdout.startswith("x: source 1 is off by 10.8 pixels (centre +9.0, -6.0), confidence")
     assert "off by 3 pixels or more" in result.stderr
     assert sorted(Path().rglob("*")) == before
+
+
+def test_a_shift_that_nobody_corrects_is_noted() -> None:
+    pair(x=12, y=0)
+    args = ("fuse", "-m", "toy-mean", "a/x.png", "b/x.png", "--device", "cpu")
+    noted = run(*args, "-o", "1.png")
+    assert "a/x.png seems to be shifted against b/x.png by about (12, 0) pixels: --align auto" in noted.stderr
+    assert run(*args, "-o", "2.png", "--align", "none").stderr == ""
+    assert run(*args[:3], "b/x.png", "b/x.png", "--device", "cpu", "-o", "3.png").stderr == ""
+    folders = run("fuse", "-m", "toy-mean", "-a", "a", "-b", "b", "--device", "cpu", "-o", "out")
+    assert "shifted" in folders.stderr
+
+
+def test_sources_of_another_size_are_resized_where_that_is_asked_for() -> None:
+    pair(x=0, y=0)
+    small = cv2.resize(cv2.imread("b/x.png", 0), (105, 80), interpolation=cv2.INTER_AREA)
+    write("small.png", small)
+    args = ("fuse", "-m", "toy-mean", "small.png", "b/x.png", "--stretch", "none", "--device", "cpu", "-o", "1.png")
+    refused = run(*args)
+    assert refused.exit_code == 4
+    assert "--align or --resize" in refused.stderr
+    assert run(*args, "--resize").exit_code == 0
+    wanted = cv2.imread("b/x.png", 0).astype(float)
+    # The mean of the image and its copy in half the size lies near the image, and not shifted against it.
+    for y, x in ((0, 1), (1, 0)):
+        errors = [
+            np.abs(read_image("1.png").pixels[..., 0] - np.roll(wanted, (k * y, k * x), (0, 1))).mean()
+            for k in (-1, 0, 1)
+        ]
+        assert errors[1] < 0.7 * min(errors[0], errors[2])
+    write("wide.png", small[:40])
+    assert "would distort it" in run("fuse", "-m", "toy-mean", "wide.png", "b/x.png", "-o", "2.png", "--resize").stderr
+    assert "leave one out" in run(*args[:-1], "3.png", "--resize", "--align", "auto").stderr
+
+
+def test_python_aligns_as_the_command_does() -> None:
+    pair()
+    args = ("fuse", "-m", "toy-mean", "a/x.png", "b/x.png", "--device", "cpu", "--align", "translation", "-o", "1.png")
+    assert run(*args).exit_code == 0
+    fused = fusionkit.load("toy-mean", device="cpu").fuse("a/x.png", "b/x.png", align="translation")
+    np.testing.assert_array_equal(fused.image.pixels, read_image("1.png").pixels)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import PIL.Image
 import pytest
 import tifffile
 
+from fusionkit.errors import DataError
+from fusionkit.fuse.reading import pages_of
 from fusionkit.io.images import Image, read_image, write_image
 from tests.support.picture_files import (
     GREY8,
@@ -148,9 +150,27 @@ def test_damaged_exif_does_not_keep_the_picture_from_being_read(tmp_path: Path) 
         (GREY8.astype(np.int8), {}),
         (GREYF.astype(np.float16), {}),
         (np.dstack([GREY16] * 2), {"photometric": "minisblack", "planarconfig": "contig"}),
-        (np.ascontiguousarray(RGB16.transpose(2, 0, 1)), RGB | {"planarconfig": "separate"}),
+        (np.ascontiguousarray(RGB16.transpose(2, 0, 1)), RGB | {"planarconfig": "separate", "metadata": None}),
     ],
 )
 def test_tiff_forms_that_would_be_read_wrong_are_refused(pixels: np.ndarray, options: dict, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "x.tif", pixels, **options)
     refused(tmp_path / "x.tif", "is read")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}])
+def test_a_stack_of_three_that_tifffile_wrote_is_pages_and_a_picture(kind: type, options: dict, tmp_path: Path) -> None:
+    """tifffile stores an array (3, H, W) as RGB in separate planes, whatever it is."""
+    rng = np.random.default_rng(0)
+    stack = rng.integers(0, 250, (3, 40, 52)).astype(kind) / (1 if kind != np.float32 else 256)
+    file = tmp_path / "stack.tif"
+    tifffile.imwrite(file, stack.astype(kind), photometric="rgb", planarconfig="separate", **options)
+    whole = read_image(file)
+    np.testing.assert_array_equal(whole.pixels, stack.transpose(1, 2, 0))
+    assert len(whole.notes) == 1
+    assert "has 3 pages" in whole.notes[0]
+    for k, page in enumerate(pages_of(file)):
+        np.testing.assert_array_equal(read_image(page).pixels[..., 0], stack[k])
+    with pytest.raises(DataError, match="has 3 pages, and page 3 is asked for"):
+        read_image(tmp_path / "stack.tif[3]")
