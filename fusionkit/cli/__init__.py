@@ -36,7 +36,7 @@ COMMANDS = {
     "bench": "Compare methods over data sets.",
     "bench-downstream": "Compare methods by a network trained on their images.",
     "board": "Rewrite a benchmark's leaderboards from its results.",
-    "results": "Share results: collect, check and merge them; tables for papers.",
+    "results": "Collect, check, merge and print results.",
     "plugins": "List, check and create plugins.",
 }
 """Name and short help of each command: the object ``command`` in the module of that name, with ``_`` for ``-``."""

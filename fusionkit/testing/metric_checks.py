@@ -93,8 +93,8 @@ def _images(
 def _check_info(subject: str, info: MetricInfo) -> None:
     for field in dataclasses.fields(info):
         value = getattr(info, field.name)
-        blank = (value in ("", ()) and field.name not in ("aliases", "bibtex")) or (
-            isinstance(value, str) and not value.strip()
+        blank = field.name not in ("aliases", "bibtex") and (
+            value == () or (isinstance(value, str) and not value.strip())
         )
         require(not blank, subject, f"info.{field.name} is blank", "say it, or write that there is none")
     low, high = info.range

@@ -85,7 +85,7 @@ def test_every_aligner_keeps_its_contract(name: str) -> None:
     check_aligner(catalogue.aligners.get(name))
 
 
-_FEW = {"dim": 4, "heads": 2, "blocks": 1}
+_FEW = {"dim": 4, "heads": 2, "blocks": 1, "width": 2}
 SMALL_NETWORKS = {
     "size": (48, 64),
     "fuser": _FEW,
@@ -96,15 +96,24 @@ SMALL_NETWORKS = {
 """Options of trainers under which steps are the same on fewer channels and pixels."""
 
 
+def _known(value: Any, options: Any) -> Any:
+    """Return those of several values that the options have, or a single value as it is."""
+    return {key: each for key, each in value.items() if hasattr(options, key)} if isinstance(value, dict) else value
+
+
 @pytest.mark.parametrize("name", built_in(catalogue.trainers))
 def test_every_trainer_keeps_its_contract_in_every_preset(name: str, fusionkit_device: torch.device) -> None:
     trainer = catalogue.trainers.get(name)
     for preset, values in trainer.presets.items():
         # The preset's updates on a schedule that meets every stage within the steps that are tried.
-        short = {"epochs": 2, "warmup": 0, "meta_steps": 1, "fusion_steps": 2, "batch": 2, "crop": 24}
+        short = {"epochs": 2, "warmup": 0, "meta_steps": 1, "fusion_steps": 2, "batch": 2, "crop": 32}
         options = resolve(trainer.Config, (f"preset {preset}", values))
         known = {field.name for field in dataclasses.fields(options.trainer)}
-        seen = {name: value for name, value in SMALL_NETWORKS.items() if hasattr(options, name)}
+        seen = {
+            name: _known(value, getattr(options, name))
+            for name, value in SMALL_NETWORKS.items()
+            if hasattr(options, name)
+        }
         config = resolve(
             trainer.Config,
             (f"preset {preset}", as_dict(options)),
