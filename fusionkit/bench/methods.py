@@ -22,6 +22,7 @@ from fusionkit.fuse.model import Model, load
 from fusionkit.fuse.reduced import Speed
 from fusionkit.fuse.tensors import Gamut, Stretch
 from fusionkit.models import MODEL_FILE
+from fusionkit.models.card import UNNAMED, read_card
 from fusionkit.models.recognition import import_published
 from fusionkit.models.shipped import choose_model, current_model, shipped_models, split_name
 from fusionkit.models.weights import WeightsInfo, read_info
@@ -117,8 +118,10 @@ class FuserSpec:
             raise UsageError(f"--fuser {self.fuser}:{self.model}: these are weights of fuser {own!r}")
         return False
 
-    def load(self, task: str, device: torch.device, settings: FusionSettings) -> tuple[Model, WeightsInfo | None]:
-        """The model, and what its weights file says of itself.
+    def load(
+        self, task: str, device: torch.device, settings: FusionSettings
+    ) -> tuple[Model, WeightsInfo | None, Path | None]:
+        """The model, what its weights file says of itself, and that file.
 
         Args:
             task: what it is to fuse.
@@ -133,13 +136,13 @@ class FuserSpec:
         if file is not None and self._is_foreign():
             fuser, info, _ = import_published((file,), fuser=self.fuser, task=task)
             digest = info.training["sha256"]
-            return Model(fuser, name=self.name, task=task, device=device, digest=digest, **how), info
+            return Model(fuser, name=self.name, task=task, device=device, digest=digest, **how), info, file
         model = load(self.model, task, device=device, options=parse_assignments(self.options), **how)
         named = split_name(self.model) if file is None else None
         if named is not None:
             shipped = choose_model(catalogue.fusers.get(named[0]), *named, task=task)
             file = shipped.file if shipped else None
-        return model, read_info(file) if file else None
+        return model, read_info(file) if file else None, file
 
 
 @dataclass(frozen=True)
@@ -329,12 +332,20 @@ def load_methods(
                 BenchMethod(Method(name=spec.name, kind="results", origin=str(spec.folder)), folder=spec.folder)
             )
         elif (tasks := spec.tasks()) is None or task in tasks:
-            model, info = spec.load(task, device, settings)
-            ready.append(BenchMethod(_describe(spec, model, info), model=model))
+            model, info, file = spec.load(task, device, settings)
+            ready.append(BenchMethod(_describe(spec, model, info, file), model=model))
     return ready
 
 
-def _describe(spec: FuserSpec, model: Model, info: WeightsInfo | None) -> Method:
+def _trained_on(info: WeightsInfo | None, file: Path | None) -> tuple[str, ...] | None:
+    """Names of the training's data sets, from the card beside a weights file or from the file itself."""
+    card = read_card(file) if file is not None else None
+    names = [use.dataset for use in card.data] if card else info.training.get("trained_on") if info else None
+    known = isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
+    return tuple(names) if known and names and UNNAMED not in names else None
+
+
+def _describe(spec: FuserSpec, model: Model, info: WeightsInfo | None, file: Path | None) -> Method:
     registered = info.fuser if info else spec.model
     given = Path(spec.model).expanduser()
     kind = type(model.method)
@@ -353,5 +364,6 @@ def _describe(spec: FuserSpec, model: Model, info: WeightsInfo | None) -> Method
         backend=model.backend,
         speed=model.speed,
         training=info.training if info else {},
+        trained_on=_trained_on(info, file),
         reference=kind.reference,
     )

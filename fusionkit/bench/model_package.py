@@ -15,6 +15,7 @@ from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.digest import file_digest
 from fusionkit.models.card import (
     FIRST_TAG,
+    UNNAMED,
     DataUse,
     Lengthening,
     ModelCard,
@@ -155,7 +156,7 @@ def _use(pairs: PairSet, name: str, count: int) -> DataUse:
             dataset=name, pairs=count, licence=known.licence, citation=known.citation, homepage=known.homepage
         )
     stated = pairs.licence if len(pairs.datasets) == 1 and pairs.licence != NONE_STATED else NO_RECORD
-    return DataUse(dataset=name or "unnamed", pairs=count, licence=stated, citation=pairs.citation)
+    return DataUse(dataset=name or UNNAMED, pairs=count, licence=stated, citation=pairs.citation)
 
 
 def _stated(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,6 +151,8 @@ class Method(StrictRecord):
         backend: ``"torch"``, or ``"native"`` with the name of the form; "" for results and in older records.
         speed: how many pixels were fused, see :class:`fusionkit.fuse.model.Model`.
         training: what the weights file says of its training.
+        trained_on: names of the data sets that the weights were trained on, by the model's card, the run or the
+            record of published weights; None where none of these says it.
         reference: the paper, or "".
     """
 
@@ -168,7 +170,19 @@ class Method(StrictRecord):
     backend: str = ""
     speed: Literal["exact", "half", "quarter", "eighth"] = "exact"
     training: dict[str, Any] = {}
+    trained_on: tuple[str, ...] | None = None
     reference: str = ""
+
+    def saw(self, dataset: str) -> bool | None:
+        """Return whether the method was trained on pairs of a data set, in any split; None where that is not known.
+
+        A part of a data set is named after it, as ``TNO_extra`` after ``TNO``.
+        """
+        if self.kind != "results" and not self.parameters:
+            return False
+        if self.trained_on is None:
+            return None
+        return any(name == dataset or name.startswith((f"{dataset}_", f"{dataset}-")) for name in self.trained_on)
 
 
 class MetricUse(StrictRecord):

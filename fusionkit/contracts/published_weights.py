@@ -22,6 +22,7 @@ class PublishedWeights:
         parameters: number of published parameters; those that never act may be left out of the fuser.
         tasks: the tasks that the options are for; () for every task of the fuser.
         options: options of the fuser that belong to the weights and that no shape tells.
+        trained_on: names of the data sets that they were trained on; None where that is not known.
     """
 
     title: str
@@ -32,6 +33,7 @@ class PublishedWeights:
     parameters: int = 0
     tasks: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    trained_on: tuple[str, ...] | None = None
 
     @property
     def terms(self) -> str:

@@ -21,6 +21,7 @@ from fusionkit.runtime.python310 import tomllib
 __all__ = [
     "FIRST_TAG",
     "FORMAT",
+    "UNNAMED",
     "DataUse",
     "Lengthening",
     "ModelCard",
@@ -35,6 +36,9 @@ __all__ = [
 
 FIRST_TAG = "v1"
 """Tag of a model whose file and card name none."""
+
+UNNAMED = "unnamed"
+"""Name of training data that came without one."""
 
 FORMAT: Literal[1] = 1
 """Version of the card's form; a newer one is refused."""

@@ -160,6 +160,8 @@ def import_published(
             "licence": weights.licence,
             "as_published": exact,
         }
+        if weights.trained_on is not None:
+            training["trained_on"] = list(weights.trained_on)
     config: Any = resolve(kind.Config, (f"options of {fuser}", settings))
     built: Fuser = build_to_fit(lambda: kind(config), chosen, f"{named}: these weights do not fit fuser {fuser!r}")
     return built.eval(), WeightsInfo(fuser=fuser, task=task, training=training), weights

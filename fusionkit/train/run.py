@@ -101,6 +101,7 @@ def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> Ru
         pairs=len(pairs),
         fingerprint=pairs.fingerprint(),
         environment=environment(),
+        trained_on=[name for name in pairs.datasets if name],
     )
     with memory_checked(kind.out_of_memory_advice), _products(record), joined(device) as processes:
         trainer = _build(kind, options, pairs, record, device, processes)

@@ -52,6 +52,7 @@ class RunRecord:
         environment: versions, machine, threads, commit.
         lineage: the models that it began from, the oldest first; its weights are those of the last.
         extensions: more epochs that it was given when it was finished.
+        trained_on: names of the data sets that the pairs are of; [] in records of before they were kept.
     """
 
     method: str
@@ -68,6 +69,7 @@ class RunRecord:
     environment: dict[str, Any] = field(default_factory=dict)
     lineage: list[Ancestor] = field(default_factory=list)
     extensions: list[Extension] = field(default_factory=list)
+    trained_on: list[str] = field(default_factory=list)
 
 
 class RunFolder:

@@ -38,6 +38,7 @@ class DenseFuse(Rival):
             files=("densefuse_gray.model",),
             sha256=("b34cf3650f04161b31ac2467decfeedf7eba39165b7618f846e0f298ecd2ac65",),
             parameters=74193,
+            trained_on=("MS-COCO",),
             tasks=("ivif",),
         ),
     )

@@ -80,6 +80,7 @@ class IFCNN(Rival):
             files=(f"{title}.pth",),
             sha256=(digest,),
             parameters=83587,
+            trained_on=("NYU-D2",),
             tasks=tasks,
             options=options,
         )

@@ -103,6 +103,7 @@ class MATR(Rival):
             files=("model_10.pth",),
             sha256=("523f6be0ef0330a84c473a7ad2e037a7eb1a98584021c4772dfd317c1c0ddaab",),
             parameters=13422,
+            trained_on=("Harvard_MRI_SPECT",),
             tasks=("mif",),
         ),
     )

@@ -40,6 +40,7 @@ class MMDRFuse(Rival):
             files=("student.model",),
             sha256=("e5ad5bab796f4480dbbc35a8f6f63e69ba3ccd1842476d2c2453ca1aca6eb17c",),
             parameters=113,
+            trained_on=("LLVIP",),
             tasks=("ivif",),
         ),
     )

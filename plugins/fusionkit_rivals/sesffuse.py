@@ -97,6 +97,7 @@ class SESFFuse(Rival):
             files=("lp+lssim_se_sf_net_times30.pkl",),
             sha256=("8758fcab88f19f673e31c9a8d1dc60e67f5b655572462ea099c49248b36fdaa3",),
             parameters=74803,
+            trained_on=("MS-COCO",),
             tasks=("mfif",),
         ),
     )

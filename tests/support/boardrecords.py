@@ -39,6 +39,7 @@ def record(
     version: str = "image-fusionkit 0.1.0",
     seconds: float | None = 0.01,
     device: str = "cpu (x)",
+    trained_on: tuple[str, ...] | None = ("elsewhere",),
 ) -> Record:
     """A record with these values, image by image, of each metric."""
     count = len(next(iter(values.values())))
@@ -63,7 +64,14 @@ def record(
         dataset=dataset,
         split=split,
         profile=profile,
-        method=Method(name=name, kind="fuser", origin=name, parameters=59856, stretch=stretch),  # type: ignore[arg-type]
+        method=Method(
+            name=name,
+            kind="fuser",
+            origin=name,
+            parameters=59856,
+            stretch=stretch,  # type: ignore[arg-type]
+            trained_on=trained_on,
+        ),
         data=DataNote(origin="here", fingerprint=digest(fingerprint), pairs=count + len(failures or {})),
         metrics={
             m: MetricUse(version=version, higher_is_better=m not in lower, unit=_unit(m, profile)) for m in values

@@ -77,12 +77,14 @@ function beside(columns, cells, uses) {
   return [cells.slice(0, end), uses, cells.slice(end)];
 }
 
-function measuredRow(row, columns, uses, placed, open, number) {
+function measuredRow(table, row, columns, uses, placed, open, number) {
   const cells = columns.map((column, k) => (column.score ? meanCell(row, column, placed[k](row), open) : detailCell(row, column)));
   return el('tr', { class: row.ranked ? null : 'unranked' },
     el('th', { scope: 'row', class: 'method' },
       el('span', { class: 'name', style: { '--ink': `var(--c${number % 10})` } }, row.method),
       row.reference ? el('span', { class: 'quiet small clip', title: row.reference }, row.reference) : null,
+      row.seen ? el('span', { class: 'seen', title: row.trained_on ? `trained on ${row.trained_on.join(', ')}` : 'no card says what it was trained on' },
+        row.seen === 'unknown' ? '? training data not known' : `‡ trained on ${table.dataset}`) : null,
       row.marks.map(mark => el('span', { class: 'flag' }, mark))),
     beside(columns, cells, uses.map(column => spreadCell(column.scores.get(row.method), column.place(column.scores.get(row.method))))));
 }
@@ -122,7 +124,7 @@ function leaderboard(table, downstream, open) {
             heading('Method', 'method', false, draw, 'sort by name'),
             beside(columns, columns.map(column => heading(headed(column), column.key, Boolean(column.higher_is_better), draw, column.hint)),
               uses.map(column => heading(`${column.name} ↑`, column.key, true, draw, column.hint))))),
-          el('tbody', {}, rows.map(row => measuredRow(row, columns, uses, placed, open, table.rows.indexOf(row)))),
+          el('tbody', {}, rows.map(row => measuredRow(table, row, columns, uses, placed, open, table.rows.indexOf(row)))),
           table.published.map(published => publishedBody(published, columns, uses, table)))),
       el('p', { class: 'quiet small' }, 'Choose a number to see the images behind it. Means over images ± half of the 95 % bootstrap interval; ',
         el('b', {}, 'best'), ' and ', el('u', {}, 'second-best'), ' among ranked rows.',

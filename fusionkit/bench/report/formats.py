@@ -18,16 +18,38 @@ from fusionkit.io.text import as_csv_cell, counted, printable
 
 __all__ = [
     "MARK",
+    "SEEN",
     "as_csv",
     "as_data",
     "as_downstream_csv",
     "as_json",
     "as_markdown",
+    "marked",
     "printed",
+    "seen_notes",
 ]
 
 MARK = "†"
 """Stands behind a method that departs from its table's protocol."""
+
+SEEN = {"trained on": "‡", "unknown": "?", "": ""}
+"""Stand behind a method that was trained on pairs of the table's data set, and behind one of which that is not known."""
+
+_SEEN = {
+    "trained on": "trained on pairs of this data set (any split), by its card",
+    "unknown": "not known what it was trained on",
+}
+
+
+def marked(row: Row, name: str) -> str:
+    """A method's name with its marks behind it."""
+    return " ".join(part for part in (name, MARK * bool(row.marks), SEEN[row.seen]) if part)
+
+
+def seen_notes(table: Table) -> list[str]:
+    """One line per mark of :data:`SEEN` that a table has: the mark and its meaning."""
+    there = {row.seen for row in table.rows}
+    return [f"{SEEN[state]} {meaning}" for state, meaning in _SEEN.items() if state in there]
 
 
 def as_markdown(tables: Sequence[Table], title: str) -> str:
@@ -38,11 +60,12 @@ def as_markdown(tables: Sequence[Table], title: str) -> str:
         lines += [f"## {_markdown(table.heading)}", "", table.legend, ""]
         if table.facts:
             lines += [*(f"- {_markdown(fact)}" for fact in table.facts), ""]
-        shown = [[_markdown(row.method) + (f" {MARK}" if row.marks else "") for row in table.rows]]
+        shown = [[marked(row, _markdown(row.method)) for row in table.rows]]
         shown += [_markdown_cells(table, column) for column in columns]
         rows = list(zip(*shown, strict=True))
         lines += _grid(["method", *(_markdown(column.heading) for column in columns)], rows)
         lines += [f"- note: {_markdown(note)}" for note in table.notes]
+        lines += [f"- {_markdown(note)}" for note in seen_notes(table)]
         lines += [
             f"- {MARK} {_markdown(row.method)}: {_markdown('; '.join(row.marks))}" for row in table.rows if row.marks
         ]
@@ -61,11 +84,12 @@ def as_csv(tables: Sequence[QualityTable]) -> str:
     """Every mean, one line per method and metric; published values have no interval and no rank."""
     details = _detail_keys(tables)
     head = "kind task dataset split profile method metric mean low high images missing"
-    rows: list[Sequence[object]] = [(*head.split(), *details, "stretch", "marks")]
+    rows: list[Sequence[object]] = [(*head.split(), *details, "stretch", "marks", "trained_on_it")]
     for table in tables:
         place = (table.task, table.dataset, table.split, table.profile)
         for row in table.rows:
-            costs = (*(row.value(key) for key in details), row.about.stretch, "; ".join(row.marks))
+            seen = {"trained on": "yes", "unknown": "unknown", "": "no"}[row.seen]
+            costs = (*(row.value(key) for key in details), row.about.stretch, "; ".join(row.marks), seen)
             for column in table.scores:
                 if (cell := row.cells.get(column.key)) is not None:
                     value = (cell.mean, cell.low, cell.high, cell.count, cell.missing)
@@ -75,7 +99,7 @@ def as_csv(tables: Sequence[QualityTable]) -> str:
                 for metric, mean in zip(published.metrics, line.values, strict=True):
                     known = (mean, None, None, published.pairs, None)
                     blanks = [None] * (len(details) + 1)
-                    rows.append(("published", *place, line.method, metric, *known, *blanks, published.label))
+                    rows.append(("published", *place, line.method, metric, *known, *blanks, published.label, None))
     return _csv(rows)
 
 
@@ -157,6 +181,8 @@ def _row_data(table: Table, row: Row) -> dict[str, Any]:
         "devices": list(row.devices),
         "marks": list(row.marks),
         "ranked": row.ranked,
+        "seen": row.seen,
+        "trained_on": None if about.trained_on is None else list(about.trained_on),
         **{column.key: row.value(column.key) for column in table.details},
         "means": {c.key: _cell_data(row.cells[c.key]) for c in table.scores if c.key in row.cells},
     }

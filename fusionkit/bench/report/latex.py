@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fusionkit.bench.report.formats import seen_notes
 from fusionkit.bench.report.tables import Column, Row, Table, format_value
 from fusionkit.io.text import printable
 
@@ -18,6 +19,7 @@ _SPECIAL = {
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\u2021": r"$\ddagger$",
     "\u2191": r"$\uparrow$",
     "\u2193": r"$\downarrow$",
     "\u00b1": r"$\pm$",
@@ -56,8 +58,10 @@ def _table(table: Table, intervals: bool) -> str:
         for row, values in zip(table.rows, zip(*cells, strict=True), strict=True)
     ]
     heads = " & ".join(escaped(column.heading) for column in columns)
-    notes = [f"$^\\dagger$ {escaped(row.method)}: {escaped('; '.join(row.marks))}." for row in table.rows if row.marks]
-    notes += [f"{escaped(note)}." for note in table.notes]
+    notes = [
+        f"$^{{\\dagger}}$ {escaped(row.method)}: {escaped('; '.join(row.marks))}." for row in table.rows if row.marks
+    ]
+    notes += [f"{escaped(note)}." for note in (*table.notes, *seen_notes(table))]
     below = [r"\par\smallskip\footnotesize\raggedright " + r"\\ ".join(notes)] if notes else []
     lines = [
         r"\begin{table}",
@@ -77,7 +81,9 @@ def _table(table: Table, intervals: bool) -> str:
 
 
 def _mark(row: Row) -> str:
-    return r"$^\dagger$" if row.marks else ""
+    marks = (r"\dagger" * bool(row.marks), {"trained on": r"\ddagger", "unknown": "?", "": ""}[row.seen])
+    shown = " ".join(mark for mark in marks if mark)
+    return f"$^{{{shown}}}$" if shown else ""
 
 
 def _cells(table: Table, column: Column, intervals: bool) -> list[str]:

@@ -160,6 +160,12 @@ class Row:
         """The method's name."""
         return self.about.name
 
+    @property
+    def seen(self) -> Literal["trained on", "unknown", ""]:
+        """Say if the method was trained on pairs of the table's data set, in any split, or if that is not known."""
+        saw = self.about.saw(self.records[0].dataset)
+        return "unknown" if saw is None else "trained on" if saw else ""
+
     def value(self, key: str) -> float | None:
         """The value of a column; None if there is none."""
         cell = self.cells.get(key)

@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from fusionkit.bench.published_tables import PublishedTable
-from fusionkit.bench.report.formats import MARK, printed
+from fusionkit.bench.report.formats import MARK, marked, printed, seen_notes
 from fusionkit.bench.report.quality_tables import QualityTable
 from fusionkit.bench.report.tables import Column, Table
 from fusionkit.io.text import printable
@@ -68,7 +68,7 @@ def as_terminal(table: Table, *, width: int | None = None) -> RenderableType:
         table: what to show.
         width: columns of the terminal. A wider table goes on below with the methods repeated; None never cuts.
     """
-    methods = _Strip("method", tuple(Text(printable(r.method) + (f" {MARK}" if r.marks else "")) for r in table.rows))
+    methods = _Strip("method", tuple(Text(marked(r, printable(r.method))) for r in table.rows))
     strips = [_strip(table, column) for column in table.columns]
     parts: list[RenderableType] = [Text(printable(table.heading), style="bold")]
     parts += [_grid([methods, *block]) for block in _blocks(strips, None if width is None else width - methods.width)]
@@ -78,6 +78,7 @@ def as_terminal(table: Table, *, width: int | None = None) -> RenderableType:
         if row.marks
     ]
     parts += [Text(f"note: {printable(note)}", style="yellow") for note in table.notes]
+    parts += [Text(note, style="dim") for note in seen_notes(table)]
     if isinstance(table, QualityTable):
         parts += [part for published in table.published for part in _published(published)]
     else:

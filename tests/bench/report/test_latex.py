@@ -59,8 +59,8 @@ def test_best_and_second_are_marked_and_intervals_are_on_request() -> None:
 def test_a_departure_stands_below_the_table() -> None:
     rows = [record("a", {"EN": [1.0]}), record("b", {"EN": [2.0]}), record("c_1", {"EN": [3.0]}, stretch="full")]
     text = as_latex(quality_tables(rows, resamples=50))
-    assert r"c\_1$^\dagger$ & " in text
-    assert r"$^\dagger$ c\_1: stretched to the full range, the other rows: not stretched." in text
+    assert r"c\_1$^{\dagger}$ & " in text
+    assert r"$^{\dagger}$ c\_1: stretched to the full range, the other rows: not stretched." in text
 
 
 def entries(text: str) -> dict[str, dict[str, str]]:
