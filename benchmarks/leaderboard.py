@@ -15,6 +15,7 @@ task, for example one that needs more memory than there is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import click
@@ -33,13 +34,13 @@ from fusionkit.plugins import catalogue
 
 _SUFFIXES = {".safetensors", ".pth", ".pt", ".pkl", ".model", ".npy"}
 
-METRICS = {
-    "ivif": "EN,SD,SF,AG,SCD,SSIM,VIFp,Qabf,MI,CC",
-    "mif": "EN,SD,SF,AG,SCD,SSIM,VIFp,Qabf,MI,CC",
-    "mfif": "EN,SD,SF,VIFp,QCB,QNCIE,SCD,SSIM,Qabf,MI,CC",
-    "meif": "EN,SD,SF,VIFp,QCB,QNCIE,SCD,SSIM,Qabf,MI,CC,MEF-SSIM",
+PROTOCOLS = {
+    "ivif": {"refusion": "EN,SD,SF,AG,SCD,SSIM,VIFp,Qabf,MI,CC"},
+    "mif": {"refusion": "EN,SD,SF,AG,SCD,SSIM,VIFp,Qabf,MI,CC"},
+    "mfif": {"refusion": "EN,SD,SF,VIFp,QCB,QNCIE,SCD,SSIM,Qabf,MI,CC"},
+    "meif": {"refusion": "EN,SD,SF,VIFp,QCB,QNCIE,SCD,SSIM,Qabf,MI,CC", "standard": "MEF-SSIM"},
 }
-"""The metrics of each task's protocol, which rank, and more that are shown beside them."""
+"""The metrics of each task by profile: those of its protocol, which rank, and more that are shown beside them."""
 
 
 def published_models(weights: Path, folder: Path, without: Sequence[str]) -> Iterator[tuple[str, str, bool, Path]]:
@@ -93,7 +94,7 @@ def main(
     torch.set_num_threads(threads)
     imported = list(published_models(weights, out / "weights", without)) if weights else []
     failures = 0
-    for task in tasks or tuple(METRICS):
+    for task in tasks or tuple(PROTOCOLS):
         specs, problems = usable(task, device=torch.device("cpu"))
         for problem in problems:
             click.echo(f"note: {problem}", err=True)
@@ -101,10 +102,13 @@ def main(
         alike += [text for text in models if (own := parse_fuser(text).tasks()) is None or task in own]
         alike += [f"{fuser}={file}" for of, fuser, published, file in imported if of == task and not published]
         saved = [f"{fuser} as published={file}" for of, fuser, published, file in imported if of == task and published]
-        scorer = QualityScorer(metrics=tuple(METRICS[task].split(",")), profile="refusion", maps=False)
+        scorers = [
+            QualityScorer(metrics=tuple(metrics.split(",")), profile=profile, maps=False)
+            for profile, metrics in PROTOCOLS[task].items()
+        ]
         # One data set after another, so that a board of some of them is there early.
         for spec in [*_places(data, task), "sample"]:
-            for fusers, stretch in ((alike, "full"), (saved, "none")):
+            for (fusers, stretch), scorer in product(((alike, "full"), (saved, "none")), scorers):
                 if fusers:
                     request = BenchRequest(
                         tasks=(task,),

@@ -29,6 +29,8 @@ class ReFusionFuser(RestormerFuser):
             title="ReFusion",
             source="https://github.com/HaowenBai/ReFusion",
             licence="none stated",
+            # By its paper: one data set per task, and the parts of Harvard's atlas for medical images.
+            trained_on=("MSRS", "Harvard_MRI_CT", "Harvard_MRI_PET", "Harvard_MRI_SPECT", "RealMFF", "SICE"),
             files=("ReFusion_IVF.pth", "ReFusion_MIF.pth", "ReFusion_MFF.pth", "ReFusion_MEF.pth"),
             parameters=59856,
         ),

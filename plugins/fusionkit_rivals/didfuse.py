@@ -46,6 +46,8 @@ class DIDFuse(Rival):
                 "c6974e2a7c66ab579a77bacb086023237a229e769d459783bad8ff43e52e9986",
             ),
             parameters=260935,
+            # 180 pairs of FLIR, which the paper takes from RoadScene: its frames are of FLIR.
+            trained_on=("FLIR", "RoadScene"),
             tasks=("ivif",),
         ),
     )

@@ -72,6 +72,7 @@ class LRRNet(Rival):
             files=("final_lrr_net_lam2_1.5_wir_3.0_lam3_gram_2000_epoch_4_block_4.model",),
             sha256=("1de9dd8dee9b650ce69c74ea53e3b9a6b749222f1059a689aabf28f68ee63e29",),
             parameters=49204,
+            trained_on=("KAIST",),
             tasks=("ivif",),
         ),
     )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
-from fusionkit.bench.methods import FuserSpec, FusionSettings, load_methods, parse_fuser
+from fusionkit.bench.methods import BenchMethod, FuserSpec, FusionSettings, load_methods, parse_fuser
 from fusionkit.errors import UsageError
+from fusionkit.models.shipped import choose_model
+from fusionkit.models.weights import load_fuser, save_fuser
+from fusionkit.plugins import catalogue
 
 
 @pytest.mark.parametrize(
@@ -47,3 +53,24 @@ def test_another_speed_is_in_the_record_and_in_the_identity() -> None:
     assert (exact.about.speed, half.about.speed) == ("exact", "half")
     assert half.about.fuser == exact.about.fuser
     assert half.identity != exact.identity
+
+
+def test_a_record_names_the_training_data_by_the_card_or_by_the_weights_file(tmp_path: Path) -> None:
+    (shipped,) = _loaded("refusion:ivif")
+    assert shipped.about.trained_on == ("MSRS", "RoadScene", "TNO_extra")
+    # A copy without its card: only the file itself can say it, and this one does not.
+    named = choose_model(catalogue.fusers.get("refusion"), "refusion", "ivif")
+    assert named is not None
+    fuser, info = load_fuser(named.file)
+    save_fuser(tmp_path / "bare.safetensors", fuser, info)
+    (bare,) = _loaded(str(tmp_path / "bare.safetensors"))
+    assert bare.about.trained_on is None
+    save_fuser(tmp_path / "run.safetensors", fuser, replace(info, training={"trained_on": ["LLVIP"]}))
+    (run,) = _loaded(str(tmp_path / "run.safetensors"))
+    assert run.about.trained_on == ("LLVIP",)
+    (control,) = _loaded("average")
+    assert control.about.saw("MSRS") is False
+
+
+def _loaded(text: str) -> list[BenchMethod]:
+    return load_methods([parse_fuser(text)], "ivif", torch.device("cpu"), FusionSettings())

@@ -140,6 +140,17 @@ def test_common_images_have_equal_sources_and_every_value() -> None:
     assert common_images([]) == ()
 
 
+def test_a_part_of_a_data_set_counts_as_the_data_set_and_a_like_name_does_not() -> None:
+    def saw(*names: str) -> bool | None:
+        method = Method(name="m", kind="weights", origin="m", parameters=9, trained_on=names or None)
+        return method.saw("TNO")
+
+    assert (saw("MSRS", "TNO_extra"), saw("TNO"), saw("TNOX", "tno")) == (True, True, False)
+    assert saw() is None
+    assert Method(name="average", kind="fuser", origin="average", parameters=0).saw("TNO") is False
+    assert Method(name="theirs", kind="results", origin="theirs").saw("TNO") is None
+
+
 def test_names_become_file_names_that_stay_in_their_folder() -> None:
     assert file_name("runs/mif 1") == "runs_mif_1"
     assert file_name("../../x") == "_.._x"

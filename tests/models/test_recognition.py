@@ -31,7 +31,14 @@ class Toy(Fuser):
     Config = ToyOptions
     published_weights: ClassVar[tuple[PublishedWeights, ...]] = (
         PublishedWeights(title="Toy-X", source="https://x", licence="none stated", tasks=("ivif", "mif")),
-        PublishedWeights(title="Toy-Y", source="https://x", licence="MIT", tasks=("meif",), options={"mode": "y"}),
+        PublishedWeights(
+            title="Toy-Y",
+            source="https://x",
+            licence="MIT",
+            tasks=("meif",),
+            options={"mode": "y"},
+            trained_on=("MEFB", "SICE"),
+        ),
     )
 
     def __init__(self, config: Any = None) -> None:
@@ -70,6 +77,8 @@ def test_options_are_read_from_shapes_and_from_the_task(tmp_path: Path) -> None:
     assert (fuser.config.width, fuser.config.mode) == (5, "y")
     assert weights is not None
     assert info.training["licence"] == weights.licence == "MIT"
+    assert info.training["trained_on"] == ["MEFB", "SICE"]
+    assert "trained_on" not in import_published((file,), task="ivif")[1].training
     assert import_published((file,), options={"mode": "y"})[0].config.mode == "y"
 
 

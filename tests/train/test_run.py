@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 import fusionkit
 from fusionkit.cli import main
 from fusionkit.errors import DataError, DivergedError, UsageError
+from fusionkit.models.weights import read_info
 from fusionkit.train.checkpoints import load_checkpoint
 from fusionkit.train.run import TrainRequest, resume, start
 from fusionkit.train.run_folder import RunFolder
@@ -129,6 +130,10 @@ def test_a_run_records_what_a_file_and_the_command_line_gave(
     request = _request(small_pairs, preset="quick", file=file, options={"trainer": {"swap": True}})
     record = start(request, tmp_path / "run").record
     assert record.given == {**TINY, "trainer": {**TINY["trainer"], "outer_loss_noise": {"pixel": 0.25}, "swap": True}}
+
+
+def test_the_weights_name_the_data_sets_that_they_were_trained_on(whole: RunFolder) -> None:
+    assert read_info(whole.model).training["trained_on"] == whole.record.trained_on == ["sample"]
 
 
 def test_ctrl_c_writes_a_checkpoint_says_how_to_go_on_and_exits_130(small_pairs: Path, tmp_path: Path) -> None:

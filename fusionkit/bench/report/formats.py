@@ -33,7 +33,7 @@ MARK = "†"
 """Stands behind a method that departs from its table's protocol."""
 
 SEEN = {"trained on": "‡", "unknown": "?", "": ""}
-"""Stand behind a method that was trained on pairs of the table's data set, and behind one of which that is not known."""
+"""Marks of a method that was trained on pairs of the table's data set, and of one of which that is not known."""
 
 _SEEN = {
     "trained on": "trained on pairs of this data set (any split), by its card",

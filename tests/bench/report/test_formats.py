@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from fusionkit.bench.report.formats import as_csv, as_json, as_markdown
+from fusionkit.bench.report.formats import as_csv, as_json, as_markdown, seen_notes
 from fusionkit.bench.report.quality_tables import QualityTable, quality_tables
 from fusionkit.bench.report.tables import Column, Format, format_value
 from fusionkit.io.text import as_csv_cell
@@ -36,6 +36,32 @@ def test_markdown_keeps_its_grid_whatever_a_method_is_called(boards: tuple[Quali
     assert {line.replace("\\|", "").count("|") for line in measured} == {len(IVIF_METRICS) + 7}
     assert "Published, not measured: refusion, Table 1 (MSRS), 361 pairs" in text
     assert "full: stretched to the full range, the other rows: not stretched" in text
+
+
+def test_who_was_trained_on_the_data_set_is_marked_everywhere() -> None:
+    values = {"EN": [1.0, 2.0]}
+    (table,) = quality_tables(
+        [
+            record("seen", values, trained_on=("LLVIP", "MSRS_train_128")),
+            record("unseen", values, trained_on=("LLVIP",)),
+            record("unknown", values, trained_on=None),
+        ],
+        resamples=50,
+    )
+    shown = as_markdown([table], "x")
+    assert "| seen ‡ |" in shown
+    assert "| unseen |" in shown
+    assert "| unknown ? |" in shown
+    assert {note[0] for note in seen_notes(table)} == {"‡", "?"}
+    assert all(note in shown for note in seen_notes(table))
+    cells = {row["method"]: row["trained_on_it"] for row in csv.DictReader(io.StringIO(as_csv([table])))}
+    assert {name: cells[name] for name in ("seen", "unseen", "unknown")} == {
+        "seen": "yes",
+        "unseen": "no",
+        "unknown": "unknown",
+    }
+    rows = {row["method"]: row for row in json.loads(as_json([table]))["tables"][0]["rows"]}
+    assert (rows["seen"]["seen"], rows["seen"]["trained_on"]) == ("trained on", ["LLVIP", "MSRS_train_128"])
 
 
 def test_csv_has_a_line_for_every_mean_and_tells_published_ones(boards: tuple[QualityTable, ...]) -> None:
