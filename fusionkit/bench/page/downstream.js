@@ -80,6 +80,6 @@ function downstreamSection(data, table, number) {
     el('ul', { class: 'chips' }, data.facts.map(fact => el('li', {}, fact))),
     el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Downstream scores, scrolls sideways' }, downstreamTable(data, ranks)),
     el('p', { class: 'quiet small' }, data.legend),
-    predictionRows(data),
-    el('p', { class: 'quiet small' }, `Pictures are of seed ${data.seed}. `, data.kind === 'detection' ? 'Boxes of a score of 0.3 or more are drawn, with the score in percent; the scores above count all.' : 'Masks at the size that the network saw.'));
+    data.images.length ? predictionRows(data) : null,
+    data.images.length ? el('p', { class: 'quiet small' }, `Pictures are of seed ${data.seed}. `, data.kind === 'detection' ? 'Boxes of a score of 0.3 or more are drawn, with the score in percent; the scores above count all.' : 'Masks at the size that the network saw.') : null);
 }

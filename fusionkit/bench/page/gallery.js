@@ -19,14 +19,14 @@ function gallerySection(number, table, openImage) {
   };
   const draw = () => {
     const wanted = choices.text.trim().toLowerCase();
-    let shown = data.images.map((image, at) => ({ image, at })).filter(({ image }) => image.name.toLowerCase().includes(wanted));
+    let shown = data.images.slice(0, data.pictured).map((image, at) => ({ image, at })).filter(({ image }) => image.name.toLowerCase().includes(wanted));
     let value = null;
     if (choices.order !== 'data') {
       value = valuesAt();
       const column = scores.find(found => found.key === choices.order.split('|')[1]);
       shown = shown.sort(byValue(({ at }) => value(at), !column.higher_is_better));
     }
-    told.textContent = plural(shown.length, 'image');
+    told.textContent = plural(shown.length, 'image') + (data.pictured < data.images.length ? `; this copy has those of ${data.pictured} of ${data.images.length} pairs` : '');
     grid.replaceChildren(...shown.slice(0, choices.limit).map(({ image, at }) => el('li', {},
       el('button', { type: 'button', class: 'tile', onclick: () => openImage(at) },
         picture(cover.get(at), ''),

@@ -13,13 +13,13 @@ from fusionkit.bench.records import Record
 from fusionkit.bench.report.downstream_tables import DownstreamTable, downstream_tables
 from fusionkit.bench.report.evidence import checked
 from fusionkit.bench.report.formats import as_csv, as_downstream_csv, as_json, as_markdown
-from fusionkit.bench.report.page import page_text
+from fusionkit.bench.report.page import PageCopy, page_text
 from fusionkit.bench.report.quality_tables import QualityTable, quality_tables
 from fusionkit.bench.report.tables import Table
-from fusionkit.errors import DataError
+from fusionkit.errors import DataError, UsageError
 from fusionkit.io.atomic import write_text
 
-__all__ = ["BoardFiles", "load_downstream", "load_results", "tables_of", "write_board"]
+__all__ = ["BoardFiles", "load_downstream", "load_results", "tables_of", "write_board", "write_copy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +100,54 @@ def write_board(
     files = BoardFiles(
         page=out / "index.html", markdown=out / "board.md", csv=out / "board.csv", json=out / "board.json"
     )
-    write_text(files.markdown, as_markdown(tables, "Leaderboards"))
-    write_text(files.csv, as_csv(tables))
+    _write_text_forms(files.markdown, files.csv, tables)
     write_text(files.json, as_json(tables))
     downstream = load_downstream(out)
-    if downstream:
-        write_text(out / "downstream.md", as_markdown(downstream, "Downstream scores"))
-        write_text(out / "downstream.csv", as_downstream_csv(downstream))
-        write_text(out / "downstream.json", as_json(downstream))
+    _write_downstream(out, downstream)
     write_text(files.page, page_text(out, tables, downstream, progress=progress))
     return files
+
+
+def write_copy(
+    out: Path, folder: Path, tables: tuple[QualityTable, ...] | None = None, *, pairs: int = 2, longest: int = 384
+) -> Path:
+    """Write a small copy of a bench's board, complete in itself, for a repository or a web site.
+
+    It has the page, ``board.md``, ``board.csv`` and previews of some pairs, and leads to no file outside its folder.
+    All values are on the page; predictions of downstream networks are not.
+
+    Args:
+        out: the folder that the bench wrote to.
+        folder: where the copy is written; made if it is not there.
+        tables: what :func:`load_results` gave for it, if it was called already.
+        pairs: number of pairs of each data set whose images are copied, from the first.
+        longest: longer side of these in pixels, at most.
+
+    Returns:
+        The page.
+
+    Raises:
+        fusionkit.errors.UsageError: the folder holds a bench.
+        fusionkit.errors.DataError: as :func:`write_board`.
+    """
+    if (folder / RESULTS).exists() or folder.resolve() == out.resolve():
+        raise UsageError(f"{folder}: holds a bench of its own: give a new folder for the copy of the board")
+    tables = load_results(out) if tables is None else tables
+    downstream = load_downstream(out)
+    _write_text_forms(folder / "board.md", folder / "board.csv", tables)
+    _write_downstream(folder, downstream)
+    copy = PageCopy(folder=folder, pairs=pairs, longest=longest)
+    write_text(folder / "index.html", page_text(out, tables, downstream, copy=copy))
+    return folder / "index.html"
+
+
+def _write_text_forms(markdown: Path, csv: Path, tables: tuple[QualityTable, ...]) -> None:
+    write_text(markdown, as_markdown(tables, "Leaderboards"))
+    write_text(csv, as_csv(tables))
+
+
+def _write_downstream(folder: Path, tables: tuple[DownstreamTable, ...]) -> None:
+    if tables:
+        write_text(folder / "downstream.md", as_markdown(tables, "Downstream scores"))
+        write_text(folder / "downstream.csv", as_downstream_csv(tables))
+        write_text(folder / "downstream.json", as_json(tables))

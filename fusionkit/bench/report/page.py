@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,25 @@ from fusionkit.bench.report.quality_tables import QualityTable
 if TYPE_CHECKING:
     from fusionkit.bench.report.prediction_pictures import PredictionPictures
 
-__all__ = ["page_text"]
+__all__ = ["PageCopy", "page_text"]
 
 _SCRIPTS = ("dom", "tables", "wins", "plot", "values", "gallery", "stage", "viewer", "downstream", "main")
 _SHOWN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageCopy:
+    """A copy of a page that is complete in itself and small.
+
+    Attributes:
+        folder: where it is written.
+        pairs: number of pairs of each table, from the first, whose images it has.
+        longest: longer side of an image in pixels, at most.
+    """
+
+    folder: Path
+    pairs: int
+    longest: int
 
 
 def page_text(
@@ -36,6 +52,7 @@ def page_text(
     tables: Sequence[QualityTable],
     downstream: Sequence[DownstreamTable] = (),
     *,
+    copy: PageCopy | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> str:
     """The page of a board, whose previews are written on the way.
@@ -47,16 +64,20 @@ def page_text(
         out: the folder of the board.
         tables: its tables of fusion quality.
         downstream: its downstream tables, shown with the data sets' own.
+        copy: make a copy for another folder instead. It has no links to original files and no predictions of networks.
         progress: called with the number of images done and of all.
     """
-    previews = Previews(out)
+    previews = Previews(out, copy.folder, copy.longest) if copy else Previews(out)
     total = sum(len(row.records[0].images) for table in tables for row in table.rows)
     done = 0
     heads = [_head(table) for table in tables]
     heads += _placeholders(downstream, {(head["task"], head["label"]) for head in heads})
-    blocks = [_block("board", {"tables": heads}), _block("downstream", {"tables": _sections(out, downstream)})]
+    blocks = [
+        _block("board", {"tables": heads}),
+        _block("downstream", {"tables": _sections(out, downstream, pictured=copy is None)}),
+    ]
     for number, table in enumerate(tables):
-        values = _Values(out, table, previews)
+        values = _Values(out, table, previews, copy)
         for row in table.rows:
             values.add(row.records[0])
             done += len(row.records[0].images)
@@ -71,7 +92,9 @@ def page_text(
         f"script-src {_digest(script)}; style-src {_digest(style)}"
     )
     page = _file("page.html")
-    for mark, text in (("POLICY", policy), ("STYLE", style), ("DATA", "\n".join(blocks)), ("SCRIPT", script)):
+    more = "" if copy else ', <a href="board.json">JSON</a>'
+    filled = {"POLICY": policy, "STYLE": style, "JSON": more, "DATA": "\n".join(blocks), "SCRIPT": script}
+    for mark, text in filled.items():
         before, _, after = page.partition(f"<!--{mark}-->")
         page = before + text + after
     return page
@@ -80,8 +103,9 @@ def page_text(
 class _Values:
     """Values of every image of a table for the page, gathered record by record."""
 
-    def __init__(self, out: Path, table: QualityTable, previews: Previews) -> None:
+    def __init__(self, out: Path, table: QualityTable, previews: Previews, copy: PageCopy | None) -> None:
         self._out = out
+        self._copy = copy
         self._table = table
         self._previews = previews
         self._places: dict[tuple[str, tuple[str, ...]], int] = {}
@@ -92,16 +116,25 @@ class _Values:
         """Take up a method's images; the rows' order is the order of the calls."""
         metrics = [column.key for column in self._table.scores if column.key in record.metrics]
         folder = maps_folder(self._out, record.task, record.label, record.method.name)
+        places = [self._place(image) for image in record.images]
         self._methods.append(
             {
-                "at": [self._place(image) for image in record.images],
-                "fused": [self._picture(image.fused, image.fused_sha256) for image in record.images],
+                "at": places,
+                "fused": [
+                    self._picture(at, image.fused, image.fused_sha256)
+                    for at, image in zip(places, record.images, strict=True)
+                ],
                 "values": {m: [_short(image.scores.get(m)) for image in record.images] for m in metrics},
                 "reasons": {str(k): image.reasons for k, image in enumerate(record.images) if image.reasons},
                 "seconds": [_short(image.cost.seconds) if image.cost else None for image in record.images],
                 "maps": {
                     str(k): [
-                        [name, *self._picture(map_file(folder, image.name, name).relative_to(self._out).as_posix())]
+                        [
+                            name,
+                            *self._picture(
+                                places[k], map_file(folder, image.name, name).relative_to(self._out).as_posix()
+                            ),
+                        ]
                         for name in image.maps
                     ]
                     for k, image in enumerate(record.images)
@@ -113,25 +146,38 @@ class _Values:
 
     def data(self) -> dict[str, Any]:
         task = find_task(self._table.task)
-        return {"roles": list(task.sources) if task else [], "images": self._images, "methods": self._methods}
+        return {
+            "roles": list(task.sources) if task else [],
+            "pictured": min(self._copy.pairs, len(self._images)) if self._copy else len(self._images),
+            "images": self._images,
+            "methods": self._methods,
+        }
 
     def _place(self, image: ImageResult) -> int:
         key = (image.name, image.sources_sha256)
         if key not in self._places:
-            self._places[key] = len(self._images)
+            at = self._places[key] = len(self._images)
             pictures = zip(image.sources, image.sources_sha256, strict=True)
             self._images.append(
                 {
                     "name": image.name,
                     "size": [image.width, image.height],
-                    "sources": [self._picture(file, digest) for file, digest in pictures],
-                    "truth": self._picture(image.truth, image.truth_sha256) if image.truth else None,
+                    "sources": [self._picture(at, file, digest) for file, digest in pictures],
+                    "truth": self._picture(at, image.truth, image.truth_sha256) if image.truth else None,
                 }
             )
         return self._places[key]
 
-    def _picture(self, relative: str, digest: str = "") -> list[str]:
-        """Addresses of the preview and of the image itself, "" where a browser cannot show it."""
+    def _picture(self, at: int, relative: str, digest: str = "") -> list[str]:
+        """Addresses of the preview and of the image itself, "" where a browser cannot show it or a copy leaves it out.
+
+        Args:
+            at: number of the pair.
+            relative: path relative to the board's folder.
+            digest: SHA-256 by the record.
+        """
+        if self._copy:
+            return [quote(self._previews.of(relative, digest)) if at < self._copy.pairs else "", ""]
         there = is_evidence(self._out, relative, digest) if digest else lies_inside(relative)
         own = (
             quote(relative) if there and relative.lower().endswith(_SHOWN) and (self._out / relative).is_file() else ""
@@ -183,10 +229,12 @@ def _placeholders(tables: Sequence[DownstreamTable], there: set[tuple[str, str]]
     return list(found.values())
 
 
-def _sections(out: Path, tables: Sequence[DownstreamTable]) -> list[dict[str, Any]]:
-    """Each downstream table as data for the page; its pictures are drawn on the way."""
+def _sections(out: Path, tables: Sequence[DownstreamTable], *, pictured: bool) -> list[dict[str, Any]]:
+    """Each downstream table as data for the page; its pictures are drawn on the way, if it has some."""
     if not tables:
         return []
+    if not pictured:
+        return [_section(table, None) for table in tables]
     # Drawing needs torch, which a board without downstream tables does not.
     from fusionkit.bench.report.prediction_pictures import PredictionPictures
 
@@ -196,12 +244,13 @@ def _sections(out: Path, tables: Sequence[DownstreamTable]) -> list[dict[str, An
     return found
 
 
-def _section(table: DownstreamTable, pictures: PredictionPictures) -> dict[str, Any]:
+def _section(table: DownstreamTable, pictures: PredictionPictures | None) -> dict[str, Any]:
     from fusionkit.bench.report.prediction_pictures import COLOURS
 
     truths: dict[tuple[str, str], str] = {}
     shown = []
-    for row in table.rows:
+    for row in table.rows if pictures else ():
+        assert pictures is not None
         record = row.records[0]
         names = [(image.name, image.label_sha256) for image in record.images]
         if any(name not in truths for name in names):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fusionkit.bench.record_files import write_record
-from fusionkit.bench.report.board import load_results, write_board
+from fusionkit.bench.report.board import load_results, write_board, write_copy
 from fusionkit.bench.report.previews import Previews
 from fusionkit.errors import DataError, UsageError
 from tests.support.boardrecords import EVIL, bench_folder, record
@@ -102,6 +102,39 @@ def test_images_that_are_gone_leave_a_page_without_them(tmp_path: Path) -> None:
     values = _blocks(write_board(tmp_path).page.read_text(encoding="utf-8"))["values-0"]
     assert values["methods"][0]["fused"] == [["", ""], ["", ""]]
     assert values["images"][0]["sources"] == [["", ""], ["", ""]]
+
+
+def test_a_copy_is_complete_in_itself_and_holds_every_value(tmp_path: Path) -> None:
+    out, folder = bench_folder(tmp_path / "bench"), tmp_path / "site" / "board"
+    page = write_copy(out, folder, pairs=1, longest=16).read_text(encoding="utf-8")
+    own = _blocks(write_board(out).page.read_text(encoding="utf-8"))
+    blocks = _blocks(page)
+    assert blocks["board"] == own["board"]
+    values, full = blocks["values-0"], own["values-0"]
+    assert [m["values"] for m in values["methods"]] == [m["values"] for m in full["methods"]]
+    assert (values["pictured"], full["pictured"]) == (1, 4)
+    pictures = [pair for image in values["images"] for pair in image["sources"]]
+    pictures += [pair for method in values["methods"] for pair in method["fused"]]
+    pictures += [entry[1:] for method in values["methods"] for shown in method["maps"].values() for entry in shown]
+    assert {original for _, original in pictures} == {""}
+    shown = {unquote(preview) for preview, _ in pictures} - {""}
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert files == {"index.html", "board.md", "board.csv", *shown}
+    assert len(shown) == 2 + 3 + 1
+    assert {max(cv2.imread(str(folder / name)).shape[:2]) for name in shown} == {16}
+    assert "board.json" not in page
+    assert str(tmp_path) not in page
+    # Another size is another picture, and those of the former one go.
+    write_copy(out, folder, pairs=1, longest=12)
+    assert {max(cv2.imread(str(path)).shape[:2]) for path in folder.rglob("*.jpg")} == {12}
+
+
+def test_a_copy_takes_no_folder_of_a_bench(tmp_path: Path) -> None:
+    out = bench_folder(tmp_path / "bench")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="holds a bench of its own"):
+        write_copy(out, out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_a_folder_without_results_and_an_unknown_task_are_named(tmp_path: Path) -> None:
