@@ -123,7 +123,7 @@ FLOORS = (
     ("models",),
     ("fuse", "train"),
     ("bench",),
-    ("testing",),
+    ("testing", "app"),
     ("cli",),
 )
 """The rooms of the core: each imports only from the floors before its own."""
@@ -136,7 +136,7 @@ def _room(module: str) -> str:
 def test_every_room_of_the_core_has_a_floor() -> None:
     rooms = {f.relative_to(CORE).parts[0].removesuffix(".py") for f in CORE.rglob("*.py")} - {"__init__", "__main__"}
     assert rooms == {room for floor in FLOORS for room in floor}
-    assert len(rooms) <= 16
+    assert len(rooms) <= 17
 
 
 @pytest.mark.parametrize(("level", "room"), [(k, room) for k, floor in enumerate(FLOORS) for room in floor])

@@ -15,7 +15,7 @@ from fusionkit.bench.records import MetricUse
 from fusionkit.contracts import Metric
 from fusionkit.errors import FusionkitError, UsageError
 from fusionkit.metrics.image_files import read_inputs
-from fusionkit.metrics.inputs import unit_of
+from fusionkit.metrics.inputs import MetricInputs, unit_of
 from fusionkit.metrics.naming import build, resolve, settings_of
 from fusionkit.metrics.profiles import find_profile
 from fusionkit.metrics.scoring import evaluate_each
@@ -31,6 +31,7 @@ __all__ = [
     "metric_use",
     "present_use",
     "score_image",
+    "score_inputs",
     "use_key",
 ]
 
@@ -129,7 +130,11 @@ def score_image(
     Raises:
         fusionkit.plugins.guard.PluginCallFailed: a file cannot be read, or is of another size than the fused image.
     """
-    inputs = run_guarded(lambda: read_inputs(fused, *sources, truth=truth, device=device))
+    return score_inputs(run_guarded(lambda: read_inputs(fused, *sources, truth=truth, device=device)), metrics, profile)
+
+
+def score_inputs(inputs: MetricInputs, metrics: Mapping[str, Metric], profile: str) -> ImageScores:
+    """Score an image that is read already."""
     values, reasons = evaluate_each(inputs, metrics, profile=profile)
     for name, value in values.items():
         if not math.isfinite(value):

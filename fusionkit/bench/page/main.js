@@ -1,10 +1,9 @@
-// The page: which table and image the address asks for, the theme, and the navigation.
+// The page: which table and image the address asks for, and the navigation.
 
 const { tables } = read('board');
 const downstream = read('downstream').tables;
 const main = document.getElementById('main');
 const picker = document.getElementById('picker');
-const theme = document.getElementById('theme');
 const titleOf = table => `${table.label}${tables.some(other => other !== table && other.label === table.label && other.task === table.task) ? ` (${table.profile})` : ''}`;
 
 let current = -1;
@@ -52,22 +51,6 @@ function follow() {
   if (parts.has('i') && tables[number].rows.length) viewer.open(number, tables[number], Number(parts.get('i')), { a: parts.get('a'), b: parts.get('b'), mode: parts.get('m') });
   else viewer.close();
 }
-
-const THEMES = { auto: ['◐', 'Colours: as the system'], light: ['☀', 'Colours: light'], dark: ['☾', 'Colours: dark'] };
-function setTheme(name) {
-  document.documentElement.dataset.theme = name;
-  theme.textContent = THEMES[name][0];
-  theme.setAttribute('aria-label', THEMES[name][1]);
-  theme.title = THEMES[name][1];
-}
-function stored() { try { return localStorage.getItem('fusionkit-theme'); } catch { return null; } }
-theme.addEventListener('click', () => {
-  const names = Object.keys(THEMES);
-  const next = names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length];
-  setTheme(next);
-  try { localStorage.setItem('fusionkit-theme', next); } catch { /* a page from disk may have no storage: the choice lasts as long as the page */ }
-});
-setTheme(THEMES[stored()] ? stored() : 'auto');
 
 const groups = [...new Set(tables.map(table => table.title))].map(title => [title, tables.map((table, number) => ({ table, number })).filter(({ table }) => table.title === title)]);
 document.querySelector('.side').append(...groups.map(([title, entries]) => el('section', {}, el('h2', {}, title),

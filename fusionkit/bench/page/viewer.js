@@ -1,7 +1,5 @@
 // One image at full size: its sources, every method's result, weight maps where there are any, and all of its values.
 
-const MODES = [['slider', 'Slider'], ['side', 'Side by side'], ['difference', 'Difference']];
-
 function itemsOf(data, table, at) {
   const image = data.images[at];
   const items = image.sources.map((pair, k) => ({ id: `source:${k}`, label: data.roles[k] || `source ${k + 1}`, kind: 'source', pair }));
@@ -42,22 +40,6 @@ function createViewer(remember) {
   const now = { number: 0, table: null, at: 0, a: null, b: null, mode: 'slider', gain: 4, full: false };
   let stage = null;
 
-  function refresh() {
-    const items = itemsOf(valuesOf(now.number), now.table, now.at);
-    const chosen = side => {
-      const item = items.find(found => found.id === now[side]) || { id: now[side], label: 'not there', pair: null };
-      const pair = item.pair || ['', ''];
-      // A difference of compressed copies would show the compression.
-      return { ...item, address: ((now.full || now.mode === 'difference') && pair[1]) || pair[0] };
-    };
-    stage.show(chosen('a'), chosen('b'), now.mode, now.gain);
-    for (const side of ['a', 'b']) dialog.querySelector(`select[name=${side}]`).value = now[side];
-    for (const button of dialog.querySelectorAll('[data-side]')) button.setAttribute('aria-pressed', String(now[button.dataset.side] === button.dataset.id));
-    for (const radio of dialog.querySelectorAll('input[name=mode]')) radio.checked = radio.value === now.mode;
-    dialog.querySelector('.gain').hidden = now.mode !== 'difference';
-    remember(now);
-  }
-
   function go(at) {
     now.at = at;
     build();
@@ -68,32 +50,17 @@ function createViewer(remember) {
     const image = data.images[now.at];
     const items = itemsOf(data, now.table, now.at);
     const focused = dialog.open && document.activeElement ? document.activeElement.dataset.keep : null;
-    stage = createStage();
-    const set = (side, id) => { now[side] = id; refresh(); };
-    const choose = side => el('label', { class: 'choice' }, el('span', { class: `side-${side}` }, side.toUpperCase()), el('span', { class: 'hidden' }, side === 'a' ? 'left image' : 'right image'),
-      el('select', { name: side, onchange: event => set(side, event.target.value) },
-        [['source', 'sources'], ['method', 'methods'], ['map', 'weight maps']].map(([kind, label]) => {
-          const some = items.filter(item => item.kind === kind);
-          return some.length ? el('optgroup', { label }, some.map(item => option(item.id, item.label, false))) : null;
-        })));
+    const comparison = createComparison(now, items, () => remember(now));
+    stage = comparison.stage;
     const step = (by, label, glyph) => el('button', { type: 'button', class: 'plain', 'data-keep': label, 'aria-label': label, disabled: now.at + by < 0 || now.at + by >= data.images.length, onclick: () => go(now.at + by) }, glyph);
-    const tool = (label, glyph, run) => el('button', { type: 'button', class: 'plain', 'aria-label': label, title: label, onclick: run }, glyph);
     dialog.replaceChildren(
       el('header', { class: 'bar' },
         el('h2', { id: 'viewer-title' }, image.name, el('span', { class: 'quiet small' }, ` ${image.size[0]} × ${image.size[1]}, ${now.at + 1} of ${data.images.length}`)),
         el('div', { class: 'tools' }, step(-1, 'Previous image', '←'), step(1, 'Next image', '→'),
           el('button', { type: 'button', class: 'plain close', 'aria-label': 'Close', onclick: () => closeDialog(dialog) }, '✕'))),
-      el('div', { class: 'controls' }, choose('a'), tool('Exchange the two images', '⇄', () => { [now.a, now.b] = [now.b, now.a]; refresh(); }), choose('b'),
-        el('fieldset', { class: 'modes' }, el('legend', { class: 'hidden' }, 'Compare by'), MODES.map(([value, label]) => el('label', {}, el('input', { type: 'radio', name: 'mode', value, onchange: () => { now.mode = value; refresh(); } }), el('span', {}, label)))),
-        el('label', { class: 'gain' }, el('span', { class: 'quiet' }, 'gain '), el('input', { type: 'range', min: '1', max: '16', step: '0.5', value: now.gain, oninput: event => { now.gain = Number(event.target.value); refresh(); } })),
-        el('div', { class: 'tools' }, tool('Zoom out', '−', () => stage.zoom(1 / 1.5)), tool('Fit', '⤢', () => stage.fit()), tool('Zoom in', '+', () => stage.zoom(1.5)),
-          el('label', { class: 'check' }, el('input', { type: 'checkbox', checked: now.full, onchange: event => { now.full = event.target.checked; refresh(); } }), 'original files'))),
-      stage.node, stage.split,
-      el('ul', { class: 'film', 'aria-label': 'Images to compare' }, items.map(item => el('li', { class: item.kind },
-        el('figure', {}, picture(item.pair, ''), el('figcaption', { title: item.why }, item.label)),
-        item.pair ? el('div', { class: 'sides' }, ['a', 'b'].map(side => el('button', { type: 'button', 'data-side': side, 'data-id': item.id, 'aria-label': `${item.label} as ${side.toUpperCase()}`, onclick: () => set(side, item.id) }, side.toUpperCase()))) : el('span', { class: 'flag' }, item.why)))),
+      ...comparison.nodes,
       valuesTable(data, now.table, now.at));
-    refresh();
+    comparison.refresh();
     if (focused) { const same = dialog.querySelector(`[data-keep="${focused}"]:not([disabled])`); if (same) same.focus(); }
   }
 

@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -20,6 +19,7 @@ from fusionkit.bench.report.comparability import find_task
 from fusionkit.bench.report.downstream_tables import DownstreamTable
 from fusionkit.bench.report.evidence import is_evidence, lies_inside
 from fusionkit.bench.report.formats import as_data
+from fusionkit.bench.report.page_assets import page_asset, page_script
 from fusionkit.bench.report.previews import Previews
 from fusionkit.bench.report.quality_tables import QualityTable
 
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PageCopy", "page_text"]
 
-_SCRIPTS = ("dom", "tables", "wins", "plot", "values", "gallery", "stage", "viewer", "downstream", "main")
+_SCRIPTS = (
+    *("dom", "theme", "tables", "wins", "plot", "values", "gallery"),
+    *("stage", "comparison", "viewer", "downstream", "main"),
+)
 _SHOWN = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 
 
@@ -85,13 +88,13 @@ def page_text(
                 progress(done, total)
         blocks.append(_block(f"values-{number}", values.data()))
     previews.sweep()
-    style = _file("style.css") + _file("downstream.css")
-    script = "(() => {\n'use strict';\n" + "\n".join(_file(f"{name}.js") for name in _SCRIPTS) + "\n})();\n"
+    style = page_asset("style.css") + page_asset("downstream.css")
+    script = page_script(page_asset(f"{name}.js") for name in _SCRIPTS)
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file: data:; "
         f"script-src {_digest(script)}; style-src {_digest(style)}"
     )
-    page = _file("page.html")
+    page = page_asset("page.html")
     more = "" if copy else ', <a href="board.json">JSON</a>'
     filled = {"POLICY": policy, "STYLE": style, "JSON": more, "DATA": "\n".join(blocks), "SCRIPT": script}
     for mark, text in filled.items():
@@ -289,10 +292,6 @@ def _block(name: str, data: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return f'<script type="application/json" id="{name}">{text}</script>'
-
-
-def _file(name: str) -> str:
-    return resources.files("fusionkit.bench").joinpath("page").joinpath(name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:
