@@ -7,7 +7,6 @@ import hashlib
 import html
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ import pytest
 from fusionkit.bench.record_files import write_record
 from fusionkit.bench.report.board import write_board
 from tests.support.boardrecords import EVIL, IVIF_METRICS, bench_folder, record
+from tests.support.chromium import BROWSER, NEEDS_BROWSER
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser", "chrome"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="put chromium or google-chrome on PATH to run this test")
+pytestmark = NEEDS_BROWSER
 
 _OPTIONS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),

@@ -10,16 +10,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from fusionkit.bench.downstream.downstream_records import PredictedBox, Prediction
 from fusionkit.bench.record_files import write_record
 from fusionkit.bench.report.board import load_results, write_board
 from fusionkit.bench.report.prediction_pictures import PredictionPictures, matched
 from tests.support.boardrecords import record as quality
+from tests.support.chromium import BROWSER, NEEDS_BROWSER
 from tests.support.downstreamrecords import digest, keep, record, street
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser", "chrome"))), None)
 FOUND, WRONG, MISSED = (47, 191, 113), (228, 87, 46), (244, 180, 0)
 
 
@@ -127,7 +126,8 @@ def document_of(page: Path, profile: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.skipif(BROWSER is None, reason="put chromium or google-chrome on PATH to run this test")
+@NEEDS_BROWSER[0]
+@NEEDS_BROWSER[1]
 def test_the_scores_are_columns_of_the_leaderboard_that_do_not_count_for_the_rank(tmp_path: Path) -> None:
     out = tmp_path / "board"
     for place, name in enumerate(("a", "b", "c")):
@@ -148,7 +148,8 @@ def test_the_scores_are_columns_of_the_leaderboard_that_do_not_count_for_the_ran
     assert [cell[0] for cell in text["c"]] == ["–"] * 3
 
 
-@pytest.mark.skipif(BROWSER is None, reason="put chromium or google-chrome on PATH to run this test")
+@NEEDS_BROWSER[0]
+@NEEDS_BROWSER[1]
 def test_a_browser_shows_scores_and_predictions_under_the_pages_policy(tmp_path: Path) -> None:
     out = tmp_path / "board"
     images = tuple(street(out, f"n{k:02}") for k in range(12))
