@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from fusionkit.bench.downstream.downstream_records import DOWNSTREAM, DownstreamRecord
-from fusionkit.bench.paths import RESULTS
+from fusionkit.bench.paths import RESULTS, file_name
 from fusionkit.bench.record_files import read_record, write_record
 from fusionkit.bench.records import BenchRecord, Record
 from fusionkit.bench.report.evidence import checked
@@ -65,8 +65,10 @@ def examine(folder: Path) -> Findings:
     refused that has two profiles in one task, or one metric under two settings in one table.
 
     Raises:
-        fusionkit.errors.DataError: there is no record in the folder.
+        fusionkit.errors.DataError: there is no such folder, or no record in it.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
     faults: dict[str, list[str]] = defaultdict(list)
     records: list[BenchRecord] = []
     for file in sorted(path for top in (RESULTS, DOWNSTREAM) for path in (folder / top).rglob("*.json")):
@@ -85,7 +87,7 @@ def examine(folder: Path) -> Findings:
         if not record.sha256:
             faults[place.as_posix()].append("has no digest of its content: bench again")
     if not records and not faults:
-        raise DataError(f"{folder}: holds no results: add some by 'fusionkit results add BENCH --to {folder}'")
+        raise DataError(f"{folder}: holds no results: give the folder of a bench or of a collection")
     mixed = _mixed(records)
     found = {place: tuple(dict.fromkeys(why)) for place, why in {**faults, **mixed}.items() if why}
     return Findings(records=tuple(records), faults=found, notes=_notes(records))
@@ -98,12 +100,15 @@ def sound_records(folder: Path) -> tuple[BenchRecord, ...]:
         fusionkit.errors.DataError: there is none, or one of them has a fault.
     """
     findings = examine(folder)
-    broken = {place: why for place, why in findings.faults.items() if place.endswith(".json")}
+    _refuse_broken(folder, {place: why for place, why in findings.faults.items() if place.endswith(".json")})
+    return findings.records
+
+
+def _refuse_broken(folder: Path, broken: Mapping[str, Sequence[str]]) -> None:
     if broken:
         place, why = next(iter(broken.items()))
         more = f" (and {len(broken) - 1} more: fusionkit results verify {folder})" if len(broken) > 1 else ""
-        raise DataError(f"{folder / place}: {why[0]}{more}")
-    return findings.records
+        raise DataError(f"{folder / place}: {why[0]}: restore it or bench again{more}")
 
 
 def add_results(
@@ -128,20 +133,22 @@ def add_results(
         replace: whether a result takes the place of another one of its name.
 
     Returns:
-        What was added, and one line for each that was there already.
+        What was added, and lines on what was there already.
 
     Raises:
         fusionkit.errors.DataError: a record on either side has a fault, or cannot be written.
         fusionkit.errors.UsageError: nothing fits the choice, the collection has another result of that name, or it
             would mix profiles.
     """
-    given = sound_records(bench)
+    findings = examine(bench)
+    given = findings.records
     for option, wanted, known in (
         ("--task", tasks, {record.task for record in given}),
-        ("--method", [*methods, *(renamed or {})], {record.method.name for record in given}),
+        ("--method", methods, {record.method.name for record in given}),
+        ("--as", list(renamed or {}), {record.method.name for record in given}),
         ("--profile", [profile] * bool(profile), {r.profile for r in given if isinstance(r, Record)}),
     ):
-        for name in wanted:
+        for name in wanted if given else ():
             if name not in known:
                 raise UsageError(f"{option} {name}: {bench} has no result of it: {did_you_mean(str(name), known)}")
     chosen = [
@@ -151,12 +158,33 @@ def add_results(
         and (not methods or record.method.name in methods)
         and (profile is None or not isinstance(record, Record) or record.profile == profile)
     ]
+    _refuse_broken(bench, _faults_of(chosen, findings, tasks))
     named = tuple(_called(record, (renamed or {}).get(record.method.name, "")) for record in chosen)
     there = sound_records(to) if any((to / top).is_dir() for top in (RESULTS, DOWNSTREAM)) else ()
     parts = (Part(folder=to, records=there), Part(folder=bench, records=named))
-    combined, notes = _combined(parts, replace=replace)
+    remedy = "give one another name by --as {label}=NAME, or --replace the former"
+    combined, notes = _combined(parts, remedy=remedy, replace=replace)
     old = {record.sha256 for record in there}
+    if again := sum(record.sha256 in old for record in named):
+        notes = (*notes, f"{counted(again, 'result')} of these {'was' if again == 1 else 'were'} there already")
     return _write(to, [record for record in combined if record.sha256 not in old], combined), notes
+
+
+def _faults_of(chosen: Sequence[BenchRecord], findings: Findings, tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The faults of chosen records, and of files of these tasks that cannot be read: they may be what was asked for."""
+    wanted, readable = ({str(r.place or r.home) for r in some} for some in (chosen, findings.records))
+    folders = {file_name(task) for task in tasks}
+
+    def may_be_wanted(place: str) -> bool:
+        parts = PurePosixPath(place).parts
+        at = parts.index(RESULTS) + 1 if RESULTS in parts else 0
+        return not folders or parts[at] in folders
+
+    return {
+        place: why
+        for place, why in findings.faults.items()
+        if place.endswith(".json") and (place in wanted or (place not in readable and may_be_wanted(place)))
+    }
 
 
 def merge_results(parts: Sequence[tuple[str, Path]], to: Path) -> tuple[tuple[BenchRecord, ...], tuple[str, ...]]:
@@ -180,7 +208,7 @@ def merge_results(parts: Sequence[tuple[str, Path]], to: Path) -> tuple[tuple[Be
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UsageError(f"--to {to}: is there already: choose a new folder")
     read = [Part(folder=folder, records=sound_records(folder), name=name) for name, folder in parts]
-    combined, notes = _combined(read)
+    combined, notes = _combined(read, remedy="name the people, each once, as PERSON=DIR")
     return _write(to, combined, combined), notes
 
 
@@ -237,14 +265,16 @@ def _notes(records: Iterable[BenchRecord]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _combined(parts: Sequence[Part], *, replace: bool = False) -> tuple[list[BenchRecord], tuple[str, ...]]:
+def _combined(
+    parts: Sequence[Part], *, remedy: str, replace: bool = False
+) -> tuple[list[BenchRecord], tuple[str, ...]]:
     """One record per place, of all parts."""
     notes: list[str] = []
     clashes = {} if replace else _clashes(parts)
     for label, why in clashes.items():
         names = [part.name for part in parts if any(r.method.name == label for r in part.records)]
         if "" in names or len(set(names)) < len(names):
-            raise UsageError(f"{why}: give one another name, by --as {label}=NAME or PERSON=DIR")
+            raise UsageError(f"{why}: {remedy.format(label=label)}")
         notes.append(f"{why}: they are called {' and '.join(f'{label} ({name})' for name in names)}")
     kept: dict[str, BenchRecord] = {}
     for part in parts:

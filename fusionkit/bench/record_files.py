@@ -93,6 +93,8 @@ def read_records(out: Path, *, task: str | None = None) -> tuple[Record, ...]:
         fusionkit.errors.DataError: there is no bench in the folder, or a record is damaged.
         fusionkit.errors.UsageError: the bench has no such task.
     """
+    if not out.is_dir():
+        raise DataError(f"{out}: no such folder: run 'fusionkit bench --out {out}'")
     if not (out / RESULTS).is_dir():
         raise DataError(f"{out}: holds no results of a bench (no folder {RESULTS}): run 'fusionkit bench --out {out}'")
     records = stored_records(out, Record)

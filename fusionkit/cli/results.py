@@ -77,7 +77,8 @@ def merge(parts: tuple[str, ...], to: Path) -> None:
     records, notes = merge_results([_part(text) for text in parts], to)
     for note in notes:
         say(f"note: {note}")
-    say(f"{to}: {counted(len(records), 'result')} of {len(parts)} folders; 'fusionkit board {to}' makes the board")
+    said = f"{to}: {counted(len(records), 'result')} of {counted(len(parts), 'folder')}"
+    say(f"{said}; 'fusionkit board {to}' makes the board")
 
 
 @command.command("verify")
@@ -107,7 +108,7 @@ def verify(folders: tuple[Path, ...]) -> None:
 
 
 @command.command("table")
-@click.argument("folder", type=_FOLDER)
+@click.argument("folder", metavar="DIR", type=_FOLDER)
 @click.option("-f", "--format", "form", type=click.Choice(["latex", "markdown", "csv"]), default="latex",
               show_default=True, help="Form of the tables.")  # fmt: skip
 @click.option("--task", help="Only the tables of this task.")
@@ -143,7 +144,7 @@ def table(
 
 
 @command.command("cite")
-@click.argument("folder", type=_FOLDER)
+@click.argument("folder", metavar="DIR", type=_FOLDER)
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write, not stdout.")
 def cite(folder: Path, output: Path | None) -> None:
     """Write BibTeX of the methods, metrics and data sets that the records in DIR tell of."""

@@ -12,6 +12,15 @@ from fusionkit_restormer.fuser import RestormerFuser
 
 __all__ = ["ReFusionFuser"]
 
+_BIBTEX = """@article{refusion,
+  author = {Bai, Haowen and Zhao, Zixiang and Zhang, Jiangshe and Wu, Yichen and Deng, Lilun and Cui, Yukun
+            and Jiang, Baisong and Xu, Shuang},
+  title = {{ReFusion}: Learning Image Fusion from Reconstruction with Learnable Loss via Meta-Learning},
+  journal = {International Journal of Computer Vision},
+  volume = {133},
+  year = {2025}
+}"""
+
 
 class ReFusionFuser(RestormerFuser):
     """F of ReFusion.
@@ -35,6 +44,11 @@ class ReFusionFuser(RestormerFuser):
             parameters=59856,
         ),
     )
+
+    @classmethod
+    def bibtex(cls) -> str:
+        """Give the entry of the method's paper."""
+        return _BIBTEX
 
     @classmethod
     def pretrained(cls) -> Sequence[ShippedModel]:

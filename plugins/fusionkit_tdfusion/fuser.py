@@ -11,6 +11,15 @@ from fusionkit_restormer.fuser import RestormerFuser
 
 __all__ = ["TDFusionFuser"]
 
+_BIBTEX = """@inproceedings{tdfusion,
+  author = {Bai, Haowen and Zhang, Jiangshe and Zhao, Zixiang and Wu, Yichen and Deng, Lilun and Cui, Yukun
+            and Feng, Tao and Xu, Shuang},
+  title = {Task-driven Image Fusion with Learnable Fusion Loss},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
+  pages = {7457--7468},
+  year = {2025}
+}"""
+
 
 class TDFusionFuser(RestormerFuser):
     """F of TDFusion.
@@ -20,6 +29,11 @@ class TDFusionFuser(RestormerFuser):
     """
 
     reference = "Bai et al., TDFusion, CVPR 2025"
+
+    @classmethod
+    def bibtex(cls) -> str:
+        """Give the entry of the method's paper."""
+        return _BIBTEX
 
     @classmethod
     def pretrained(cls) -> Sequence[ShippedModel]:

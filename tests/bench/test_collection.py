@@ -40,6 +40,29 @@ def ours(tmp_path: Path) -> Path:
     return folder(tmp_path / "ours", record("alpha", VALUES), record("beta", {"EN": [5.0, 5.5], "SD": [20.0, 25.0]}))
 
 
+def test_an_unfinished_or_damaged_result_is_no_fault_of_the_others(ours: Path, tmp_path: Path) -> None:
+    unfinished = record("gamma", VALUES)
+    write_record(ours, unfinished.model_copy(update={"data": unfinished.data.model_copy(update={"pairs": 9})}))
+    focus = write_record(ours, record("delta", VALUES, task="mfif", dataset="Lytro"))
+    (ours / str(focus.home)).write_text("{", encoding="utf-8")
+    added, _ = add_results(ours, tmp_path / "to", tasks=["ivif"], methods=["alpha", "beta"])
+    assert [each.method.name for each in added] == ["alpha", "beta"]
+    with pytest.raises(DataError, match=r"gamma\.json: 7 of 9 pairs have no result: restore it or bench again$"):
+        add_results(ours, tmp_path / "more", tasks=["ivif"])
+    with pytest.raises(DataError, match=r"delta\.json: "):
+        add_results(ours, tmp_path / "more", methods=["alpha"])
+    with pytest.raises(UsageError, match=r"--method gama: .*did you mean 'gamma'"):
+        add_results(ours, tmp_path / "more", methods=["gama"])
+    assert not (tmp_path / "more").exists()
+
+
+@pytest.mark.parametrize("command", [("verify",), ("cite",), ("table",), ("add", "--to", "x"), ("merge", "--to", "x")])
+def test_a_folder_that_is_not_there_is_called_so(command: tuple[str, ...], tmp_path: Path) -> None:
+    code, said = run("results", *command, tmp_path / "nowhere")
+    assert code != 0
+    assert said.startswith(f"error: {tmp_path / 'nowhere'}: no such folder")
+
+
 def test_added_records_are_those_of_the_bench_bit_for_bit(tmp_path: Path) -> None:
     bench = bench_folder(tmp_path / "bench", methods=("alpha", "beta"))
     downstreamrecords.keep(bench, downstreamrecords.record("alpha", 0, 0.5))
@@ -182,6 +205,11 @@ def test_a_name_is_taken_only_when_it_is_told_to(tmp_path: Path, ours: Path) -> 
     code, output = run("results", "add", later, "--to", tmp_path / "to")
     assert code == UsageError.exit_code
     assert "two results called 'alpha'" in output
+    assert "--as alpha=NAME, or --replace" in output
+    assert (
+        "1 result of these was there already"
+        in run("results", "add", ours, "--to", tmp_path / "to", "--method", "beta")[1]
+    )
     assert run("results", "add", later, "--to", tmp_path / "to", "--as", "alpha=alpha, longer")[0] == 0
     assert {r.method.name for r in sound_records(tmp_path / "to")} == {"alpha", "beta", "alpha, longer"}
     assert run("results", "add", later, "--to", tmp_path / "to", "--replace")[0] == 0
@@ -194,9 +222,10 @@ def test_a_name_is_taken_only_when_it_is_told_to(tmp_path: Path, ours: Path) -> 
     [
         (("add", "{ours}", "--to", "x", "--method", "alhpa"), "did you mean 'alpha'"),
         (("add", "{ours}", "--to", "x", "--as", "alpha"), "write OLD=NEW"),
-        (("add", "nowhere", "--to", "x"), "holds no results"),
+        (("add", "nowhere", "--to", "x"), "no such folder"),
+        (("add", "{ours}", "--to", "x", "--as", "alhpa=b"), "--as alhpa: {ours} has no result"),
         (("merge", "{ours}", "--to", "{ours}"), "is there already"),
-        (("verify", "nowhere"), "holds no results"),
+        (("verify", "nowhere"), "no such folder"),
         (("table", "{ours}", "--metric", "ENN"), "has no ENN"),
         (("table", "{ours}", "--format", "csv", "--intervals"), "is for LaTeX"),
     ],
@@ -204,5 +233,5 @@ def test_a_name_is_taken_only_when_it_is_told_to(tmp_path: Path, ours: Path) -> 
 def test_mistakes_get_one_line(ours: Path, args: tuple[str, ...], said: str) -> None:
     code, output = run("results", *(arg.format(ours=ours) for arg in args))
     assert code in (DataError.exit_code, UsageError.exit_code)
-    assert said in output
+    assert said.format(ours=ours) in output
     assert len(output.strip().splitlines()) == 1
