@@ -39,6 +39,8 @@ COMMANDS = {
     "board": "Rewrite a benchmark's leaderboards from its results.",
     "results": "Collect, check, merge and print results.",
     "plugins": "List, check and create plugins.",
+    "doctor": "Look at the installation.",
+    "completion": "Let a shell complete commands and names.",
 }
 """Name and short help of each command: the object ``command`` in the module of that name, with ``_`` for ``-``."""
 
@@ -64,6 +66,9 @@ class CommandLine(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = import_module(_module(cmd_name)).command
+        if ctx.resilient_parsing:
+            # A shell completes a line.
+            command = import_module(_module("completion")).complete_names(command)
         return command
 
     def resolve_command(

@@ -98,7 +98,8 @@ def _selection(wrapped: Callable[..., None]) -> Callable[..., None]:
 @command.command("verify")
 @_selection
 @click.option("--decode", is_flag=True, help="Decode every file to its end, and compare the splits with each other.")
-def verify_command(spec: str, decode: bool, **choice: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify_command(spec: str, decode: bool, as_json: bool, **choice: str | None) -> None:
     """Check the pairs of SPEC: partners, names, sizes, readable headers, known digests.
 
     With --labels, check also that every pair has a valid label: size, known classes, boxes inside the image. Print the
@@ -114,11 +115,16 @@ def verify_command(spec: str, decode: bool, **choice: str | None) -> None:
 
         verify_labels(pairs)
         unit = "pixels" if pairs.labels.kind == "segmentation" else "boxes"
-        counts = ", ".join(f"{name} {count}" for name, count in count_labels(pairs).items())
-        labelled = f", {unit}: {counts}"
+        counted_labels = count_labels(pairs)
+        labelled = f", {unit}: {', '.join(f'{name} {count}' for name, count in counted_labels.items())}"
     else:
-        labelled = ""
+        labelled, counted_labels = "", {}
     known = sum(any(pair.sha256) for pair in pairs)
+    if as_json:
+        facts = {"origin": pairs.origin, "task": pairs.task.name, "pairs": len(pairs), "splits": pairs.splits}
+        facts |= {"known_digests": known, "labels": counted_labels, "fingerprint": pairs.fingerprint()}
+        click.echo(json.dumps(facts, indent=2))
+        return
     splits = _counts(pairs.splits)
     click.echo(f"{pairs.origin}: {counted(len(pairs), 'pair')} ok ({splits}), {known} with known digests{labelled}")
     click.echo(f"fingerprint {pairs.fingerprint()}")

@@ -29,8 +29,7 @@ def list_command(as_json: bool) -> None:
 
     found = list_plugins()
     if as_json:
-        faults = [{"distribution": f.distribution, "version": f.version, "cause": f.cause} for f in found.faults]
-        click.echo(json.dumps({"plugins": [f.as_dict() for f in found.findings], "faults": faults}, indent=2))
+        _print_json(found)
         return
     _print_table(found)
     for fault in found.faults:
@@ -39,7 +38,8 @@ def list_command(as_json: bool) -> None:
 
 @command.command("check")
 @click.argument("name", required=False)
-def check_command(name: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check_command(name: str | None, as_json: bool) -> None:
     """Load every plugin, or those of one NAME (a plugin's or a distribution's), and report failures.
 
     Fusers and metrics of other packages are also called once, on small images.
@@ -53,11 +53,13 @@ def check_command(name: str | None) -> None:
         from fusionkit.fuse.trial import trial_fault
 
         checked = called(checked, trial_fault)
-    for finding in checked.findings:
+    if as_json:
+        _print_json(checked)
+    for finding in () if as_json else checked.findings:
         entry, problem = finding.entry, finding.problem
         verdict = f"FAILED at {problem}" if problem else "ok"
         answer(f"{finding.kind} {entry.name} ({entry.origin}): {verdict}")
-    for fault in checked.faults:
+    for fault in () if as_json else checked.faults:
         answer(f"{'FAILED' if fault.ours else 'note'}: {fault.distribution} {fault.version}: {fault.cause}")
     failed = [f.entry.name for f in checked.findings if f.problem] + [f.distribution for f in checked.faults if f.ours]
     if failed:
@@ -91,6 +93,11 @@ def new_command(name: str, folder: Path, kinds: tuple[str, ...]) -> None:
     root = create(name, folder, only=kinds)
     answer(str(root))
     say(f"next: pip install -e {root} && pytest {root} && fusionkit plugins list")
+
+
+def _print_json(found: Findings) -> None:
+    faults = [{"distribution": f.distribution, "version": f.version, "cause": f.cause} for f in found.faults]
+    click.echo(json.dumps({"plugins": [f.as_dict() for f in found.findings], "faults": faults}, indent=2))
 
 
 def _print_table(found: Findings) -> None:

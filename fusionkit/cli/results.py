@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -83,7 +84,8 @@ def merge(parts: tuple[str, ...], to: Path) -> None:
 
 @command.command("verify")
 @click.argument("folders", nargs=-1, required=True, metavar="DIR...", type=_FOLDER)
-def verify(folders: tuple[Path, ...]) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(folders: tuple[Path, ...], as_json: bool) -> None:
     """Check every record in DIR, and whether they can be read side by side.
 
     Refused are records that were changed after they were written, stand in another place than their own or contradict
@@ -93,15 +95,23 @@ def verify(folders: tuple[Path, ...]) -> None:
     from fusionkit.errors import DataError
 
     broken = 0
+    found = []
     for folder in folders:
         findings = examine(folder)
+        broken += len(findings.faults)
+        if as_json:
+            faults = {str(place): list(reasons) for place, reasons in findings.faults.items()}
+            kept = {"folder": str(folder), "results": len(findings.records)}
+            found.append({**kept, "faults": faults, "notes": list(findings.notes)})
+            continue
         for place, reasons in findings.faults.items():
             say(f"{folder / place if place.endswith('.json') else f'{folder}: {place}'}: {'; '.join(reasons)}")
         for note in findings.notes:
             say(f"note: {folder}: {note}")
-        broken += len(findings.faults)
         if not findings.faults:
             answer(f"{folder}: {counted(len(findings.records), 'result')}, all as they were written")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
     if broken:
         verb = "is" if broken == 1 else "are"
         raise DataError(f"{counted(broken, 'fault')} {verb} named above: restore these files, or bench again")

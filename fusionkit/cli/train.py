@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from fusionkit.cli.notes import answer
 
-_ALONGSIDE = {"resume", "extend", "data", "device", "threads", "checkpoint_every", "quiet"}
+_ALONGSIDE = {"resume", "extend", "data", "device", "threads", "checkpoint_every", "quiet", "tensorboard"}
 """Options that --resume takes; the others are fixed by the run."""
 
 
@@ -39,6 +39,7 @@ _ALONGSIDE = {"resume", "extend", "data", "device", "threads", "checkpoint_every
 @click.option("--seed", default=0, help="Seed of the initial weights and of all random draws.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
 @click.option("--checkpoint-every", default=60.0, help="Seconds between checkpoints.")
+@click.option("--tensorboard", is_flag=True, help="Also write losses and pictures for TensorBoard, into tensorboard/.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def command(method: str | None, **given: Any) -> None:
     """Train METHOD on pairs of images and print the run folder.
@@ -64,7 +65,11 @@ def command(method: str | None, **given: Any) -> None:
     # Under torchrun only the first process prints.
     first = os.environ.get("RANK", "0") == "0"
     with training_progress(given["quiet"] or not first) as report:
-        settings = {"report": report, "checkpoint_seconds": given["checkpoint_every"]}
+        settings = {
+            "report": report,
+            "checkpoint_seconds": given["checkpoint_every"],
+            "tensorboard": given["tensorboard"],
+        }
         if given["resume"] is not None:
             context = click.get_current_context()
             stated = [name for name in given if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]

@@ -24,6 +24,7 @@ from fusionkit.runtime.precision import float32_products
 from fusionkit.runtime.processes import Processes, joined
 from fusionkit.train.checkpoints import Checkpoint, load_checkpoint, take_up
 from fusionkit.train.divergence import check_fuser
+from fusionkit.train.event_log import EventLog
 from fusionkit.train.figures import draw_run, save_snapshot
 from fusionkit.train.lineage import Extension, load_initial_model
 from fusionkit.train.loop import Interrupted, take_steps
@@ -202,15 +203,23 @@ def _run(
     report: Report | None = None,
     log_every: int = 10,
     checkpoint_seconds: float = 60.0,
+    tensorboard: bool = False,
 ) -> None:
+    # An extra that is missing is said before the first step.
+    events = EventLog(folder.path) if tensorboard and processes.first else None
     with folder.held() if processes.first else nullcontext():
         try:
-            _take_steps(folder, record, trainer, processes, facts, resumed, report, log_every, checkpoint_seconds)
+            _take_steps(
+                folder, record, trainer, processes, facts, resumed, report, log_every, checkpoint_seconds, events
+            )
         except LostProcessError as error:
             how = f"go on, with as many as there are, by: train --resume {folder.path}"
             raise LostProcessError(f"{error}; {how}") from None
         except Interrupted as stopped:
             raise Interrupted(f"{stopped}; go on with: fusionkit train --resume {folder.path}") from None
+        finally:
+            if events is not None:
+                events.close()
         if processes.first:
             _finish(folder, record, trainer)
 
@@ -225,20 +234,27 @@ def _take_steps(
     report: Report | None,
     log_every: int,
     checkpoint_seconds: float,
+    events: EventLog | None,
 ) -> None:
     shown = [trainer.source.whole(index) for index in sorted({0, len(trainer.source) // 2})]
 
     def begun(done: int) -> None:
         if resumed is not None:
             folder.append_metrics({"event": "resume", "step": done, "environment": dict(resumed)})
+        if events is not None:
+            events.begin(done, facts["options"])
         if done == 0:
             save_snapshot(folder.path, 0, shown, trainer)
 
     def logged(done: int, losses: Mapping[str, float]) -> None:
         if report is not None:
             report(done, trainer.steps, losses)
+        if events is not None:
+            events.add_losses(done, losses)
         if done == trainer.steps or _pictured(done, trainer.steps) > _pictured(done - log_every, trainer.steps):
             save_snapshot(folder.path, done, shown, trainer)
+            if events is not None:
+                events.add_pictures(done)
 
     rounded = f"with --precision fp32 (it ran in {record.precision})"
     take_steps(
