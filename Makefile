@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 
-.PHONY: demo test check docs install clean
+.PHONY: demo test check docs wheels install clean
 
 install: $(VENV)/installed
 
@@ -31,5 +31,14 @@ check: install
 docs: install
 	$(BIN)/mkdocs build --strict
 
+# Builds the wheel for this platform and the source distribution, and checks both.
+wheels:
+	$(PYTHON) -m venv build/release
+	build/release/bin/pip install --quiet --constraint constraints.txt build check-wheel-contents twine
+	rm -rf dist
+	build/release/bin/python -m build --outdir dist . >build/wheels.log 2>&1 || { tail -20 build/wheels.log; exit 1; }
+	build/release/bin/twine check --strict dist/*
+	build/release/bin/check-wheel-contents dist/*.whl
+
 clean:
-	rm -rf $(VENV) $(OUT) site
+	rm -rf build dist $(VENV) $(OUT) site

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fusionkit.plugins import catalogue
 from tests.support.pages import DOCS
 
 sys.path.insert(0, str(DOCS / "tools"))
@@ -62,3 +64,18 @@ def test_the_home_picture_shows_both_sources_and_their_fusion(tmp_path: Path) ->
     between = np.corrcoef(first.ravel(), second.ravel())[0, 1]
     assert np.corrcoef(fused.ravel(), first.ravel())[0, 1] > between
     assert np.corrcoef(fused.ravel(), second.ravel())[0, 1] > between
+
+
+@pytest.mark.parametrize("page", ["classical", "rivals", "refusion", "tdfusion"])
+def test_every_page_on_methods_shows_what_they_make(page: str) -> None:
+    shown = re.findall(r"\(images/(\w+\.jpg)\)", (DOCS / f"{page}.md").read_text(encoding="utf-8"))
+    assert shown
+    assert all((DOCS / "images" / name).is_file() for name in shown)
+
+
+def test_every_classical_method_is_in_a_picture(tmp_path: Path) -> None:
+    methods = pytest.importorskip("methods")
+    drawn = {name for task in methods.SHOWN for name in methods.methods(task)}
+    every = {entry.name for entry in catalogue.fusers.entries() if entry.target.startswith("fusionkit_classical.")}
+    assert drawn == every
+    assert methods.sheet("mfif", tmp_path / "pairs").shape == (170, 900, 3)
