@@ -40,7 +40,8 @@ class Choices:
         self._load = lru_cache(_LOADED)(self._load_model)
         entries, self.problems = list_models()
         usable = [entry for entry in entries if entry.usable and entry.current]
-        self._own = {Path(name).name: name for name in own}
+        last = [Path(name).name for name in own]
+        self._own = {name if last.count(short) > 1 else short: name for short, name in zip(last, own, strict=True)}
         kept = {label: self._load(name, None) for label, name in self._own.items()}
         self.methods: dict[str, tuple[str, ...]] = {}
         for name, task in self.tasks.items():

@@ -117,7 +117,7 @@ class FuseJob:
             if isinstance(error, MemoryError) or is_out_of_memory(error):
                 self._fail("the memory of this machine does not suffice: use smaller images, or another method")
             else:
-                self._fail(f"internal error: {type(error).__name__}: {error} (please report)")
+                self._fail(self.place.plain(f"internal error: {type(error).__name__}: {error} (please report)"))
         if self.state != "done":
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -258,10 +258,11 @@ class FuseJob:
 def write_shown(file: Path, image: Image, *, longest: int) -> None:
     """Write an image as a PNG of 8 bits, upright, reduced if its longer side has more than ``longest`` pixels."""
     pixels = image.upright().pixels
+    height, width = pixels.shape[:2]
     if pixels.dtype != np.uint8:
         full = 1.0 if pixels.dtype == np.float32 else 65535.0
-        pixels = np.rint(pixels.astype(np.float64) * (255 / full)).astype(np.uint8)
-    height, width = pixels.shape[:2]
+        # Rounded in one pass: copies in float64 would take eight times the memory of a large image.
+        pixels = cv2.convertScaleAbs(pixels, alpha=255 / full).reshape(height, width, -1)
     if max(height, width) > longest:
         scale = longest / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -272,4 +273,4 @@ def write_shown(file: Path, image: Image, *, longest: int) -> None:
 def _as_fields(message: str) -> str:
     """Name the page's fields where a message names the command's options."""
     message = re.sub(r"--(align|range|resize|match)(?:-[abs])?\b", r"\1", message)
-    return message.replace("--model", "the method")
+    return message.replace("name metrics with --metric", "choose another profile").replace("--model", "the method")

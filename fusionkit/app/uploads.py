@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 from fusionkit.app.fuse_job import write_shown
 from fusionkit.app.workroom import SourceSet, Workroom
 from fusionkit.errors import DataError, UsageError
-from fusionkit.io.images import read_image
+from fusionkit.fuse.reading import pages_of
+from fusionkit.io.images import read_image, write_image
 from fusionkit.io.ranges import AUTO
 from fusionkit.io.text import counted, printable, shortened
 from fusionkit.tasks import Task
@@ -85,6 +86,8 @@ def keep_uploads(room: Workroom, uploads: Iterable[Upload], labels: Mapping[str,
             for upload in group:
                 with source.place_for(upload.name).open("wb") as stored:
                     shutil.copyfileobj(upload.content, stored)
+        if len(kept.sources) == 1 and len(kept.sources[0].files) == 1:
+            _separate_pages(kept)
         for place, source in enumerate(kept.sources):
             write_shown(small_picture(kept, place), read_image(source.files[0], values=AUTO), longest=_SMALL)
     except Exception as error:
@@ -93,6 +96,19 @@ def keep_uploads(room: Workroom, uploads: Iterable[Upload], labels: Mapping[str,
             raise DataError(kept.plain(error)) from None
         raise
     return kept
+
+
+def _separate_pages(kept: SourceSet) -> None:
+    """Make a source of each page of the only file, where it has several: a stack."""
+    (source,) = kept.sources
+    pages = pages_of(source.files[0])
+    if len(pages) == 1:
+        return
+    kept.sources.clear()
+    for number, page in enumerate(pages):
+        image = read_image(page)
+        own = kept.add_source(f"{source.label}, page {number}", folder=f"page{number}")
+        write_image(own.place_for(f"page{number}.tif"), image)
 
 
 def small_picture(kept: SourceSet, number: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -103,11 +104,11 @@ class SourceSet:
     jobs: dict[str, Work] = field(default_factory=dict)
     used: float = field(default_factory=time.monotonic)
 
-    def add_source(self, label: str) -> SourceFolder:
-        """Add a source without images."""
-        folder = self.folder / f"source{len(self.sources) + 1}"
-        folder.mkdir()
-        self.sources.append(SourceFolder(folder, label))
+    def add_source(self, label: str, *, folder: str = "") -> SourceFolder:
+        """Add a source without images, in a folder of its own."""
+        place = self.folder / (folder or f"source{len(self.sources) + 1}")
+        place.mkdir()
+        self.sources.append(SourceFolder(place, label))
         return self.sources[-1]
 
     def ordered(self, order: Sequence[int]) -> list[SourceFolder]:
@@ -128,7 +129,7 @@ class SourceSet:
 
     def plain(self, text: object) -> str:
         """Write a message as the page shows it: files by their names, without the folders of the server."""
-        return str(text).replace(f"{self.folder}/", "").replace(str(self.folder), "")
+        return str(text).replace(f"{self.folder}{os.sep}", "").replace(str(self.folder), "")
 
 
 class Workroom:
@@ -151,9 +152,8 @@ class Workroom:
     def new_set(self) -> SourceSet:
         """Make an empty set of sources."""
         key = secrets.token_urlsafe(16)
-        folder = self.folder / key
-        folder.mkdir()
-        self.sets[key] = SourceSet(key, folder, used=self._clock())
+        self.sets[key] = SourceSet(key, self.folder / key, used=self._clock())
+        self.sets[key].folder.mkdir()
         return self.sets[key]
 
     def find(self, key: str) -> SourceSet:
@@ -182,6 +182,10 @@ class Workroom:
         for key, kept in list(self.sets.items()):
             if not kept.busy() and self._clock() - kept.used > self.keep_seconds:
                 self.delete(key)
+        for folder in self.folder.iterdir():
+            # What was being fused of a set that is deleted may have been written after it.
+            if folder.is_dir() and folder.name not in self.sets:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Delete everything."""

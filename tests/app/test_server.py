@@ -16,11 +16,14 @@ import pytest
 from starlette.testclient import TestClient
 
 import fusionkit
+from fusionkit.app.choices import Choices
 from fusionkit.app.fuse_job import FuseJob, Order
 from fusionkit.app.server import AppServer
 from fusionkit.fuse.source_maps import compute_maps
 from fusionkit.io.images import Image
 from fusionkit.metrics import score_files
+from fusionkit.models.weights import WeightsInfo, save_fuser
+from fusionkit.plugins import catalogue
 from tests.app.conftest import Array, encoded
 
 Send = Callable[..., Any]
@@ -310,3 +313,37 @@ def test_a_fault_of_the_server_is_an_error_in_words(
     monkeypatch.setattr(server.choices, "model", fail)
     job = fuse(send(*pair(scene)).json())
     assert job["error"] == "internal error: RuntimeError: a fault (please report)"
+
+
+def test_a_file_with_pages_is_a_stack_of_them(
+    client: TestClient, send: Send, fuse: Send, scene: tuple[Array, Array], tmp_path: Path
+) -> None:
+    cv2.imwritemulti(str(tmp_path / "stack.tif"), [scene[0], scene[1], scene[0] // 2])
+    found = send(("source1", "stack.tif", (tmp_path / "stack.tif").read_bytes())).json()
+    assert [source["label"] for source in found["sources"]] == [f"stack.tif, page {k}" for k in range(3)]
+    job = fuse(found, method="maximum", ranges=["full"] * 3)
+    assert job["scenes"][0]["bits"] == 16
+    fused = pixels(client.get(f"{job['address']}/files/0.result").content)
+    assert np.abs(fused.astype(int) - np.maximum(*scene)).max() <= 1
+
+
+def test_models_of_the_user_are_offered_first_and_told_apart(tmp_path: Path) -> None:
+    kind = catalogue.fusers.get("refusion")
+    for name in ("one", "two"):
+        fuser: Any = kind(kind.Config(dim=4, heads=2, blocks=1))
+        save_fuser(tmp_path / name / "mine.safetensors", fuser, WeightsInfo(fuser="refusion", task="mif"))
+    files = [str(tmp_path / name / "mine.safetensors") for name in ("one", "two")]
+    both, one = Choices(files, device="cpu"), Choices(files[:1], device="cpu")
+    assert list(both.methods["mif"][:2]) == files
+    assert one.methods["mif"][0] == "mine.safetensors"
+    assert "mine.safetensors" not in one.methods["ivif"]
+    assert one.model("mine.safetensors", "mif").task == "mif"
+
+
+def test_a_profile_without_the_tasks_metrics_is_refused_in_words(
+    send: Send, fuse: Send, server: AppServer, scene: tuple[Array, Array]
+) -> None:
+    found = send(*pair(scene)).json()
+    for profile in server.choices.profiles():
+        job = fuse(found, profile=profile)
+        assert job["state"] == "done" or job["error"].endswith("choose another profile"), job

@@ -61,6 +61,11 @@ def test_sets_that_are_not_used_are_deleted_after_their_time(temporary: Path) ->
     assert used.folder.is_dir()
     with pytest.raises(Gone, match="drop them again"):
         room.find(old.key)
+    # A fusing of the deleted set that was still running has written into its folder.
+    (old.folder / "fused-key").mkdir(parents=True)
+    room.sweep()
+    assert not old.folder.exists()
+    assert used.folder.is_dir()
     room.close()
     assert list(temporary.iterdir()) == []
 
