@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +16,7 @@ from fusionkit.bench.paths import file_name
 from fusionkit.bench.records import Method
 from fusionkit.config import as_dict, parse_assignments
 from fusionkit.contracts import Fuser
-from fusionkit.errors import DataError, UsageError
+from fusionkit.errors import DataError, FusionNote, UsageError
 from fusionkit.fuse.adapter import check_device
 from fusionkit.fuse.backends import Backend
 from fusionkit.fuse.model import Model, load
@@ -324,6 +325,9 @@ def load_methods(
 
     Raises:
         fusionkit.errors.FusionkitError: a model cannot be loaded.
+
+    Warns:
+        FusionNote: the card of a model cannot be read.
     """
     ready = []
     for spec in specs:
@@ -339,7 +343,11 @@ def load_methods(
 
 def _trained_on(info: WeightsInfo | None, file: Path | None) -> tuple[str, ...] | None:
     """Names of the training's data sets, from the card beside a weights file or from the file itself."""
-    card = read_card(file) if file is not None else None
+    try:
+        card = read_card(file) if file is not None else None
+    except DataError as error:
+        card = None
+        warnings.warn(FusionNote(f"{error} (its training data is taken as not known)"), stacklevel=2)
     names = [use.dataset for use in card.data] if card else info.training.get("trained_on") if info else None
     known = isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
     return tuple(names) if known and names and UNNAMED not in names else None

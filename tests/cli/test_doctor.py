@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from fusionkit.cli import installation, main
 from fusionkit.cli.installation import examine
+from fusionkit.plugins import catalogue
 
 PARTS = ["versions", "devices", "native forms", "extras", "plugins", "models", "folders"]
 
@@ -84,7 +85,11 @@ def complete(words: str, place: int) -> list[str]:
         ("fusionkit bench --tas", 2, ["--task"]),
     ],
 )
-def test_commands_options_and_names_are_completed(words: str, place: int, offered: list[str]) -> None:
+def test_commands_options_and_names_are_completed(
+    words: str, place: int, offered: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for registry in (catalogue.fusers, catalogue.trainers):
+        monkeypatch.setattr(registry, "_registered", {})  # other tests register some in this process
     assert complete(words, place) == offered
 
 

@@ -209,8 +209,10 @@ def test_a_bench_takes_tags_beside_each_other(folder: Path) -> None:
     specs = [parse_fuser("toy:ivif@segmentation"), parse_fuser("new=toy:ivif@v2"), parse_fuser("toy")]
     assert [spec.name for spec in specs] == ["toy:ivif@segmentation", "new", "toy"]
     assert [spec.tasks() for spec in specs] == [("ivif",), ("ivif",), ("ivif", "mif")]
-    models = [method.model for method in load_methods(specs, "ivif", torch.device("cpu"), FusionSettings())]
-    assert [model.tag for model in models if model] == ["segmentation", "v2", "v2"]
+    with pytest.warns(FusionNote, match=r"ivif@v2\.toml: is no model card .* training data is taken as not known"):
+        methods = load_methods(specs, "ivif", torch.device("cpu"), FusionSettings())
+    assert [method.model.tag for method in methods if method.model] == ["segmentation", "v2", "v2"]
+    assert [method.about.trained_on for method in methods] == [None] * 3
     (folder.parent / "ivif").mkdir()  # a folder of data that is called like the task
     assert parse_fuser("toy:ivif") == FuserSpec("toy:ivif", "toy:ivif")
     file = folder.parent / "x.safetensors"
