@@ -1,4 +1,4 @@
-"""Decides which of N sources is in focus at each pixel, one source at a time: a measure, a vote, and its refinement."""
+"""Decides which of N sources is in focus at each pixel, one source at a time: a draft, costs and a vote."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Decision", "GuidedMask", "fill_regions", "focus_measure", "vote"]
+__all__ = ["Decision", "Draft", "GuidedMask", "fill_regions", "misfit", "vote"]
 
 Plane = NDArray[np.float32]
 Labels = NDArray[np.uint16]
@@ -15,29 +15,81 @@ _FAINT = 1e-4
 """Weight of a pixel without any evidence in the vote, so that it follows its neighbours."""
 _TRUNCATE = 4
 """Reach of a Gaussian in standard deviations."""
+_COARSE = 8
+"""Pixels to a side of the squares whose mean costs are kept for every source."""
 
 
-def focus_measure(image: Plane, *, window: int, sigma: float, levels: int, falloff: float) -> Plane:
-    """Measure how much fine detail lies around each pixel; where it is flat, farther detail decides.
+class Draft:
+    """The fusion of sources in the Laplacian pyramid: each coefficient from the source of the greatest energy there.
 
-        e = (I - mean(I))^2 * g,    M = sum_l falloff^l up^l(down^l(e))
+    A point of light out of focus is a faint disc, in focus a bright one of less width. On the levels as coarse as the
+    disc the source in focus has more energy all over it, so that the draft has no disc though nothing fine is there.
+    The coarsest level is left out: sources may differ in exposure. Memory does not grow with the number of sources.
 
-    The kernel that spreads e has a heavy tail. At a flat pixel beside a strong edge the measure is that of the edge,
-    so the source in which the edge is sharp wins there and not the one that spreads it over the pixel.
+    Source: Burt, Kolczynski, "Enhanced Image Capture through Fusion", ICCV 1993.
+    """
+
+    def __init__(self, *, levels: int, sigma: float) -> None:
+        """Begin with no source.
+
+        Args:
+            levels: number of halvings.
+            sigma: standard deviation of the Gaussian that gathers energy on each level, in its pixels.
+        """
+        self._levels, self._sigma = levels, sigma
+        self._chosen: list[Plane] = []
+        self._energy: list[Plane] = []
+        self._coarsest: tuple[int, ...] = ()
+
+    def add(self, image: Plane) -> None:
+        """Merge one more source in, given by its luminance ``(H, W)``."""
+        for number in range(self._levels):
+            if min(image.shape) < 2:
+                break
+            coarser = np.asarray(cv2.pyrDown(image), np.float32)
+            detail = np.asarray(image - cv2.pyrUp(coarser, dstsize=image.shape[1::-1]), np.float32)
+            energy = np.asarray(cv2.GaussianBlur(detail * detail, (0, 0), self._sigma), np.float32)
+            if number == len(self._chosen):
+                self._chosen.append(detail)
+                self._energy.append(energy)
+            else:
+                np.copyto(self._chosen[number], detail, where=energy > self._energy[number])
+                np.maximum(self._energy[number], energy, out=self._energy[number])
+            image = coarser
+        self._coarsest = image.shape
+
+    def image(self) -> Plane:
+        """Put the draft together, ``(H, W)``, around 0; no source can be added after that."""
+        self._energy.clear()
+        image = np.zeros(self._coarsest, np.float32)
+        while self._chosen:
+            detail = self._chosen.pop()
+            image = np.asarray(cv2.pyrUp(image, dstsize=detail.shape[1::-1]), np.float32)
+            image += detail
+        return image
+
+
+def misfit(image: Plane, draft: Plane, *, levels: int, spread: float, tail: int, falloff: float) -> Plane:
+    """Measure how far a source is from the draft around each pixel; where all are near it, farther pixels decide.
+
+        e = (I - up^n(down^n(I)) - D)^2 * g,    C = sum_l falloff^l up^l(down^l(e))
 
     Args:
-        image: luminance ``(H, W)`` in [0, 1].
-        window: width of the mean that detail is measured against, odd.
-        sigma: standard deviation of g, in pixels.
-        levels: number of halvings.
-        falloff: weight of a level relative to the finer one.
+        image: luminance ``(H, W)`` of the source.
+        draft: ``(H, W)``.
+        levels: n, number of halvings of the draft.
+        spread: standard deviation of g, in pixels.
+        tail: number of halvings by which the error is spread further.
+        falloff: weight of a halving relative to the finer one.
 
     Returns:
         ``(H, W)``, 0 or more.
     """
-    detail = image - cv2.blur(image, (window, window), borderType=cv2.BORDER_REPLICATE)
-    pyramid = [cv2.GaussianBlur(detail * detail, (0, 0), sigma)]
-    while len(pyramid) <= levels and min(pyramid[-1].shape) > 1:
+    error = image - _coarse(image, levels)
+    error -= draft
+    np.multiply(error, error, out=error)
+    pyramid = [cv2.GaussianBlur(error, (0, 0), spread)]
+    while len(pyramid) <= tail and min(pyramid[-1].shape) > 1:
         pyramid.append(cv2.pyrDown(pyramid[-1]))
     total = pyramid.pop()
     while pyramid:
@@ -48,37 +100,38 @@ def focus_measure(image: Plane, *, window: int, sigma: float, levels: int, fallo
 
 
 class Decision:
-    """The best source at each pixel so far; memory does not grow with the number of sources.
+    """The best source at each pixel so far; at full size memory does not grow with the number of sources.
 
     Attributes:
-        labels: ``(H, W)``, number of the source with the greatest measure; the first one where several tie.
-        guide: ``(H, W)``, luminance of that source.
+        labels: ``(H, W)``, number of the source of least cost; the first one where several tie.
+        coarse: of each source ``(ceil(H / 8), ceil(W / 8))``, its mean cost in squares of 8x8 pixels.
     """
 
     def __init__(self) -> None:
-        self.count = 0
         self.labels: Labels
-        self.guide: Plane
+        self.coarse: list[Plane] = []
         self._best: Plane
         self._second: Plane
 
-    def add(self, image: Plane, measure: Plane) -> None:
-        """Compare one more source, given by its luminance and its measure."""
-        if not self.count:
-            self.labels = np.zeros(image.shape, np.uint16)
-            self.guide, self._best, self._second = image.copy(), measure.copy(), np.zeros_like(measure)
+    def add(self, cost: Plane) -> None:
+        """Compare one more source."""
+        if not self.coarse:
+            self.labels = np.zeros(cost.shape, np.uint16)
+            self._best, self._second = cost.copy(), np.full_like(cost, np.inf)
         else:
-            wins = measure > self._best
-            np.maximum(self._second, np.minimum(measure, self._best), out=self._second)
-            np.maximum(self._best, measure, out=self._best)
-            self.labels[wins] = self.count
-            np.copyto(self.guide, image, where=wins)
-        self.count += 1
+            wins = cost < self._best
+            np.minimum(self._second, np.maximum(cost, self._best), out=self._second)
+            np.minimum(self._best, cost, out=self._best)
+            self.labels[wins] = len(self.coarse)
+        height, width = cost.shape
+        whole = cv2.copyMakeBorder(cost, 0, -height % _COARSE, 0, -width % _COARSE, cv2.BORDER_REPLICATE)
+        size = (whole.shape[1] // _COARSE, whole.shape[0] // _COARSE)
+        self.coarse.append(np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), np.float32))
 
     def confidence(self) -> Plane:
-        """Compute ``(best - second) / (best + second)``, 0 to 1; 0 where nothing tells the two best sources apart."""
+        """Compute ``(second - best) / (second + best)``, 0 to 1; 0 where nothing tells the two best sources apart."""
         total = self._best + self._second
-        return np.divide(self._best - self._second, total, out=np.zeros_like(total), where=total > 0)
+        return np.divide(self._second - self._best, total, out=np.zeros_like(total), where=total > 0)
 
 
 def vote(labels: Labels, confidence: Plane, *, count: int, sigma: float) -> Labels:
@@ -109,40 +162,49 @@ def vote(labels: Labels, confidence: Plane, *, count: int, sigma: float) -> Labe
     return chosen
 
 
-def fill_regions(labels: Labels, confidence: Plane, *, count: int, area: float, sure: float) -> Labels:
-    """Give small regions whose mean confidence is low to the nearest other region.
+def fill_regions(labels: Labels, coarse: list[Plane], *, area: float, tolerance: float) -> Labels:
+    """Give small regions to the nearest large one, where that costs next to nothing.
 
     Args:
         labels: ``(H, W)``.
-        confidence: ``(H, W)`` in [0, 1].
-        count: number of sources.
+        coarse: costs of each source, as in :attr:`Decision.coarse`.
         area: 8-connected regions of fewer pixels are small.
-        sure: a small region stays if its mean confidence is this high.
+        tolerance: a small region stays if the root of its cost would rise by this much on average, in parts of white.
 
     Returns:
         ``(H, W)``.
     """
-    filled = np.zeros(labels.shape, bool)
-    for k in range(count):
+    # Number of the small region that a pixel is in, 0 for none.
+    small = np.zeros(labels.shape, np.int32)
+    found = 0
+    for k in range(len(coarse)):
         place = _around(labels == k, 0)
         if place is None:
             continue
         number, regions, stats, _ = cv2.connectedComponentsWithStats(
             (labels[place] == k).astype(np.uint8), connectivity=8
         )
-        sizes = stats[:, cv2.CC_STAT_AREA]
-        means = np.bincount(regions.ravel(), confidence[place].ravel(), number) / np.maximum(sizes, 1)
-        small = (sizes < area) & (means < sure)
-        small[0] = False
-        filled[place] |= small[regions]
-    if not filled.any() or filled.all():
+        names = np.where(stats[:, cv2.CC_STAT_AREA] < area, np.arange(number) + found, 0).astype(np.int32)
+        names[0] = 0
+        small[place] += names[regions]
+        found += number
+    inside = small > 0
+    if not inside.any() or inside.all():
         return labels
     _, nearest = cv2.distanceTransformWithLabels(
-        filled.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+        inside.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     known = np.zeros(int(nearest.max()) + 1, np.uint16)
-    known[nearest[~filled]] = labels[~filled]
-    return known[nearest]
+    known[nearest[~inside]] = labels[~inside]
+    rows, columns = np.nonzero(inside)
+    own, other, names = labels[inside], known[nearest[inside]], small[inside]
+    roots = np.sqrt(np.stack(coarse))
+    rise = roots[other, rows // _COARSE, columns // _COARSE] - roots[own, rows // _COARSE, columns // _COARSE]
+    counts = np.bincount(names, minlength=found + 1)
+    given = np.bincount(names, rise, found + 1) < tolerance * counts
+    filled = labels.copy()
+    filled[inside] = np.where(given[names], other, own)
+    return filled
 
 
 class GuidedMask:
@@ -180,6 +242,17 @@ class GuidedMask:
     def _box(self, plane: Plane) -> Plane:
         width = 2 * self.radius + 1
         return np.asarray(cv2.blur(plane, (width, width), borderType=cv2.BORDER_REFLECT), np.float32)
+
+
+def _coarse(image: Plane, levels: int) -> Plane:
+    """Return what an image has on the coarsest level of its pyramid, at its size."""
+    sizes: list[tuple[int, ...]] = []
+    while len(sizes) < levels and min(image.shape) > 1:
+        sizes.append(image.shape[::-1])
+        image = np.asarray(cv2.pyrDown(image), np.float32)
+    for size in reversed(sizes):
+        image = np.asarray(cv2.pyrUp(image, dstsize=size), np.float32)
+    return image
 
 
 def _around(mask: NDArray[np.bool_], reach: int) -> tuple[slice, slice] | None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fusionkit.contracts import Capabilities, Fuser
-from fusionkit_classical.focus_decision import Decision, GuidedMask, Labels, Plane, fill_regions, focus_measure, vote
+from fusionkit_classical.focus_decision import Decision, Draft, GuidedMask, Labels, Plane, fill_regions, misfit, vote
 from fusionkit_classical.method import FLOATING, check_sources
-from fusionkit_classical.options import Deviation, Levels, Positive, Radius, Share, Window
+from fusionkit_classical.options import Deviation, Levels, Positive, Radius, Share
 
 __all__ = ["FocusSelect", "FocusSelectConfig"]
 
@@ -25,39 +25,48 @@ class FocusSelectConfig:
     """Options of :class:`FocusSelect`.
 
     Attributes:
-        window: width in pixels of the mean filter that detail is measured against, odd.
-        sigma: standard deviation in pixels of the Gaussian that gathers the detail's energy.
-        levels: number of halvings by which the energy is spread further.
-        falloff: weight of each halving relative to the finer one, 0 to 1.
+        levels: number of halvings of the draft's pyramid; coarser differences of the sources are not looked at.
+        sigma: standard deviation of the Gaussian that gathers the energy of a level of the draft, in its pixels.
+        spread: standard deviation in pixels of the Gaussian that gathers a source's difference from the draft.
+        tail: number of halvings by which the difference is spread further.
+        falloff: weight of each of these halvings relative to the finer one, 0 to 1.
         vote: standard deviation in pixels of the window in which pixels vote by confidence; 0 for no vote.
-        smallest_region: regions smaller than this part of the image, times 2 / number of sources, are small, 0 to 1.
-        sure: a small region stays if its mean confidence is this high, 0 to 1; others are filled.
+        smallest_region: regions smaller than this part of the image are small, 0 to 1.
+        tolerance: a small region stays if another source there is farther from the draft by this part of white.
         radius: window radius in pixels of the guided filter on the decision; 0 for a hard seam.
         epsilon: its epsilon, a variance of images in [0, 1].
     """
 
-    window: Window = 7
-    sigma: Positive = 1.5
-    levels: Levels = 6
-    falloff: Share = 0.35
-    vote: Deviation = 4.0
-    smallest_region: Share = 0.01
-    sure: Share = 0.6
-    radius: Radius = 5
+    levels: Levels = 3
+    sigma: Positive = 2.0
+    spread: Positive = 2.5
+    tail: Levels = 6
+    falloff: Share = 0.2
+    vote: Deviation = 2.0
+    smallest_region: Share = 0.03
+    tolerance: Share = 0.02
+    radius: Radius = 3
     epsilon: Positive = 0.01
+
+    REMOVED: ClassVar[Mapping[str, tuple[Any, str]]] = {
+        "window": (None, "detail is now that of a Laplacian pyramid: see the option levels"),
+        "sure": (None, "a small region is now kept for what filling it would cost: see the option tolerance"),
+    }
 
 
 class FocusSelect(Fuser):
     """Multi-focus fusion by selection: takes each pixel from the source that is in focus there, blended at seams only.
 
-        M_k = focus measure of I_k,   T = argmax_k M_k, put to the vote, unsure small regions filled
+        D = Laplacian pyramid fusion of all I_k but for its coarsest level
+        C_k = (I_k - D)^2, again but for the coarsest level, gathered around each pixel
+        T = argmin_k C_k, put to the vote, small regions filled where it costs next to nothing
         W_k = GF([T = k]; I_T),   F = sum_k W_k I_k / sum_k W_k
 
-    The focus measure is the energy of fine detail under a kernel with a heavy tail: beside a strong edge the source
-    with the sharp edge has more of it than the one that spreads the edge, so no halo is chosen. Colour is selected
-    with the luminance, so a pixel keeps its source's colour, and brightness is never changed.
+    The draft D knows which source is in focus on every scale: a light out of focus is no disc in it. It is not exact,
+    since its levels come from several sources; the pixels of the source nearest to it are. Colour is selected with the
+    luminance, so a pixel keeps its source's colour, and brightness is never changed.
 
-    Any number of sources, in float32; each is looked up twice and none is kept. Sources that tie
+    Any number of sources, in float32; each is looked up three times and none is kept. Sources that tie
     leave a pixel to the first; of equal sources it returns them.
 
     Source: the project's own; the refinement by the guided filter follows Li, Kang, Hu, "Image Fusion with Guided
@@ -78,7 +87,7 @@ class FocusSelect(Fuser):
         return self.fuse_stream(sources)
 
     def fuse_stream(self, sources: Sequence[Tensor]) -> Tensor:
-        """Fuse sources that are read when they are looked up; each is looked up twice, in order."""
+        """Fuse sources that are read when they are looked up; each is looked up three times, in order."""
         masks = [self._mask(labels, guide) for labels, guide, _ in self._decide(sources)]
         fused = totals = like = torch.empty(0)
         for k in range(len(sources)):
@@ -102,8 +111,8 @@ class FocusSelect(Fuser):
     def maps(self, *sources: Tensor) -> Mapping[str, Tensor]:
         """Compute the weight of each source, its number as a part of the last one's, and the confidence of the choice.
 
-        ``index`` is ``k / (S - 1)`` of the chosen source; ``confidence`` is ``(best - second) / (best + second)`` of
-        the two greatest measures, 0 where nothing tells the sources apart.
+        ``index`` is ``k / (S - 1)`` of the chosen source; ``confidence`` is ``(second - best) / (second + best)`` of
+        the two least costs, 0 where nothing tells the sources apart.
         """
         check_sources(sources)
         decided = self._decide(sources)
@@ -126,20 +135,26 @@ class FocusSelect(Fuser):
     def _decide(self, sources: Sequence[Tensor]) -> list[tuple[Labels, Plane, Plane]]:
         """Decide every sample: the number of its source at each pixel, the luminance there, and the confidence."""
         c = self.config
-        decisions: list[Decision] = []
+        drafts: list[Draft] = []
         for k in range(len(sources)):
             for sample, image in enumerate(_luminance(sources[k])):
                 if not k:
-                    decisions.append(Decision())
-                measure = focus_measure(image, window=c.window, sigma=c.sigma, levels=c.levels, falloff=c.falloff)
-                decisions[sample].add(image, measure)
-        return [self._refine(decision) for decision in decisions]
+                    drafts.append(Draft(levels=c.levels, sigma=c.sigma))
+                drafts[sample].add(image)
+        expected = [draft.image() for draft in drafts]
+        decisions = [Decision() for _ in expected]
+        for k in range(len(sources)):
+            for image, draft, decision in zip(_luminance(sources[k]), expected, decisions, strict=True):
+                decision.add(misfit(image, draft, levels=c.levels, spread=c.spread, tail=c.tail, falloff=c.falloff))
+        return [
+            self._refine(decision, draft, len(sources)) for decision, draft in zip(decisions, expected, strict=True)
+        ]
 
-    def _refine(self, decision: Decision) -> tuple[Labels, Plane, Plane]:
-        c, count, confidence = self.config, decision.count, decision.confidence()
+    def _refine(self, decision: Decision, draft: Plane, count: int) -> tuple[Labels, Plane, Plane]:
+        c, confidence = self.config, decision.confidence()
         labels = vote(decision.labels, confidence, count=count, sigma=c.vote)
-        area = c.smallest_region * 2 / count * labels.size
-        return fill_regions(labels, confidence, count=count, area=area, sure=c.sure), decision.guide, confidence
+        area = c.smallest_region * labels.size
+        return fill_regions(labels, decision.coarse, area=area, tolerance=c.tolerance), draft, confidence
 
     def _mask(self, labels: Labels, guide: Plane) -> GuidedMask:
         return GuidedMask(labels, guide, radius=self.config.radius, epsilon=self.config.epsilon)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fusionkit_classical.focus import FocusGf
-from fusionkit_classical.focus_decision import GuidedMask, fill_regions, focus_measure, vote
+from fusionkit_classical.focus_decision import Decision, Draft, GuidedMask, fill_regions, misfit, vote
 from fusionkit_classical.focus_select import FocusSelect, FocusSelectConfig
 
 
@@ -93,7 +93,7 @@ def test_colour_comes_from_the_source_that_is_chosen() -> None:
     assert torch.equal(FocusSelect()(*sources)[..., inner], truth[..., inner])
 
 
-def test_sources_are_read_twice_in_order() -> None:
+def test_sources_are_read_three_times_in_order() -> None:
     class Reads(Sequence[Tensor]):
         def __init__(self, sources: list[Tensor]) -> None:
             self.sources, self.read = sources, []
@@ -108,7 +108,7 @@ def test_sources_are_read_twice_in_order() -> None:
     _, sources, _ = banded_stack(4)
     reads = Reads(sources)
     fused = FocusSelect().fuse_stream(reads)
-    assert reads.read == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert reads.read == [0, 1, 2, 3] * 3
     assert torch.equal(fused, FocusSelect()(*sources))
 
 
@@ -122,12 +122,61 @@ def test_weights_of_all_sources_sum_to_one() -> None:
     assert torch.allclose(blend, FocusSelect()(*sources), atol=1e-6)
 
 
-def test_flat_pixels_beside_an_edge_have_the_measure_of_the_edge() -> None:
-    sharp = np.zeros((64, 128), np.float32)
-    sharp[:, :64] = 0.8
-    spread = cv2.GaussianBlur(sharp, (0, 0), 4)
-    options = {"window": 7, "sigma": 1.5, "levels": 6, "falloff": 0.35}
-    assert (focus_measure(sharp, **options) > focus_measure(spread, **options)).all()
+def test_the_draft_of_one_source_is_the_source_but_for_what_is_coarse() -> None:
+    image = textured(61, 83)[..., 0]
+    draft = Draft(levels=3, sigma=2.0)
+    draft.add(image)
+    coarse = image
+    for _ in range(3):
+        coarse = cv2.pyrDown(coarse)
+    for size in ((21, 16), (42, 31), (83, 61)):
+        coarse = cv2.pyrUp(coarse, dstsize=size)
+    assert np.abs(draft.image() + coarse - image).max() < 1e-6
+
+
+def test_a_source_of_another_exposure_is_as_near_to_the_draft() -> None:
+    image = textured(64, 96)[..., 0] * 0.6
+    draft = Draft(levels=3, sigma=2.0)
+    draft.add(image)
+    expected = draft.image()
+    options = {"levels": 3, "spread": 2.5, "tail": 6, "falloff": 0.35}
+    same, brighter = misfit(image, expected, **options), misfit(image + 0.3, expected, **options)
+    spread = misfit(cv2.GaussianBlur(image, (0, 0), 3), expected, **options)
+    assert np.abs(np.sqrt(brighter) - np.sqrt(same)).max() < 1e-3
+    assert spread.min() > 10 * brighter.max()
+
+
+def test_brightness_that_differs_does_not_change_the_choice() -> None:
+    _, sources, _ = banded_stack(2)
+    chosen = FocusSelect().maps(*sources)["index"]
+    brighter = FocusSelect().maps(sources[0] * 0.8 + 0.2, sources[1] * 0.8)["index"]
+    assert (chosen != brighter).float().mean() < 0.002
+
+
+def bright_point_before_texture() -> tuple[Tensor, list[Tensor], np.ndarray]:
+    """A small lamp before a textured ground, and the ring that its light fills when the ground is in focus."""
+    side = 160
+    rows, columns = np.mgrid[:side, :side] - side / 2
+    away = np.hypot(rows, columns)
+    ground = 0.25 * textured(side, side)
+    lamp = np.clip(3.5 - away, 0, 1).astype(np.float32)[..., None]
+    disc = np.clip(12.5 - away, 0, 1).astype(np.float32)
+    disc *= lamp.sum() / disc.sum()
+    sharp = lamp + (1 - lamp) * ground
+    ground_in_focus = ground * (1 - disc[..., None]) + 4 * disc[..., None]
+    lamp_in_focus = lamp + (1 - lamp) * cv2.GaussianBlur(ground, (0, 0), 5)
+    return tensor(sharp), [tensor(ground_in_focus.clip(0, 1)), tensor(lamp_in_focus)], (away > 5) & (away < 12)
+
+
+def test_a_lamp_out_of_focus_is_taken_from_the_source_that_has_it_in_focus() -> None:
+    truth, sources, around = bright_point_before_texture()
+    fused = FocusSelect()(*sources)
+    error = (fused - truth).abs()[0, :, around].mean()
+    assert error < 0.3 * (sources[0] - truth).abs()[0, :, around].mean()
+    assert (fused - truth)[0, :, 78:82, 78:82].abs().mean() < 0.002
+    away = torch.from_numpy(~around)
+    away[60:100, 60:100] = False
+    assert (fused - truth).abs()[0, :, away].mean() < 0.003
 
 
 def test_a_vote_by_parts_is_the_vote_of_whole_planes() -> None:
@@ -139,14 +188,28 @@ def test_a_vote_by_parts_is_the_vote_of_whole_planes() -> None:
     assert np.array_equal(vote(labels, confidence, count=3, sigma=2.0), np.argmax(votes, 0))
 
 
-def test_unsure_small_regions_are_filled_and_sure_ones_stay() -> None:
-    labels, confidence = np.zeros((30, 30), np.uint16), np.full((30, 30), 0.9, np.float32)
-    labels[5:8, 5:8] = labels[20:23, 20:23] = 1
-    confidence[5:8, 5:8] = 0.1
-    filled = fill_regions(labels, confidence, count=2, area=20, sure=0.6)
+def test_small_regions_are_filled_where_it_costs_nothing() -> None:
+    labels = np.zeros((32, 32), np.uint16)
+    labels[1:4, 1:4] = labels[20:23, 20:23] = 1
+    costs = [np.full((4, 4), 0.04**2, np.float32), np.full((4, 4), 0.04**2, np.float32)]
+    costs[0][2, 2] = 0.10**2  # here the first source is farther from the draft by .06
+    filled = fill_regions(labels, costs, area=20, tolerance=0.02)
     assert not filled[:10, :10].any()
     assert (filled[20:23, 20:23] == 1).all()
-    assert np.array_equal(fill_regions(labels, confidence, count=2, area=9, sure=0.6), labels)
+    assert np.array_equal(fill_regions(labels, costs, area=9, tolerance=0.02), labels)
+    assert not fill_regions(labels, costs, area=20, tolerance=0.07).any()
+
+
+def test_the_decision_keeps_the_two_least_costs_and_the_means_of_squares() -> None:
+    costs = np.random.default_rng(0).random((5, 21, 34)).astype(np.float32)
+    decision = Decision()
+    for cost in costs:
+        decision.add(cost)
+    ordered = np.sort(costs, 0)
+    assert np.array_equal(decision.labels, costs.argmin(0))
+    assert np.allclose(decision.confidence(), (ordered[1] - ordered[0]) / (ordered[1] + ordered[0]))
+    assert decision.coarse[3].shape == (3, 5)
+    assert np.isclose(decision.coarse[3][1, 2], costs[3, 8:16, 16:24].mean(), rtol=1e-5)
 
 
 def test_a_guided_mask_by_parts_is_that_of_the_whole_plane() -> None:
