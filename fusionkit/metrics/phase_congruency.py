@@ -29,9 +29,6 @@ EPSILON = 1e-4
 """The constants of Kovesi's phasecong3, as Z. Liu's toolbox has them."""
 
 
-Filters = tuple[tuple[Tensor, Tensor], ...]
-"""Of each filter the parts that are even and odd in frequency, half the columns of each."""
-
 _PLANES = 12
 """Planes that one step works on: they fit into a processor's cache together."""
 
@@ -72,58 +69,26 @@ def phase_congruency(image: Tensor) -> Congruency:
     image = image - image[..., :1, :1]
     height, width = image.shape[-2:]
     radial, angular, noise = _filters(height, width, image.device)
-    half = torch.fft.rfft2(image)
-    # The response to the odd part of a filter is imaginary: of the spectrum times -i it is real.
-    halves = torch.view_as_real(half), torch.view_as_real(half * -1j)
-    zero = torch.zeros_like(image)
-    total_energy, total_amplitude, xx, yy, xy = (zero.clone() for _ in range(5))
+    spectrum = torch.fft.fft2(image)
+    total_energy, total_amplitude, xx, yy, xy = (torch.zeros_like(image) for _ in range(5))
     for n in range(ORIENTATIONS):
-        responses = [_response(halves, scale, angular[n], (height, width)) for scale in radial]
+        responses = [torch.fft.ifft2(spectrum * (scale * angular[n])) for scale in radial]
         # Rayleigh-distributed noise: its power follows from the median response of the finest scale.
-        finest = responses[0][0].square().addcmul_(responses[0][1], responses[0][1])
+        finest = responses[0].real.square().addcmul_(responses[0].imag, responses[0].imag)
         threshold = (_median(finest[:, 0]) * noise[n]).sqrt()[:, None, None, None]
-        angle = n * math.pi / ORIENTATIONS
+        across, down = math.cos(n * math.pi / ORIENTATIONS), math.sin(n * math.pi / ORIENTATIONS)
         for rows in row_blocks(image.expand(-1, _PLANES, -1, -1)):
-            parts = [(real[:, :, rows], imaginary[:, :, rows]) for real, imaginary in responses]
+            parts = [(r.real[:, :, rows].contiguous(), r.imag[:, :, rows].contiguous()) for r in responses]
             energy, amplitudes = _energy(parts, threshold)
             total_energy[:, :, rows] += energy
             total_amplitude[:, :, rows] += amplitudes
-            congruency = ratio(energy, amplitudes)
-            x, y = congruency * math.cos(angle), congruency * math.sin(angle)
-            xx[:, :, rows].addcmul_(x, x)
-            yy[:, :, rows].addcmul_(y, y)
-            xy[:, :, rows].addcmul_(x, y)
+            power = ratio(energy, amplitudes).square_()
+            xx[:, :, rows].add_(power, alpha=across**2)
+            yy[:, :, rows].add_(power, alpha=down**2)
+            xy[:, :, rows].add_(power, alpha=across * down)
     xx, yy, xy = xx / (ORIENTATIONS / 2), yy / (ORIENTATIONS / 2), xy / ORIENTATIONS
     root = torch.sqrt(xy.square() + (xx - yy).square()) + EPSILON
     return Congruency(total_energy / (total_amplitude + EPSILON), (xx + yy + root) / 2, (xx + yy - root) / 2)
-
-
-def _response(
-    halves: tuple[Tensor, Tensor], scale: tuple[Tensor, Tensor], spread: tuple[Tensor, Tensor], size: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """Real and imaginary part ``(B, 1, H, W)`` of an image filtered on one scale in one orientation.
-
-    Args:
-        halves: half the spectrum of the image, and the same times -i.
-        scale: parts of the radial filter that are even and odd in frequency.
-        spread: the same of the angular filter.
-        size: height and width.
-    """
-    even, odd = scale[0] * spread[0], scale[0] * spread[1]
-    if scale[1].count_nonzero():
-        even, odd = even.addcmul(scale[1], spread[1]), odd.addcmul(scale[1], spread[0])
-    real, imaginary = (_real_transform(x * part[..., None], size) for x, part in zip(halves, (even, odd), strict=True))
-    return real, imaginary
-
-
-def _real_transform(product: Tensor, size: tuple[int, int]) -> Tensor:
-    """The real image ``(B, 1, H, W)`` of half a spectrum ``(B, 1, H, W // 2 + 1, 2)``."""
-    if product.device.type != "cpu":
-        return torch.fft.irfft2(torch.view_as_complex(product), size)
-    from scipy import fft
-
-    # Half the time of PyTorch's.
-    return torch.from_numpy(fft.irfft2(product.numpy().view(np.complex128)[..., 0], size, overwrite_x=True))
 
 
 def _energy(responses: Sequence[tuple[Tensor, Tensor]], threshold: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,11 +96,10 @@ def _energy(responses: Sequence[tuple[Tensor, Tensor]], threshold: Tensor) -> tu
     amplitude = [real.square().addcmul_(imaginary, imaginary).sqrt_() for real, imaginary in responses]
     even, odd = (sum(parts[1:], parts[0]) for parts in zip(*responses, strict=True))
     length = even.square().addcmul_(odd, odd).sqrt_().add_(EPSILON)
-    even, odd = even / length, odd / length
-    # The parts of the responses along the mean phase and across it.
-    energy = torch.zeros_like(even)
+    # The parts of the responses along the mean phase add up to the length of their sum, those across it do not.
+    energy = even.square().addcmul_(odd, odd).div_(length)
+    even, odd = even.div_(length), odd.div_(length)
     for real, imaginary in responses:
-        energy.addcmul_(real, even).addcmul_(imaginary, odd)
         energy -= (imaginary * even).addcmul_(real, odd, value=-1).abs_()
     amplitudes = sum(amplitude[1:], amplitude[0])
     greatest = reduce(torch.maximum, amplitude)
@@ -146,13 +110,18 @@ def _energy(responses: Sequence[tuple[Tensor, Tensor]], threshold: Tensor) -> tu
 def _median(planes: Tensor) -> Tensor:
     """Median over H and W, the mean of the middle two if there are two: ``(B,)`` of ``(B, H, W)``."""
     values = planes.flatten(1)
-    count = values.shape[1]
-    upper = values.kthvalue(count // 2 + 1).values
-    return upper if count % 2 else (values.kthvalue(count // 2).values + upper) / 2
+    middle = values.shape[1] // 2
+    if planes.device.type == "cpu":
+        # A tenth of the time of torch's selection.
+        parted = torch.from_numpy(np.partition(values.numpy(), middle, axis=1))
+        upper, lower = parted[:, middle], parted[:, :middle].amax(1)
+    else:
+        upper, lower = (values.kthvalue(k).values for k in (middle + 1, middle))
+    return upper if values.shape[1] % 2 else (lower + upper) / 2
 
 
 @lru_cache(maxsize=2)
-def _filters(height: int, width: int, device: torch.device) -> tuple[Filters, Filters, tuple[float, ...]]:
+def _filters(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor, tuple[float, ...]]:
     """The radial filters of the scales and the angular ones of the orientations, with frequency 0 in the corner, and
     for each orientation the square of the noise threshold over the median squared response."""
     y, x = torch.meshgrid(_frequencies(height), _frequencies(width), indexing="ij")
@@ -178,16 +147,7 @@ def _filters(height: int, width: int, device: torch.device) -> tuple[Filters, Fi
         even = (filters + filters.flip((1, 2)).roll((1, 1), (1, 2))) / 2
         products = torch.einsum("shw,thw->st", even, even)
         noise.append(scale**2 * products.sum().item() / filters[0].square().sum().item() / math.log(2))
-    return _parts(radial, device), _parts(angular, device), tuple(noise)
-
-
-def _parts(filters: Tensor, device: torch.device) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Parts of each filter ``(H, W)`` that are even and odd in frequency, their first ``W // 2 + 1`` columns."""
-    columns = filters.shape[2] // 2 + 1
-    mirrored = filters.flip((1, 2)).roll((1, 1), (1, 2))
-    parts = ((filters + mirrored) / 2, (filters - mirrored) / 2)
-    even, odd = (part[..., :columns].contiguous().to(device) for part in parts)
-    return tuple(zip(even, odd, strict=True))
+    return radial.to(device), angular.to(device), tuple(noise)
 
 
 def _frequencies(count: int) -> Tensor:
