@@ -1,4 +1,4 @@
-"""Build hook: compile the native form of the shipped networks where there is a compiler."""
+"""Build hook: compile the native forms where there is a compiler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PLACE = "plugins/fusionkit_restormer/native"
+COMPILING = "fusionkit/runtime/compiling.py"
+SOURCES = ("fusionkit/metrics/native/fmi.cpp", "plugins/fusionkit_restormer/native/restormer.cpp")
 
 
 class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -17,17 +18,17 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile before the wheel is put together; a failure is one line, and no failure of the build."""
-        place = Path(self.root) / PLACE
-        spec = importlib.util.spec_from_file_location("_compiling", place / "compiling.py")
+        spec = importlib.util.spec_from_file_location("_compiling", Path(self.root) / COMPILING)
         assert spec is not None
         assert spec.loader is not None
         compiling = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(compiling)
-        libraries, fault = compiling.compile_libraries(place)
-        if fault:
-            self.app.display_warning(f"the native form is left out ({fault}): PyTorch will fuse, more slowly")
-            return
-        build_data["artifacts"] += [f"/{PLACE}/{library.name}" for library in libraries]
-        build_data["pure_python"] = False
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["tag"] = f"py3-none-{platform}"  # a C interface: any Python of the platform
+        for source in SOURCES:
+            libraries, fault = compiling.compile_libraries(Path(self.root) / source)
+            if fault:
+                self.app.display_warning(f"{source} is left out ({fault}): PyTorch will compute, more slowly")
+                continue
+            build_data["artifacts"] += [f"/{Path(source).parent.as_posix()}/{library.name}" for library in libraries]
+            build_data["pure_python"] = False
+            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            build_data["tag"] = f"py3-none-{platform}"  # a C interface: any Python of the platform

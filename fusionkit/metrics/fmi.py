@@ -18,6 +18,7 @@ from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.metrics.arithmetic import ratio
 from fusionkit.metrics.gradients import central_differences
 from fusionkit.metrics.inputs import Cache, CachingMetric, MetricInputs, no_cache
+from fusionkit.metrics.native.library import load_native_fmi
 
 __all__ = ["FMIDCT", "FMIGradient", "FMIPixel", "FMIWavelet", "Feature", "feature_map", "feature_mutual_information"]
 
@@ -39,7 +40,7 @@ def feature_mutual_information(
     ``phi J + (1 - phi) p q``, J the Frechet bound, upper where the correlation c of the values p and q is at least 0
     and lower where not; ``phi = c / r``, r the correlation of the positions under J. Per window
     ``2 (H(p) + H(q) - H(p, q)) / (H(p) + H(q))``, 1 where the windows are equal or both flat; FMI is the mean over
-    windows and sources. Computed in float64 whatever the dtype.
+    windows and sources. Computed in float64 whatever the dtype, on a CPU by compiled code where the package has it.
 
     Args:
         fused: ``(B, 1, H, W)``, 0..255.
@@ -68,17 +69,24 @@ def feature_mutual_information(
     if window < 3 or window % 2 == 0:
         raise UsageError(f"window {window} is out of range: FMI takes odd sides from 3")
     features = [cache(feature_map, x, feature=feature) for x in (fused, *sources)]
+    height, width = (max(side - window + 1, 0) for side in features[0].shape[-2:])
+    on_cpu = features[0].device.type == "cpu" and not any(x.requires_grad for x in features)
+    native = load_native_fmi() if on_cpu else None
+    total = _summed(features, window) if native is None else native(features, window)
+    return (total / (height * width * len(sources))).to(fused.dtype)
+
+
+def _summed(features: list[Tensor], window: int) -> Tensor:
+    """Sum over windows and sources, ``(B,)``, by PyTorch: on a GPU, for gradients, and where nothing was compiled."""
     total = features[0].new_zeros(features[0].shape[0])
-    count = 0
     for of_fused, *of_sources in _slabs(features, window):
-        count += of_fused[0, 0].numel()
         f = _distribution(of_fused)
         for patches in of_sources:
             s = _distribution(patches)
             equal = (patches == of_fused).all(0).flatten() | (s.flat & f.flat)
             value = torch.where(equal, 1.0, _normalised_information(s, f))
             total = total + value.view(total.shape[0], -1).sum(1)
-    return (total / (count * len(sources))).to(fused.dtype)
+    return total
 
 
 def feature_map(image: Tensor, *, feature: Feature) -> Tensor:

@@ -17,11 +17,11 @@ from torch import Tensor
 
 import fusionkit
 from fusionkit.errors import DataError, FusionNote, UsageError
+from fusionkit.runtime.compiling import library_name
 from fusionkit_refusion.fuser import ReFusionFuser
 from fusionkit_restormer.fuser import FuserOptions
 from fusionkit_restormer.inputs import CHANNELS
 from fusionkit_restormer.native import fuse, library
-from fusionkit_restormer.native.compiling import compile_libraries, library_name
 from fusionkit_restormer.native.fuse import NativeRestormer
 
 try:
@@ -150,20 +150,9 @@ def test_without_libraries_pytorch_fuses(
 
 
 def test_a_damaged_library_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / library_name("portable")).write_bytes(b"nothing")
+    (tmp_path / library_name("restormer", "portable")).write_bytes(b"nothing")
     with pytest.raises(UsageError, match=r"cannot be loaded .* --backend torch"):
         library.load_library("portable", tmp_path)
-
-
-@pytest.mark.parametrize(("compiler", "said"), [("/no/c++", "no C++ compiler"), ("false", "false failed: code 1")])
-def test_compiling_without_a_compiler_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiler: str, said: str
-) -> None:
-    monkeypatch.setenv("CXX", compiler)
-    made, fault = compile_libraries(tmp_path)
-    assert not made
-    assert said in fault
-    assert not list(tmp_path.iterdir())
 
 
 def test_the_record_names_the_backend() -> None:

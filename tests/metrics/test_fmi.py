@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import pywt
 import scipy.fft
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fusionkit.errors import UsageError
 from fusionkit.metrics import fmi as module
 from fusionkit.metrics.fmi import Feature, feature_map, feature_mutual_information
+from fusionkit.metrics.native import library
+from fusionkit.metrics.native.library import FORMS, NativeFMI, load_form, load_native_fmi
+from fusionkit.runtime.compiling import library_name
 from tests.support.metric_scenes import arrays, scene
 from tests.support.published_values import disagreements, published
 
@@ -75,6 +79,7 @@ def plain_fmi(fused: Image, sources: list[Image], feature: Feature, side: int = 
     )
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("feature", FEATURES)
 def test_fmi_is_its_definition(feature: Feature) -> None:
     images = scene(15, 13, seed=1, smooth=False) if feature == "wavelet" else scene(20, 18, seed=1)
@@ -85,6 +90,7 @@ def test_fmi_is_its_definition(feature: Feature) -> None:
     assert value == pytest.approx(plain_fmi(fused, sources, feature), rel=tolerance)
 
 
+@pytest.mark.usefixtures("form")
 def test_windows_of_other_sides_and_three_sources_are_taken() -> None:
     f, a, b = scene(12, 14, seed=2)
     c = scene(12, 14, seed=3)[1]
@@ -100,6 +106,7 @@ def test_the_features_are_those_of_scipy_numpy_and_pywavelets(feature: Feature) 
     assert np.allclose(ours, plain_feature(*arrays(image), feature), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("feature", FEATURES)
 def test_copies_score_one_and_constant_images_what_is_documented(feature: Feature) -> None:
     f, a, b = scene(24, 20, seed=5)
@@ -113,7 +120,66 @@ def test_copies_score_one_and_constant_images_what_is_documented(feature: Featur
         assert float(fmi(grey, ramp[None, None], ramp[None, None])) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.fixture(params=[None, *FORMS], ids=["torch", *FORMS])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """The form that computes FMI, in turn."""
+    if request.param is not None and (native := _native(request.param)) is None:
+        pytest.skip(f"the form {request.param} is not compiled, or not for this processor")
+    monkeypatch.setattr(module, "load_native_fmi", lambda: None if request.param is None else native)
+    return request.param
+
+
+def _native(form: str) -> NativeFMI | None:
+    try:
+        portable = load_form("portable")
+        return portable if form == "portable" or not portable.library.fusionkit_fmi_has_avx2() else load_form(form)
+    except OSError:
+        return None
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(0, 2**31), st.integers(0, 150), st.sampled_from((3, 5)), st.integers(1, 3), st.sampled_from(FEATURES)
+)
+def test_the_native_forms_give_what_pytorch_gives(
+    seed: int, wider: int, window: int, sources: int, feature: Feature
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    images = torch.rand(1 + sources, 2, 1, 13, 13 + wider, generator=draw).double()
+    images[0, 0] = (images[0, 0] * 4).round()  # ties, flat windows and equal ones
+    images[1, 0] = (images[0, 0] - images[1, 0].round()).clamp(min=0)
+    features = [feature_map(x, feature=feature) for x in images]
+    expected = module._summed(features, window)
+    for native in filter(None, map(_native, FORMS)):
+        assert torch.allclose(native(features, window), expected, rtol=1e-9)
+
+
+def test_threads_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    native = _native("portable")
+    if native is None:
+        pytest.skip("nothing is compiled")
+    images = scene(150, 20, seed=9, batch=2)
+    whole = native(images, 3)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert torch.allclose(native(images, 3), whole, rtol=1e-12)
+
+
+def test_without_a_library_one_debug_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(library, "load_form", lambda form: load_form(form, tmp_path))
+    with caplog.at_level("DEBUG", logger="fusionkit"):
+        assert load_native_fmi.__wrapped__() is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "FMI is computed by PyTorch: the native form portable was not compiled when fusionkit was installed"
+    ]
+    (tmp_path / library_name("fmi", "portable")).write_bytes(b"nothing")
+    with pytest.raises(OSError, match="cannot be loaded"):
+        load_form("portable", tmp_path)
+
+
 def test_slabs_of_any_height_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "load_native_fmi", lambda: None)
     images = scene(23, 17, seed=6, batch=2)
     whole = feature_mutual_information(*images)
     for windows in (1, 100, 300):

@@ -1,7 +1,7 @@
-"""Compile the native form: run while the package is built, and by hand in a clone.
+"""Compile native forms: run while the package is built, and by hand in a clone.
 
 It needs nothing but Python's own library and a C++ compiler: plain C++17 and a C interface, so that one wheel serves
-every Python of a platform. Without a compiler the package is complete all the same, and PyTorch fuses.
+every Python of a platform. Without a compiler the package is complete all the same, and PyTorch computes.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from pathlib import Path
 
 __all__ = ["COMPILERS", "compile_libraries", "library_name"]
 
-HERE = Path(__file__).parent
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
-# Inline functions of the standard library stay each library's own: see restormer.cpp.
+# One library for each form, and inline functions of the standard library stay each library's own: merged with those of
+# another form, they would run instructions that a processor lacks.
 LINKED = ("-shared", "-fPIC", "-fvisibility=hidden")
 GNU = ("-fno-gnu-unique", "-Wl,-Bsymbolic", "-pthread")
 FORMS = {"portable": (), "avx2": ("-mavx2", "-mfma")}
 _LONGEST = 600  # seconds that a compiler may take
 
 
-def library_name(form: str) -> str:
-    """The file name of a form's library on this platform."""
-    return f"restormer_{form}{'.dll' if os.name == 'nt' else '.so'}"
+def library_name(source: str, form: str) -> str:
+    """The file name on this platform of the library that a form of ``source.cpp`` is compiled into."""
+    return f"{source}_{form}{'.dll' if os.name == 'nt' else '.so'}"
 
 
 def _forms() -> list[str]:
@@ -45,11 +45,12 @@ def _compiler() -> list[str]:
     return next((words for words in candidates if shutil.which(words[0])), [])
 
 
-def compile_libraries(folder: Path = HERE) -> tuple[list[Path], str]:
+def compile_libraries(source: Path, folder: Path | None = None) -> tuple[list[Path], str]:
     """Compile every form of this platform into a folder; what was compiled of the same sources is kept.
 
     Args:
-        folder: where the libraries go.
+        source: the C++ file; headers lie beside it.
+        folder: where the libraries go; beside the source where None.
 
     Returns:
         The libraries, and "" or one line that says why there are none.
@@ -58,12 +59,14 @@ def compile_libraries(folder: Path = HERE) -> tuple[list[Path], str]:
     if not command:
         return [], f"no C++ compiler ({os.environ.get('CXX') or ', '.join(COMPILERS)})"
     flags = [*FLAGS, *LINKED, *(GNU if sys.platform == "linux" else ()), *shlex.split(os.environ.get("ARCHFLAGS", ""))]
-    sources = sorted(file for file in HERE.iterdir() if file.suffix in (".cpp", ".h"))
+    sources = sorted(file for file in source.parent.iterdir() if file.suffix in (".cpp", ".h"))
+    folder = source.parent if folder is None else folder
     made = []
     for form in _forms():
-        words = [*command, *flags, *FORMS[form], f"-DFORM={form}", str(HERE / "restormer.cpp")]
+        words = [*command, *flags, *FORMS[form], f"-DFORM={form}", str(source)]
         about = hashlib.sha256(b"\0".join([*(file.read_bytes() for file in sources), *map(os.fsencode, words)]))
-        target, record = folder / library_name(form), folder / f"{library_name(form)}.built"
+        target = folder / library_name(source.stem, form)
+        record = folder / f"{target.name}.built"
         if not (target.is_file() and record.is_file() and record.read_text() == about.hexdigest()):
             fault = _compile(words, target)
             if fault:
@@ -89,8 +92,11 @@ def _compile(words: list[str], target: Path) -> str:
 
 
 if __name__ == "__main__":
-    libraries, fault = compile_libraries()
-    for library in libraries:
-        print(library)
-    if fault:
-        sys.exit(f"error: {fault}: install GCC 12 or later, or Clang, or name one in the variable CXX")
+    if not sys.argv[1:]:
+        sys.exit("error: name the C++ files to compile, such as fusionkit/metrics/native/fmi.cpp")
+    for name in sys.argv[1:]:
+        libraries, fault = compile_libraries(Path(name).resolve())
+        for library in libraries:
+            print(library)
+        if fault:
+            sys.exit(f"error: {fault}: install GCC 12 or later, or Clang, or name one in the variable CXX")
