@@ -1,4 +1,4 @@
-"""The cells of a table: trainings that are begun, gone on with or found done, and benches of what came of them."""
+"""The cells of a table: trainings that are started, resumed or found finished, and benches of their models."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.data.labels import read_boxes, read_mask
 from fusionkit.data.sample import labelled_sample
-from fusionkit.label_types import LabelKind
 from fusionkit.plugins import catalogue
 
 sys.path.insert(0, str(Path(__file__).parent))

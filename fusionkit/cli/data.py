@@ -16,9 +16,9 @@ from fusionkit.errors import UsageError
 from fusionkit.io.text import counted
 
 if TYPE_CHECKING:
+    from fusionkit.contracts.label_types import LabelKind
     from fusionkit.data.dataset_layout import Layout
     from fusionkit.data.pair_set import PairSet
-    from fusionkit.label_types import LabelKind
     from fusionkit.plugins.declarations import Dataset
 
 

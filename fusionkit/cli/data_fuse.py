@@ -11,8 +11,8 @@ from fusionkit.cli.notes import answer, say
 from fusionkit.io.text import counted
 
 if TYPE_CHECKING:
+    from fusionkit.contracts.label_types import LabelKind
     from fusionkit.fuse.fused_dataset import DatasetForm
-    from fusionkit.label_types import LabelKind
 
 _PATH = click.Path(path_type=Path)
 _DEFAULT_FORM: dict[str, DatasetForm] = {"detection": "yolo", "segmentation": "mask"}

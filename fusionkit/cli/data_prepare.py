@@ -11,7 +11,7 @@ from fusionkit.cli.notes import answer, say
 from fusionkit.cli.source_options import align_scope_option, aligner_option, reference_option, resize_option
 
 if TYPE_CHECKING:
-    from fusionkit.label_types import LabelKind
+    from fusionkit.contracts.label_types import LabelKind
 
 _RANGE = "Values of the {} source that become 0 and 1, as in 'fusionkit fuse'."
 

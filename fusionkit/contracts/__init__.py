@@ -14,6 +14,7 @@ from __future__ import annotations
 from fusionkit.contracts.aligner import CONFIDENT, Aligner, Alignment, Matrix, Plane, TransformKind
 from fusionkit.contracts.capabilities import Capabilities
 from fusionkit.contracts.fuser import Fuser, NoOptions, Options, ShippedModel
+from fusionkit.contracts.label_types import IGNORE, Boxes, LabelKind, LabelSpec
 from fusionkit.contracts.learning import (
     Batch,
     Companion,
@@ -32,13 +33,17 @@ from fusionkit.contracts.published_weights import PublishedWeights
 
 __all__ = [
     "CONFIDENT",
+    "IGNORE",
     "Aligner",
     "Alignment",
     "Batch",
+    "Boxes",
     "Capabilities",
     "Companion",
     "Downstream",
     "Fuser",
+    "LabelKind",
+    "LabelSpec",
     "LossProposer",
     "Matrix",
     "MetaTrainer",

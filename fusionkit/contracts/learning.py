@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.contracts.fuser import Fuser, NoOptions, Options, checked_options
+from fusionkit.contracts.label_types import Boxes, LabelKind
 from fusionkit.errors import UsageError
-from fusionkit.label_types import Boxes, LabelKind
 from fusionkit.runtime.processes import Processes
 
 __all__ = [
@@ -43,7 +43,7 @@ class Batch:
     Attributes:
         sources: one ``(B, C, H, W)`` tensor a source, in the task's order.
         targets: the labels that a downstream outer loss needs beside the image: class ids ``(B, H, W)`` int64 with
-            :data:`fusionkit.label_types.IGNORE`, or one :class:`fusionkit.label_types.Boxes` per sample; None without
+            :data:`fusionkit.contracts.IGNORE`, or one :class:`fusionkit.contracts.Boxes` per sample; None without
             labels.
     """
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.data.pair_set import IMAGE_SUFFIXES, LABEL_SUFFIXES, Pair, Problem
 from fusionkit.data.pairing import children, match_listings
 from fusionkit.errors import DataError
-from fusionkit.label_types import LabelKind
 
 __all__ = ["Layout", "Part", "files_of"]
 

@@ -18,12 +18,12 @@ import string
 from dataclasses import replace
 from pathlib import Path
 
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.data.pair_set import LABEL_SUFFIXES, Pair, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.atomic import write_text
 from fusionkit.io.digest import file_digest
 from fusionkit.io.text import printable, shortened
-from fusionkit.label_types import LabelKind
 from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
 

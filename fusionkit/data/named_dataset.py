@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
+from fusionkit.contracts.label_types import LabelKind, LabelSpec
 from fusionkit.data.dataset_layout import Layout, files_of
 from fusionkit.data.manifest import FILENAME, read_manifest
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.data.pairing import children
 from fusionkit.errors import DataError, UsageError
-from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.plugins.declarations import Dataset, PublishedLabels
 from fusionkit.tasks import Task
 

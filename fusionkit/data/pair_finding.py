@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.data.folders import folder_pairs
 from fusionkit.data.manifest import FILENAME, read_manifest
 from fusionkit.data.pair_checks import verify
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
-from fusionkit.label_types import LabelKind
 from fusionkit.tasks import Task
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
+from fusionkit.contracts.label_types import LabelKind, LabelSpec
 from fusionkit.errors import UsageError, did_you_mean
 from fusionkit.io.digest import file_digest
-from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from fusionkit.contracts.label_types import LabelSpec
 from fusionkit.data.dataset_layout import Layout, Part
 from fusionkit.data.manifest import FILENAME, write_manifest
 from fusionkit.data.named_dataset import NamedDataset
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
-from fusionkit.label_types import LabelSpec
 from fusionkit.plugins.declarations import Dataset
 from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task

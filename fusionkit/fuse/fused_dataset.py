@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from PIL import Image as Pillow
 
+from fusionkit.contracts.label_types import Boxes
 from fusionkit.data.labels.label_checks import read_label
 from fusionkit.data.labels.label_writing import merge_boxes, write_coco, write_mask, write_voc, write_yolo
 from fusionkit.data.pair_set import Pair, PairSet
@@ -26,7 +27,6 @@ from fusionkit.io.atomic import write_text, written_aside
 from fusionkit.io.digest import file_digest
 from fusionkit.io.images import Image
 from fusionkit.io.text import as_csv_cell
-from fusionkit.label_types import Boxes
 
 __all__ = ["DATASET_RECORD", "DatasetForm", "FusedDataset", "Stack", "fuse_dataset"]
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from fusionkit.contracts import Alignment
+from fusionkit.contracts.label_types import IGNORE, Boxes
 from fusionkit.data.labels.label_checks import read_label
 from fusionkit.data.labels.label_transforms import warp_boxes
 from fusionkit.data.labels.label_writing import write_mask, write_yolo
@@ -25,7 +26,6 @@ from fusionkit.fuse.aligning import Aligning
 from fusionkit.fuse.reading import Reading, upright_where_they_differ
 from fusionkit.io.atomic import write_text
 from fusionkit.io.images import Image, write_image
-from fusionkit.label_types import IGNORE, Boxes
 from fusionkit.runtime.threads import in_threads
 
 __all__ = ["PREPARED_RECORD", "Preparation", "prepare_dataset"]

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.io.text import counted
-from fusionkit.label_types import LabelKind
 from fusionkit.runtime.python310 import Traversable, tomllib
 from fusionkit.tasks import Task
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fusionkit.contracts import Batch, Downstream
-from fusionkit.label_types import IGNORE, Boxes, LabelKind
+from fusionkit.contracts.label_types import IGNORE, Boxes, LabelKind
 from fusionkit.runtime.precision import float32_products
 from fusionkit.testing.examples import EXAMPLE_CLASSES, example_labels, example_sources
 from fusionkit.testing.outer_loss_checks import check_loss

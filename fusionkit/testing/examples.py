@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fusionkit.label_types import IGNORE, Boxes, LabelKind, LabelSpec
+from fusionkit.contracts.label_types import IGNORE, Boxes, LabelKind, LabelSpec
 from fusionkit.tasks import IVIF, Task
 
 if TYPE_CHECKING:

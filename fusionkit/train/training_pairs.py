@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.data.labels import find_labelled, verify_labels
 from fusionkit.data.pair_finding import find_pairs, verify
 from fusionkit.data.pair_set import PairSet
-from fusionkit.label_types import LabelKind
 from fusionkit.plugins import catalogue
 from fusionkit.train.run_folder import RunRecord
 

@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from fusionkit.contracts import Batch, Downstream, Terms
+from fusionkit.contracts import IGNORE, Batch, Downstream, LabelKind, Terms
 from fusionkit.errors import DataError, UsageError
-from fusionkit.label_types import IGNORE, LabelKind
 from fusionkit_downstream.backbone import INSTEAD_OF_SIZES, Backbone, group_norm, network_input
 
 __all__ = ["PixelHead", "Segmenter", "SegmenterOptions", "segmentation_loss"]
@@ -125,7 +124,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         logits: ``(B, K, H, W)``.
-        masks: class ids y, ``(B, H, W)`` int64; pixels of :data:`fusionkit.label_types.IGNORE` do not count.
+        masks: class ids y, ``(B, H, W)`` int64; pixels of :data:`fusionkit.contracts.IGNORE` do not count.
         weights: c, ``(K,)``.
 
     Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fusionkit.label_types import Boxes
+from fusionkit.contracts import Boxes
 
 __all__ = ["best_boxes"]
 

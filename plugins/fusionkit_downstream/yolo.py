@@ -14,9 +14,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fusionkit.contracts import Batch, Downstream, Terms
+from fusionkit.contracts import Batch, Boxes, Downstream, LabelKind, Terms
 from fusionkit.errors import DataError, UsageError
-from fusionkit.label_types import Boxes, LabelKind
 from fusionkit.runtime.torchvision import load_torchvision
 from fusionkit_downstream.backbone import group_norm, network_input
 from fusionkit_downstream.suppression import best_boxes

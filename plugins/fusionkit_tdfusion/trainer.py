@@ -9,11 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from fusionkit.contracts import Batch, Companion, LossProposer
+from fusionkit.contracts import Batch, Companion, LabelKind, LossProposer
 from fusionkit.data.epoch_plan import FLIP_ROWS
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.data.pair_store import PairStore
-from fusionkit.label_types import LabelKind
 from fusionkit.train.bilevel import BilevelOptions, BilevelTrainer, Networks
 from fusionkit.train.bilevel.downstream_loss import build_outer_loss, needed_labels, outer_loss_companion
 from fusionkit_restormer.fuser import FuserOptions
@@ -22,6 +21,7 @@ from fusionkit_tdfusion.proposer import EvenProposer, TDFusionProposer, TDFusion
 
 __all__ = ["TDFusionOptions", "TDFusionTrainer"]
 
+_PUBLISHED = {"meta_steps": 200, "fusion_steps": 0, "crop": 256, "lr": 1e-4, "flip": False}
 _Side = Annotated[int, Field(ge=1, le=16_384)]
 
 
@@ -91,31 +91,11 @@ class TDFusionTrainer(BilevelTrainer):
             "proposer": {"dim": 8, "blocks": 1, "logit_cap": 4.0},
             "longest": 160,
         },
-        "paper": {
-            "trainer": {
-                "epochs": 50,
-                "meta_steps": 200,
-                "fusion_steps": 0,
-                "batch": 2,
-                "crop": 256,
-                "lr": 1e-4,
-                "flip": False,
-            },
-        },
+        "paper": {"trainer": _PUBLISHED | {"epochs": 50, "batch": 2}},
         "public": {
-            "trainer": {
-                "epochs": 40,
-                "meta_steps": 200,
-                "fusion_steps": 0,
-                "batch": 1,
-                "both_orders": True,
-                "crop": 256,
-                "lr": 1e-4,
-                "flip": False,
-                "proposer_optimizer": "normalized",
-                "lr_schedule": "step",
-                "lr_step_epochs": 10,
-            },
+            "trainer": _PUBLISHED
+            | {"epochs": 40, "batch": 1, "both_orders": True}
+            | {"proposer_optimizer": "normalized", "lr_schedule": "step", "lr_step_epochs": 10},
             "proposer": {"weighting": "inside"},
         },
     }

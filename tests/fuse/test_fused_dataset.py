@@ -15,10 +15,10 @@ import yaml
 from PIL import Image
 
 import fusionkit
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.data.labels import find_labelled, read_boxes, read_mask
 from fusionkit.errors import DataError, UsageError
 from fusionkit.fuse.fused_dataset import DATASET_RECORD, FusedDataset, fuse_dataset
-from fusionkit.label_types import LabelKind
 from fusionkit.tasks import IVIF
 
 SIZE = (24, 32)

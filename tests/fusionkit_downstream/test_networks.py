@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from fusionkit.config import resolve
 from fusionkit.contracts import Batch, Downstream
+from fusionkit.contracts.label_types import IGNORE, Boxes
 from fusionkit.errors import DataError, RenamedOption, UsageError
-from fusionkit.label_types import IGNORE, Boxes
 from fusionkit_downstream.detection import Detector, DetectorOptions
 from fusionkit_downstream.segmentation import PixelHead, Segmenter, SegmenterOptions, segmentation_loss
 from fusionkit_downstream.suppression import best_boxes

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch
+from fusionkit.contracts.label_types import Boxes
 from fusionkit.errors import DataError, UsageError
-from fusionkit.label_types import Boxes
 from fusionkit_downstream.yolo import YoloDetector, YoloOptions
 
 

@@ -25,7 +25,7 @@ from fusionkit.bench.downstream.label_scores import detection_scores
 from fusionkit.bench.downstream.score_checks import as_boxes
 from fusionkit.bench.record_files import write_record
 from fusionkit.bench.records import Method
-from fusionkit.label_types import Boxes, LabelKind
+from fusionkit.contracts.label_types import Boxes, LabelKind
 
 ONE, TWO = "1" * 64, "2" * 64
 

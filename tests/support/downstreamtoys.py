@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Downstream, Fuser, OuterLoss, Terms
-from fusionkit.label_types import IGNORE, Boxes
+from fusionkit.contracts.label_types import IGNORE, Boxes
 from fusionkit.plugins import catalogue
 
 SQUARE = 16

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusionkit.contracts import Batch, Downstream, Fuser, LossProposer, OuterLoss, Proposal, Terms
-from fusionkit.label_types import IGNORE
+from fusionkit.contracts.label_types import IGNORE
 from fusionkit.testing import (
     check_downstream,
     check_fuser,

@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fusionkit.contracts import Fuser, MetaTrainer
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.data.epoch_plan import draw_epoch
 from fusionkit.data.labels import find_labelled
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.data.pair_store import PairStore
 from fusionkit.data.sample import labelled_sample
 from fusionkit.errors import DataError
-from fusionkit.label_types import LabelKind
 from fusionkit.plugins import catalogue
 from fusionkit.tasks import IVIF
 from fusionkit.train.run import TrainRequest, resume, start

@@ -17,8 +17,8 @@ from pydantic import ConfigDict, Field, model_validator
 from fusionkit.bench.downstream.protocol import network_digest
 from fusionkit.bench.paths import file_name
 from fusionkit.bench.records import BenchRecord, Cost, Count, Name, RecordPath, Seconds
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.io.strict_records import Digest, StrictRecord
-from fusionkit.label_types import LabelKind
 
 __all__ = [
     "COLUMNS",

@@ -36,12 +36,12 @@ from fusionkit.bench.record_files import read_record, write_record
 from fusionkit.bench.records import Cost
 from fusionkit.config import as_dict
 from fusionkit.contracts import Downstream
+from fusionkit.contracts.label_types import Boxes
 from fusionkit.data.epoch_plan import PAIR, SWAP
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import written_aside
 from fusionkit.io.digest import file_digest
-from fusionkit.label_types import Boxes
 from fusionkit.plugins.guard import PluginCallFailed, run_guarded
 from fusionkit.runtime.precision import float32_products
 from fusionkit.train.checkpoints import load_checkpoint

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusionkit.contracts.label_types import IGNORE, Boxes
 from fusionkit.errors import UsageError
-from fusionkit.label_types import IGNORE, Boxes
 from fusionkit.runtime.torchvision import load_torchvision
 
 __all__ = ["confusion", "detection_scores", "require_torchmetrics"]
@@ -34,7 +34,7 @@ def require_torchmetrics() -> None:
 
 
 def confusion(predicted: Tensor, known: Tensor, classes: int) -> Tensor:
-    """Counts of pixels, known class by predicted class; pixels of :data:`fusionkit.label_types.IGNORE` are left out.
+    """Counts of pixels, known class by predicted class; pixels of :data:`fusionkit.contracts.IGNORE` are left out.
 
     Args:
         predicted: class ids ``(H, W)``.

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fusionkit.contracts.label_types import Boxes
 from fusionkit.data.labels.label_checks import read_label
 from fusionkit.data.labels.label_transforms import resize_mask, scale_boxes
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.data.pair_set import PairSet
 from fusionkit.io.color import luminance
 from fusionkit.io.images import read_image
-from fusionkit.label_types import Boxes
 from fusionkit.runtime.threads import in_threads
 
 __all__ = ["load_samples", "resize_picture"]

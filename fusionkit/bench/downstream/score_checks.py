@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 from fusionkit.bench.downstream.downstream_records import DownstreamRecord, PredictedBox, Prediction
+from fusionkit.contracts.label_types import Boxes
 from fusionkit.errors import FusionkitError
 from fusionkit.io.digest import file_digest
-from fusionkit.label_types import Boxes
 
 __all__ = ["as_boxes", "box_faults"]
 

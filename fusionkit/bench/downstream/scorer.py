@@ -26,13 +26,13 @@ from fusionkit.bench.record_files import stored_records
 from fusionkit.bench.request import Bench, BenchRequest
 from fusionkit.config import resolve
 from fusionkit.contracts import Downstream
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.data import verify
 from fusionkit.data.labels import find_labelled, verify_labels
 from fusionkit.data.pair_checks import header_size
 from fusionkit.data.pair_finding import task_of
 from fusionkit.data.pair_set import PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
-from fusionkit.label_types import LabelKind
 from fusionkit.models.roles import controls
 from fusionkit.plugins import catalogue
 from fusionkit.train.run_folder import environment

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from fusionkit.bench.downstream.downstream_records import DOWNSTREAM, DownstreamRecord, PredictedBox, Prediction
 from fusionkit.bench.report.evidence import is_evidence, lies_inside
 from fusionkit.bench.report.previews import PictureStore
+from fusionkit.contracts.label_types import IGNORE
 from fusionkit.data.labels.label_files import read_boxes, read_mask
 from fusionkit.data.labels.label_transforms import resize_mask, scale_boxes
 from fusionkit.io.color import luminance
 from fusionkit.io.images import read_image
-from fusionkit.label_types import IGNORE
 from fusionkit.runtime.threads import in_threads
 
 __all__ = ["COLOURS", "LEAST_SHOWN", "PredictionPictures", "matched"]

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from fusionkit.contracts.label_types import IGNORE, LabelKind
 from fusionkit.errors import DataError
 from fusionkit.io.text import shortened
-from fusionkit.label_types import IGNORE, LabelKind
 
 __all__ = ["find_classes", "read_classes"]
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fusionkit.contracts.label_types import Boxes
 from fusionkit.data.labels.label_writing import write_yolo
 from fusionkit.errors import DataError, UsageError
 from fusionkit.io.atomic import write_text
 from fusionkit.io.text import shortened
-from fusionkit.label_types import Boxes
 
 __all__ = ["coco_to_yolo"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fusionkit.contracts.label_types import IGNORE, Boxes, LabelSpec
 from fusionkit.data.labels.label_files import read_boxes, read_mask
 from fusionkit.data.pair_checks import header_size, report
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError
 from fusionkit.io.digest import file_digest
-from fusionkit.label_types import IGNORE, Boxes, LabelSpec
 from fusionkit.runtime.threads import in_threads
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def verify_labels(pairs: PairSet, *, digests: bool = True) -> None:
     """Read the label of every pair and report everything that is wrong in one error.
 
     Checked: a label exists and can be read; a mask has the size of its image and holds only ids of known classes (or
-    :data:`fusionkit.label_types.IGNORE`); a box has a known class and an area, and lies in the image; the digest is
+    :data:`fusionkit.contracts.IGNORE`); a box has a known class and an area, and lies in the image; the digest is
     right where it is known. :func:`fusionkit.data.verify` checks the images.
 
     Args:

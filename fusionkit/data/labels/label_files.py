@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from fusionkit.contracts.label_types import Boxes
 from fusionkit.errors import DataError, did_you_mean
 from fusionkit.io.text import counted, shortened
-from fusionkit.label_types import Boxes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ def read_mask(path: Path) -> Tensor:
     """Read a mask of class ids.
 
     A grey image of 8 or 16 bits holds the ids as its values, a palette image as its indices; an image of three equal
-    channels is grey. Pixels of :data:`fusionkit.label_types.IGNORE` are not counted by losses and scores.
+    channels is grey. Pixels of :data:`fusionkit.contracts.IGNORE` are not counted by losses and scores.
 
     Args:
         path: PNG, TIFF, BMP or PGM.

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fusionkit.contracts.label_types import LabelKind, LabelSpec
 from fusionkit.data.labels.class_names import find_classes
 from fusionkit.data.pair_finding import locate
 from fusionkit.data.pair_set import LABEL_SUFFIXES, Pair, PairSet, Problem
 from fusionkit.data.pairing import children
 from fusionkit.errors import DataError, UsageError
-from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import Task
 
 __all__ = ["LABEL_FOLDERS", "find_labelled"]

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fusionkit.label_types import Boxes
+from fusionkit.contracts.label_types import Boxes
 
 __all__ = ["crop_boxes", "flip_boxes", "resize_mask", "scale_boxes", "warp_boxes"]
 

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from fusionkit.contracts.label_types import Boxes
 from fusionkit.io.atomic import write_text
 from fusionkit.io.images import Image, write_image
-from fusionkit.label_types import Boxes
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fusionkit.contracts import Batch
+from fusionkit.contracts.label_types import Boxes, LabelSpec
 from fusionkit.data.epoch_plan import FLIP_COLUMNS, FLIP_ROWS, PAIR
 from fusionkit.data.labels.label_checks import read_label
 from fusionkit.data.labels.label_transforms import crop_boxes, flip_boxes, resize_mask, scale_boxes
 from fusionkit.data.pair_set import PairSet
 from fusionkit.data.pair_store import PairStore, decode_source
 from fusionkit.errors import DataError, UsageError
-from fusionkit.label_types import Boxes, LabelSpec
 from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
 
@@ -143,7 +143,7 @@ class LabelledStore(PairStore):
 
         Returns:
             Sources ``(B, C, h, w)`` in [0, 1] and targets, on the training device: class ids ``(B, h, w)`` int64, or
-            one :class:`fusionkit.label_types.Boxes` per sample.
+            one :class:`fusionkit.contracts.Boxes` per sample.
         """
         if min(size) < 1:
             raise UsageError(f"size: a height and a width of at least 1 are needed, got {size}")

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusionkit.contracts.label_types import LabelKind, LabelSpec
 from fusionkit.data.manifest import FILENAME, read_manifest, write_manifest
 from fusionkit.data.pair_checks import verify
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.data.sample.sample_folder import VERSION, cache_folder, make_once, write_scene
 from fusionkit.errors import UsageError, did_you_mean
-from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import Task
 
 if TYPE_CHECKING:

@@ -32,8 +32,8 @@ def closed_form_meta_gradient(
               \min_{\theta_P, \theta_R} L_{outer}(I^*(\theta_P); \theta_R) + \lambda\,\mathrm{leaning}
 
     An ordinary backward pass through the solution gives the gradients of both, at full strength and with all that a
-    change of a weight does to the image, near and far. F takes no part: it has a loss to follow that is right for the
-    image it tends to, not for what it makes of it so far.
+    change of a weight does to the image, near and far. F's current output is not needed, because the gradient is taken
+    at the minimiser of its loss.
 
     Args:
         proposer: P, with a :meth:`~fusionkit.contracts.LossProposer.minimiser`.

@@ -7,9 +7,9 @@ from typing import Any
 
 from fusionkit.config import as_dict, resolve
 from fusionkit.contracts import Companion, Downstream, OuterLoss
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.errors import UsageError
-from fusionkit.label_types import LabelKind
 from fusionkit.plugins import catalogue
 
 __all__ = ["build_outer_loss", "needed_labels", "outer_loss_companion"]

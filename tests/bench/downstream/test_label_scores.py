@@ -8,7 +8,7 @@ import torch
 
 from fusionkit.bench.downstream.downstream_records import split_scores
 from fusionkit.bench.downstream.label_scores import confusion, detection_scores
-from fusionkit.label_types import IGNORE, Boxes
+from fusionkit.contracts.label_types import IGNORE, Boxes
 from fusionkit.runtime.torchvision import load_torchvision
 
 

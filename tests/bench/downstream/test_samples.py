@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from fusionkit.bench.downstream.samples import load_samples, resize_picture
+from fusionkit.contracts.label_types import Boxes
 from fusionkit.data.epoch_plan import PAIR
 from fusionkit.data.labels import find_labelled
 from fusionkit.errors import DataError
-from fusionkit.label_types import Boxes
 from fusionkit.tasks import IVIF
 from tests.support.downstreamtoys import make_labelled
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from fusionkit.bench.downstream.protocol import Protocol
 from fusionkit.bench.downstream.training import DownstreamTrainer, weights_digest
 from fusionkit.contracts import Batch, Terms
+from fusionkit.contracts.label_types import LabelSpec
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.errors import DataError, DivergedError
-from fusionkit.label_types import LabelSpec
 from fusionkit.tasks import IVIF
 from fusionkit.train.loop import take_steps
 from fusionkit.train.run_folder import RunFolder

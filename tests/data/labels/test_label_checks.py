@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fusionkit.contracts.label_types import LabelKind, LabelSpec
 from fusionkit.data.labels.label_checks import count_labels, verify_labels
 from fusionkit.data.pair_checks import MOST_SHOWN
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError
-from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import IVIF
 
 

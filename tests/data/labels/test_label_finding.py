@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fusionkit.contracts.label_types import LabelKind, LabelSpec
 from fusionkit.data import find_pairs, verify
 from fusionkit.data.labels import count_labels, find_labelled, verify_labels
 from fusionkit.data.manifest import FILENAME, read_manifest, write_manifest
 from fusionkit.data.pair_set import PairSet
 from fusionkit.errors import DataError, UsageError
-from fusionkit.label_types import LabelKind, LabelSpec
 from fusionkit.tasks import IVIF, MIF
 
 _VOC = (

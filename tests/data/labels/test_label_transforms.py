@@ -8,8 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fusionkit.contracts.label_types import Boxes
 from fusionkit.data.labels.label_transforms import crop_boxes, flip_boxes, resize_mask, scale_boxes
-from fusionkit.label_types import Boxes
 
 _SIZE = (24, 32)
 

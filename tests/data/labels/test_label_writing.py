@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fusionkit.contracts.label_types import Boxes
 from fusionkit.data.labels import read_boxes, read_mask
 from fusionkit.data.labels.label_writing import merge_boxes, write_coco, write_mask, write_voc, write_yolo
-from fusionkit.label_types import Boxes
 
 SIZE = (96, 128)
 CLASSES = ("person", "car", 'a: "b" & <c>')

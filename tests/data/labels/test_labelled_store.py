@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from fusionkit.contracts.label_types import Boxes, LabelSpec
 from fusionkit.data.epoch_plan import draw_epoch
 from fusionkit.data.labels.labelled_store import LabelledStore
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
-from fusionkit.label_types import Boxes, LabelSpec
 from fusionkit.tasks import IVIF
 
 CPU = torch.device("cpu")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from fusionkit.contracts.label_types import LabelKind
 from fusionkit.data import verify
 from fusionkit.data.labels import count_labels, find_labelled, read_boxes, read_mask, verify_labels
 from fusionkit.data.pair_set import PairSet
@@ -15,7 +16,6 @@ from fusionkit.data.sample import labelled_sample
 from fusionkit.data.sample.sample_folder import CACHE_VARIABLE
 from fusionkit.errors import DataError, UsageError
 from fusionkit.io.images import read_image
-from fusionkit.label_types import LabelKind
 from fusionkit.tasks import IVIF, MIF
 
 _KINDS: tuple[LabelKind, ...] = ("segmentation", "detection")
