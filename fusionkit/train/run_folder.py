@@ -244,7 +244,7 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    here = Path(__file__).parent.parent
+    here = Path(__file__).parents[2]
     if not (here / ".git").exists():
         return ""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fusionkit.train.run import TrainRequest, resume, start
 from fusionkit.train.run_folder import RunFolder
 from tests.support.child_processes import Child
 
+ROOT = Path(__file__).parents[2]
 TINY = {
     "trainer": {"epochs": 3, "freeze_fraction": 0.0, "meta_steps": 4, "fusion_steps": 6, "crop": 16, "batch": 2},
     "fuser": {"dim": 4, "heads": 2, "blocks": 1},
@@ -72,6 +74,12 @@ def test_a_run_leaves_everything_that_is_needed_to_judge_and_repeat_it(whole: Ru
     assert {"figures/losses.png", "figures/learning_0.png", "images/pair0/source_a.png"} <= names
     assert "images/pair0/step-00000030_w_a.png" in names
     assert not list(whole.path.rglob(".*")), "temporary files were left behind"
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a git checkout")
+def test_a_run_names_the_commit_that_it_was_trained_with(whole: RunFolder) -> None:
+    head = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    assert whole.record.environment["commit"].removesuffix("-dirty") == head.stdout.strip()
 
 
 def test_the_trained_model_fuses(whole: RunFolder) -> None:
