@@ -12,6 +12,7 @@ import click
 
 from fusionkit.cli.data_fuse import fuse_command, labels_command
 from fusionkit.cli.data_prepare import prepare_command
+from fusionkit.cli.notes import say
 from fusionkit.errors import UsageError
 from fusionkit.io.text import counted
 
@@ -157,20 +158,43 @@ def manifest_command(spec: str, output: Path, force: bool, **choice: str | None)
 @command.command("unpack")
 @click.argument("spec")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder to create.")
-def unpack_command(spec: str, output: Path) -> None:
-    """Separate the sources of a data set that stores infrared as the fourth channel of the visible images.
+@click.option("--as-stored", is_flag=True, help="Leave photographs and temperatures at their sizes, not aligned.")
+def unpack_command(spec: str, output: Path, as_stored: bool) -> None:
+    """Separate the sources of files that hold both.
 
-    SPEC is NAME:DIR, for example MFNet:ir_seg_dataset.
+    SPEC is NAME:DIR for a data set that stores infrared as the fourth channel of the visible images, for example
+    MFNet:ir_seg_dataset; or a folder, or a file, of radiometric JPEG of a FLIR camera (extra radiometric): its
+    temperatures become float TIFF in degrees Celsius, and are aligned with the photograph by what the file says.
     """
     from fusionkit.data.unpack import unpack
     from fusionkit.plugins.catalogue import datasets, tasks
 
     name, colon, place = spec.partition(":")
-    if not colon:
-        raise UsageError(f"{spec}: write NAME:DIR, the data set and the folder that holds it")
+    if not colon or Path(spec).exists():
+        _unpack_thermal(spec, output, as_stored)
+        return
+    if as_stored:
+        raise UsageError("--as-stored: is for radiometric JPEG, and the sources of this data set are aligned")
     record = datasets.get(name)
     pairs = unpack(record, Path(place).expanduser(), tasks.get(record.task), output)
     click.echo(f"{output}: {counted(len(pairs), 'pair')} ({_counts(pairs.splits)})")
+
+
+def _unpack_thermal(spec: str, output: Path, as_stored: bool) -> None:
+    from fusionkit.fuse.thermal_photos import thermal_photos_in, unpack_thermal
+
+    place = Path(spec).expanduser()
+    if not place.exists():
+        raise UsageError(
+            f"{spec}: no such folder of radiometric JPEG; for a data set write NAME:DIR, its name and its folder"
+        )
+    record = unpack_thermal(thermal_photos_in(place), output, as_stored=as_stored)
+    for name, why in record["skipped"].items():
+        say(f"skipped: {name}: {why}")
+    ranges = [facts["celsius"] for facts in record["files"].values() if facts["celsius"]]
+    if ranges:
+        say(f"note: {min(low for low, _ in ranges):.1f} to {max(high for _, high in ranges):.1f} degrees Celsius")
+    click.echo(f"{output}: {counted(len(record['files']), 'pair')}")
 
 
 def _find(

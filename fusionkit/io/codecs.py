@@ -31,6 +31,7 @@ from fusionkit.io.array_files import decode_npy, decode_pfm
 from fusionkit.io.decoded import MAX_PIXELS, Decoded, check_page, check_size
 from fusionkit.io.extra_codecs import decode_dicom, decode_exr, decode_heic, decode_raw, is_raw
 from fusionkit.io.png import encode_png, find_chunk
+from fusionkit.io.thermal_cameras import decode_part, holds_temperatures
 from fusionkit.io.tiff import (
     Layout,
     Refused,
@@ -62,18 +63,21 @@ _WHOLE_NUMBERS = {
 Pixels = NDArray[np.generic]
 
 
-def decode(data: bytes, *, page: int | None = None) -> Decoded:
+def decode(data: bytes, *, page: int | str | None = None) -> Decoded:
     """Decode the bytes of a file; its first bytes say which format it is, not its name.
 
     Args:
         data: the bytes.
         page: the page of a TIFF file, or the frame of an animation, counted from 0. Where None it is the first, or of
-            an array of three planes that tifffile wrote, all as RGB.
+            an array of three planes that tifffile wrote, all as RGB. Or the name of a picture in a radiometric JPEG,
+            see :mod:`fusionkit.io.thermal_cameras`.
 
     Raises:
         fusionkit.io.tiff.Refused: the reason and the remedy, for the user.
         OSError, SyntaxError, ValueError and their like: from the decoders, the file is damaged.
     """
+    if isinstance(page, str):
+        return decode_part(data, page)
     decoder = _decoder(data)
     if decoder is _decode_tiff:
         return decoder(data, page)
@@ -206,7 +210,8 @@ def _has_alpha_below(data: bytes, opaque: float) -> bool:
 
 
 def _decode_jpeg(data: bytes) -> Decoded:
-    return _by_pillow(JpegImagePlugin.JpegImageFile, data)
+    decoded = _by_pillow(JpegImagePlugin.JpegImageFile, data)
+    return replace(decoded, radiometric=holds_temperatures(data))
 
 
 def _decode_bmp(data: bytes) -> Decoded:

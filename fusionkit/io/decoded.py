@@ -20,7 +20,8 @@ MAX_PIXELS = 2**27
 class Decoded:
     """Pixels ``(H, W, C)`` as stored, RGB, C 1 or 3, integers of 8, 16 or 32 bits or float32, and the metadata.
 
-    ``joined``: the three pages are read as the channels of one picture.
+    ``joined``: the three pages are read as the channels of one picture. ``radiometric``: the file also holds
+    temperatures.
     """
 
     pixels: NDArray[np.generic]
@@ -31,6 +32,7 @@ class Decoded:
     transparent: bool = False
     spacing: float | None = None
     joined: bool = False
+    radiometric: bool = False
 
 
 def check_page(page: int, pages: int) -> None:

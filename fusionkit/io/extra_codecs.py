@@ -14,13 +14,18 @@ from numpy.typing import NDArray
 from fusionkit.io.decoded import Decoded, check_page, check_size
 from fusionkit.io.tiff import Refused, split_exif, subfile_photometrics
 
-__all__ = ["decode_dicom", "decode_exr", "decode_heic", "decode_raw", "is_raw"]
+__all__ = ["decode_dicom", "decode_exr", "decode_heic", "decode_raw", "is_raw", "needed_library"]
 
 _RAW_MAGIC = (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb")
 _CFA, _LINEAR_RAW = 32803, 34892  # photometric interpretations of TIFF
 
 
-def _library(name: str, what: str, extra: str) -> ModuleType:
+def needed_library(name: str, what: str, extra: str) -> ModuleType:
+    """Import the library of an extra.
+
+    Raises:
+        fusionkit.io.tiff.Refused: it is missing: what reads the file, and how to get it.
+    """
     try:
         return import_module(name)
     except ImportError:
@@ -34,7 +39,7 @@ def decode_heic(data: bytes, page: int = 0) -> Decoded:
         fusionkit.io.tiff.Refused: pillow-heif is missing, or there is no such page.
         ValueError: the file is damaged.
     """
-    heif = _library("pillow_heif", "a HEIC image", "heic")
+    heif = needed_library("pillow_heif", "a HEIC image", "heic")
     opened = heif.open_heif(data, convert_hdr_to_8bit=False)
     check_page(page, len(opened))
     picture = opened[page]
@@ -57,7 +62,7 @@ def decode_exr(data: bytes) -> Decoded:
         fusionkit.io.tiff.Refused: OpenEXR is missing, or the file has other channels.
         ValueError: the file is damaged.
     """
-    exr = _library("OpenEXR", "an OpenEXR image", "exr")
+    exr = needed_library("OpenEXR", "an OpenEXR image", "exr")
     # The library reads files alone.
     with tempfile.NamedTemporaryFile(suffix=".exr") as file:
         file.write(data)
@@ -97,7 +102,7 @@ def decode_raw(data: bytes) -> Decoded:
         fusionkit.io.tiff.Refused: rawpy is missing.
         ValueError: the file is damaged.
     """
-    rawpy = _library("rawpy", "a camera RAW image", "raw")
+    rawpy = needed_library("rawpy", "a camera RAW image", "raw")
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
             check_size(raw.sizes.width, raw.sizes.height)
@@ -114,7 +119,7 @@ def decode_dicom(data: bytes, page: int = 0) -> Decoded:
         fusionkit.io.tiff.Refused: pydicom is missing, there is no such page, or another form of pixels.
         ValueError: the file is damaged.
     """
-    pydicom = _library("pydicom", "a DICOM file", "medical")
+    pydicom = needed_library("pydicom", "a DICOM file", "medical")
     try:
         one = pydicom.dcmread(io.BytesIO(data))
         form = str(one.PhotometricInterpretation)

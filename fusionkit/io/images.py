@@ -33,6 +33,7 @@ from fusionkit.io.decoded import Decoded
 from fusionkit.io.ranges import FULL, Range, Sampled, fill_invalid, stretched
 from fusionkit.io.row_strips import row_strips
 from fusionkit.io.text import counted
+from fusionkit.io.thermal_cameras import PARTS
 from fusionkit.io.tiff import Refused
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def read_image(path: str | Path, *, values: Range = FULL, fill: bool = False) ->
 
     Args:
         path: the file; its content says what format it has. ``FILE[2]`` is the third page of a TIFF file, or the third
-            frame of an animation.
+            frame of an animation; ``FILE[thermal]`` and ``FILE[visible]`` are the pictures in a radiometric JPEG.
         values: the stored values that become 0 and 1.
         fill: replace invalid values, see :func:`fusionkit.io.ranges.fill_invalid`.
 
@@ -218,12 +219,12 @@ def read_image(path: str | Path, *, values: Range = FULL, fill: bool = False) ->
     )
 
 
-def split_page(path: Path) -> tuple[Path, int | None]:
-    """Split ``FILE[2]`` into the file and the page, where no file has that name; else the page is None."""
-    match = re.fullmatch(r"(.+)\[(\d{1,6})\]", path.name)
+def split_page(path: Path) -> tuple[Path, int | str | None]:
+    """Split ``FILE[2]`` or ``FILE[thermal]`` into file and page, where no file has that name; else the page is None."""
+    match = re.fullmatch(rf"(.+)\[(\d{{1,6}}|{'|'.join(PARTS)})\]", path.name)
     if match is None or path.exists():
         return path, None
-    return path.with_name(match[1]), int(match[2])
+    return path.with_name(match[1]), match[2] if match[2] in PARTS else int(match[2])
 
 
 def _notes(decoded: Decoded, path: Path) -> tuple[str, ...]:
@@ -232,6 +233,11 @@ def _notes(decoded: Decoded, path: Path) -> tuple[str, ...]:
         notes.append(f"has {decoded.pages} pages, or colours: it is read as RGB; {path.name}[1] names the second page")
     elif decoded.pages > 1 and split_page(path)[1] is None:
         notes.append(f"has {decoded.pages} pages, of which the first is read; {path.name}[1] names the second")
+    if decoded.radiometric:
+        notes.append(
+            f"its false colours are read; {path.name}[thermal] names the temperatures in it, {path.name}[visible] the "
+            "photograph"
+        )
     if decoded.transparent:
         notes.append("its transparency is dropped")
     return tuple(notes)
