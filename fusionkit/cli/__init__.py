@@ -25,6 +25,7 @@ __all__ = ["main"]
 COMMANDS = {
     "train": "Train a fusion method.",
     "fuse": "Fuse aligned images, or folders of them.",
+    "live": "Fuse cameras and other streams as they come.",
     "app": "Fuse images in a browser.",
     "align": "Align images of one scene, or folders of them.",
     "weights": "Inspect weights files and import published ones.",

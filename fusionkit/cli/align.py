@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -15,6 +15,9 @@ from fusionkit.cli.source_options import (
     more_sources_option,
     reference_option,
 )
+
+if TYPE_CHECKING:
+    from fusionkit.fuse.aligning import Aligning
 
 _PATH = click.Path(path_type=Path)
 
@@ -124,3 +127,35 @@ def reference_place(text: str) -> int:
     if text.isdigit() and int(text) >= 1:
         return int(text) - 1
     raise UsageError(f"--reference {text}: a, b... or a number from 1 is needed")
+
+
+def chosen_aligning(
+    kind: str,
+    aligner: str,
+    task: str,
+    reference: str,
+    scope: Literal["pair", "folder"],
+    transform: Path | None,
+    sources: int,
+) -> Aligning | None:
+    """Return the rules that the options of a command align sources by, or None.
+
+    Raises:
+        fusionkit.errors.UsageError: options that exclude each other, or a reference that is not there.
+    """
+    from fusionkit.errors import UsageError
+    from fusionkit.fuse.aligning import RESIZE, Aligning, default_aligner, read_transforms
+
+    if aligner and kind in ("none", RESIZE):
+        raise UsageError("--aligner: say what it is to find, with --align auto or another kind")
+    if transform is not None:
+        if kind != "none":
+            raise UsageError("--transform gives the alignment: leave --align out")
+        place, given = read_transforms(transform)
+        return Aligning("auto", place, "folder", given)
+    if kind == "none":
+        return None
+    place = reference_place(reference)
+    if place >= sources:
+        raise UsageError(f"--reference {reference}: there are {sources} sources")
+    return Aligning(kind, place, scope, aligner=aligner or default_aligner(task))

@@ -22,7 +22,6 @@ from fusionkit.cli.source_options import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fusionkit.fuse.aligning import Aligning
     from fusionkit.fuse.batch import Plan
     from fusionkit.fuse.model import Model
     from fusionkit.io.volumes import Plane
@@ -207,7 +206,7 @@ def command(
     """
     from click.core import ParameterSource
 
-    from fusionkit.cli.align import reference_place
+    from fusionkit.cli.align import chosen_aligning, reference_place
     from fusionkit.cli.progress import jobs_progress
     from fusionkit.config import parse_assignments
     from fusionkit.errors import DataError, UsageError
@@ -237,7 +236,7 @@ def command(
     if resize and (kind != "none" or transform is not None):
         raise UsageError("--resize: --align and --transform bring sources to one size already; leave one out")
     chosen = RESIZE if resize else kind
-    aligning = _aligning(chosen, aligner, task or "", reference, align_scope, transform, len(sources))
+    aligning = chosen_aligning(chosen, aligner, task or "", reference, align_scope, transform, len(sources))
 
     def load_model() -> Model:
         named = model
@@ -299,35 +298,6 @@ def command(
             raise DataError(f"{len(plan.problems)} of {total} scenes cannot be fused: {remedy}")
         run_jobs(loaded, plan, bits=depth, report=report)
     answer(plan.jobs[0].target if plan.folder is None else plan.folder)
-
-
-def _aligning(
-    kind: str,
-    aligner: str,
-    task: str,
-    reference: str,
-    scope: Literal["pair", "folder"],
-    transform: Path | None,
-    sources: int,
-) -> Aligning | None:
-    """Return the rules that the sources are aligned by, or None."""
-    from fusionkit.cli.align import reference_place
-    from fusionkit.errors import UsageError
-    from fusionkit.fuse.aligning import RESIZE, Aligning, default_aligner, read_transforms
-
-    if aligner and kind in ("none", RESIZE):
-        raise UsageError("--aligner: say what it is to find, with --align auto or another kind")
-    if transform is not None:
-        if kind != "none":
-            raise UsageError("--transform gives the alignment: leave --align out")
-        place, given = read_transforms(transform)
-        return Aligning("auto", place, "folder", given)
-    if kind == "none":
-        return None
-    place = reference_place(reference)
-    if place >= sources:
-        raise UsageError(f"--reference {reference}: there are {sources} sources")
-    return Aligning(kind, place, scope, aligner=aligner or default_aligner(task))
 
 
 def _with_reference(options: Mapping[str, Any], model: str, reference: str, *, used: bool) -> Mapping[str, Any]:

@@ -87,7 +87,7 @@ def fuse_videos(
     still = Model(model.fuser, name=model.name, device=model.device, stretch="none", gamut=model.gamut)
     stretch = ClipStretch(model.gamut) if model.stretch == "full" else None
     done, time, filled = 0, 0.0, 0
-    with VideoWriter(plan.target, size, like=videos[clock], sound=sound, lossless=plan.lossless) as writer:
+    with VideoWriter(plan.target, size, rate=videos[clock].rate, sound=sound, lossless=plan.lossless) as writer:
         if writer.padded:
             _note(f"{plan.target.name}: H.264 needs even sides: the last row or column is repeated")
         if writer.sound_left_out:

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-__all__ = ["VIDEO_SUFFIXES", "Frame", "Video", "VideoWriter", "check_video_target"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "Frame",
+    "Video",
+    "VideoWriter",
+    "check_video_target",
+    "frame_pixels",
+    "load_av",
+    "reason",
+]
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"})
 """Suffixes, in lower case, of the files that are read as videos."""
@@ -34,7 +43,12 @@ _BT709, _LIMITED = 1, 1
 _SLACK = 0.5
 
 
-def _av() -> ModuleType:
+def load_av() -> ModuleType:
+    """Import PyAV, and keep FFmpeg's own messages from the terminal.
+
+    Raises:
+        fusionkit.errors.UsageError: it is not installed.
+    """
     try:
         import av
     except ImportError:
@@ -99,7 +113,7 @@ class Video:
 
     @contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        av = _av()
+        av = load_av()
         if not self.path.is_file():
             raise DataError(f"{self.path}: no such file; check the name")
         try:
@@ -110,7 +124,7 @@ class Video:
                 stream.thread_type = "AUTO"
                 yield container, stream
         except (av.error.FFmpegError, OSError) as error:
-            raise DataError(f"{self.path}: cannot be read as video ({_reason(error)}): get the file again") from None
+            raise DataError(f"{self.path}: cannot be read as video ({reason(error)}): get the file again") from None
 
     def frames(self) -> Iterator[Frame]:
         """Decode all frames, in the order of their times.
@@ -118,7 +132,7 @@ class Video:
         Raises:
             fusionkit.errors.DataError: the file cannot be decoded to its end, or is cut off.
         """
-        av = _av()
+        av = load_av()
         first: float | None = None
         time = 0.0
         with self._open() as (container, stream):
@@ -126,10 +140,10 @@ class Video:
                 for frame in container.decode(stream):
                     first = frame.time or 0.0 if first is None else first
                     time = (frame.time or 0.0) - first
-                    yield Frame(time, _pixels(frame))
+                    yield Frame(time, frame_pixels(frame))
             except av.error.FFmpegError as error:
                 raise DataError(
-                    f"{self.path}: cannot be decoded after {time:.2f} s ({_reason(error)}): get the file again, "
+                    f"{self.path}: cannot be decoded after {time:.2f} s ({reason(error)}): get the file again, "
                     "or cut it there"
                 ) from None
         if first is None:
@@ -146,7 +160,7 @@ class Video:
         Raises:
             fusionkit.errors.DataError: the file cannot be read.
         """
-        av = _av()
+        av = load_av()
         found: list[Frame] = []
         with self._open() as (container, stream):
             start = float((stream.start_time or 0) * self.time_base)
@@ -155,7 +169,7 @@ class Video:
                 try:
                     for frame in container.decode(stream):
                         if (frame.time or 0.0) - start >= wanted - 0.5 / self.rate:
-                            found.append(Frame((frame.time or 0.0) - start, _pixels(frame)))
+                            found.append(Frame((frame.time or 0.0) - start, frame_pixels(frame)))
                             break
                 except av.error.FFmpegError:
                     # Decoding from the start reports a fault with its place.
@@ -163,7 +177,8 @@ class Video:
         return found
 
 
-def _pixels(frame: VideoFrame) -> NDArray[Any]:
+def frame_pixels(frame: VideoFrame) -> NDArray[Any]:
+    """Pixels ``(H, W, C)`` of a decoded frame, C 1 or 3 in RGB order, uint8 or uint16; upright."""
     form = frame.format
     grey = form.name.startswith("gray") or (form.name.startswith("y") and len(form.components) == 1)
     deep = max(component.bits for component in form.components) > 8
@@ -175,7 +190,8 @@ def _pixels(frame: VideoFrame) -> NDArray[Any]:
     return np.ascontiguousarray(pixels if pixels.ndim == 3 else pixels[:, :, None])
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Cause of a fault as FFmpeg or the system states it, in few words."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
@@ -188,7 +204,7 @@ class VideoWriter:
     Args:
         path: see :func:`check_video_target`.
         size: height and width; odd sides are lengthened by a pixel for H.264, see :attr:`padded`.
-        like: the video whose frame times are kept.
+        rate: frames per second that the file states; each frame keeps its own time.
         sound: the video whose sound is copied, or None.
         lossless: write FFV1.
 
@@ -201,26 +217,26 @@ class VideoWriter:
     """
 
     def __init__(
-        self, path: Path, size: tuple[int, int], *, like: Video, sound: Video | None = None, lossless: bool = False
+        self, path: Path, size: tuple[int, int], *, rate: float, sound: Video | None = None, lossless: bool = False
     ) -> None:
         self.path, self.lossless = path, lossless
         self.padded = not lossless and bool(size[0] % 2 or size[1] % 2)
         self.sound_left_out = ""
         self._size = size if lossless else (size[0] + size[0] % 2, size[1] + size[1] % 2)
-        self._like, self._sound = like, sound
+        self._rate, self._sound = rate, sound
         self._last = -1
         self._output: OutputContainer
         self._stream: Any
 
     def __enter__(self) -> VideoWriter:
-        av = _av()
+        av = load_av()
         self._aside = self.path.with_name(f".{self.path.stem[:80]}.{os.getpid()}{self.path.suffix}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._output = av.open(str(self._aside), "w")
         except OSError as error:
-            raise DataError(f"{self.path}: cannot be written ({_reason(error)}): choose another place") from None
-        rate = Fraction(self._like.rate).limit_denominator(100_000)
+            raise DataError(f"{self.path}: cannot be written ({reason(error)}): choose another place") from None
+        rate = Fraction(self._rate).limit_denominator(100_000)
         self._stream = self._output.add_stream("ffv1" if self.lossless else "libx264", rate=rate)
         self._stream.height, self._stream.width = self._size
         self._stream.time_base = self._stream.codec_context.time_base = Fraction(1, 90_000)
@@ -238,14 +254,14 @@ class VideoWriter:
     def _copied_sound(self) -> Any:
         if self._sound is None:
             return None
-        av = _av()
+        av = load_av()
         source = av.open(str(self._sound.path))
         try:
             track = source.streams.audio[0]
             return source, track, self._output.add_stream_from_template(track)
         except (av.error.FFmpegError, ValueError, OSError) as error:
             source.close()
-            self.sound_left_out = _reason(error)
+            self.sound_left_out = reason(error)
             return None
 
     def write(self, frame: Frame) -> None:
@@ -254,7 +270,7 @@ class VideoWriter:
         Raises:
             fusionkit.errors.DataError: the file cannot be written.
         """
-        av = _av()
+        av = load_av()
         pixels = np.broadcast_to(frame.pixels, (*frame.pixels.shape[:2], 3))
         more = [(0, whole - side) for whole, side in zip(self._size, pixels.shape[:2], strict=True)]
         if any(end for _, end in more):
@@ -272,9 +288,9 @@ class VideoWriter:
         """Encode and write a frame, or with None what is left."""
         try:
             self._output.mux(self._stream.encode(picture))
-        except (_av().error.FFmpegError, OSError) as error:
+        except (load_av().error.FFmpegError, OSError) as error:
             raise DataError(
-                f"{self.path}: cannot be written ({_reason(error)}): free space or choose another place"
+                f"{self.path}: cannot be written ({reason(error)}): free space or choose another place"
             ) from None
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -296,7 +312,7 @@ class VideoWriter:
         if self._copy_from is None:
             return
         source, track, target = self._copy_from
-        until = self._last / 90_000 + 1 / self._like.rate
+        until = self._last / 90_000 + 1 / self._rate
         for packet in source.demux(track):
             if packet.dts is None:
                 continue

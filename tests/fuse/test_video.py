@@ -18,7 +18,7 @@ from fusionkit.fuse.model import Model
 from fusionkit.fuse.reading import Reading
 from fusionkit.fuse.video import VideoPlan, fuse_videos
 from fusionkit.io.ranges import parse_range
-from fusionkit.io.videos import Frame, Video, VideoWriter
+from fusionkit.io.videos import Frame, VideoWriter
 from tests.support.clips import read_clip, write_clip
 
 av = pytest.importorskip("av")
@@ -225,7 +225,7 @@ def test_a_place_that_cannot_be_written_is_one_line(pair: tuple[Path, Path], tmp
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(DataError, match="cannot be written"),
-        VideoWriter(tmp_path / "file" / "f.mp4", SIZE, like=Video(pair[0])) as writer,
+        VideoWriter(tmp_path / "file" / "f.mp4", SIZE, rate=10) as writer,
     ):
         writer.write(Frame(0.0, _scene(0)[..., None]))
 
