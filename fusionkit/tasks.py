@@ -21,6 +21,8 @@ class Task:
         profile: the metric profile of those tables; blank for that of the paper whose protocol it is
             (``protocol_of`` of a plugin's published tables), or ``standard`` without one.
         reference: where the protocol comes from.
+        default_model: the shipped model, ``FUSER:TASK`` or the name of a fuser, that the task is fused with where no
+            fuser ships one for it; "" for none.
         choice_per_pixel: whether each pixel is right in one source, as in near and far focus; such a choice is lost
             where shrunk sources are fused.
     """
@@ -32,6 +34,7 @@ class Task:
     metrics: tuple[str, ...]
     profile: str = ""
     reference: str = "Bai et al., ReFusion, IJCV 2025, section 4"
+    default_model: str = ""
     choice_per_pixel: bool = False
 
 

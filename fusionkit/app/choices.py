@@ -57,7 +57,7 @@ class Choices:
             fuser = default_fuser(task)
         except FusionkitError:
             return []
-        return [name for name in (f"{fuser}:{task}", fuser) if name in listed][:1]
+        return [name for name in (f"{fuser}:{task}", fuser) if name in listed][:1] or [fuser]
 
     def model(self, method: str, task: str) -> Model:
         """Load a model that is listed for a task; the last few stay loaded.

@@ -104,7 +104,8 @@ class FuserSpec:
         kind = catalogue.fusers.get(named[0])
         if named[1]:
             model = choose_model(kind, *named)
-            return (model.task,) if model else None
+            served = (n for n, one in catalogue.tasks.usable().items() if one.default_model == self.model)
+            return (model.task, *served) if model else None
         return tuple(dict.fromkeys(model.task for model in shipped_models(kind))) or kind.tasks
 
     def _is_foreign(self) -> bool:
@@ -141,7 +142,8 @@ class FuserSpec:
         model = load(self.model, task, device=device, options=parse_assignments(self.options), **how)
         named = split_name(self.model) if file is None else None
         if named is not None:
-            shipped = choose_model(catalogue.fusers.get(named[0]), *named, task=task)
+            # A name says its task itself, which may be another one that the model serves too.
+            shipped = choose_model(catalogue.fusers.get(named[0]), *named, task=None if named[1] else task)
             file = shipped.file if shipped else None
         return model, read_info(file) if file else None, file
 
@@ -283,6 +285,8 @@ def check_names(specs: Iterable[FuserSpec | ResultsSpec]) -> None:
 def usable(task: str, *, device: torch.device | None = None) -> tuple[list[FuserSpec], list[str]]:
     """List every registered fuser that can be compared on a task: made for it, and untrained or with shipped weights.
 
+    The model of another task that the task states comes first.
+
     Args:
         task: name of the task.
         device: where they are to run; None for a device that every fuser runs on.
@@ -290,7 +294,8 @@ def usable(task: str, *, device: torch.device | None = None) -> tuple[list[Fuser
     Returns:
         The fusers, and one line per fuser whose plugin cannot be used or that cannot run on the device.
     """
-    found: list[FuserSpec] = []
+    stated = catalogue.tasks.get(task).default_model
+    found: list[FuserSpec] = [FuserSpec(stated, stated)] if ":" in stated else []
     problems: list[str] = []
     for name in catalogue.fusers.names():
         try:

@@ -358,6 +358,10 @@ def _registered(
     from fusionkit.plugins import catalogue
 
     kind = catalogue.fusers.get(fuser)
+    # A task may state a model of another task that serves it too.
+    serves = task if task is not None and wanted and catalogue.tasks.get(task).default_model == name else None
+    if serves:
+        task = None
     if task and kind.tasks is not None and task not in kind.tasks:
         raise UsageError(f"{fuser} is not made for task {task!r}: {did_you_mean(task, kind.tasks)}")
     check_device(kind, device, name=name)
@@ -369,7 +373,9 @@ def _registered(
             known = f"{fuser}:{shipped.task}@"
             line = f"{known}{shipped.tag} is superseded by {known}{shipped.superseded_by}"
             warnings.warn(line, FusionNote, stacklevel=3)
-        return _from_file(build, shipped.file, name, shipped.task, tag=shipped.tag)
+        loaded = _from_file(build, shipped.file, name, shipped.task, tag=shipped.tag)
+        loaded.task = serves or loaded.task
+        return loaded
     config: Any = resolve(kind.Config, ("--set", options)) if options else None
     with plugin_call(kind, "be built"):
         built: Fuser = kind(config)

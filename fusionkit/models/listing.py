@@ -118,15 +118,15 @@ def select_models(entries: Sequence[ModelEntry], patterns: Sequence[str]) -> lis
 
 
 def default_fuser(task: str) -> str:
-    """Choose the fuser that is used for a task by default.
+    """Choose the fuser, or the shipped model of another task, that is used for a task by default.
 
-    It is the only one that ships a model for the task, or the one whose class says ``default_for`` this task and which
-    ships a model for it or needs none.
+    It is the only fuser that ships a model for the task, or the one whose class says ``default_for`` this task and
+    which ships a model for it or needs none; else the ``default_model`` that the task states.
 
     Raises:
         fusionkit.errors.UsageError: an unknown task, no model for it, or several and none of them the default.
     """
-    catalogue.tasks.get(task)
+    stated = catalogue.tasks.get(task).default_model
     shipping = []
     for name in catalogue.fusers.names():
         try:
@@ -138,6 +138,8 @@ def default_fuser(task: str) -> str:
         return chosen
     if shipping:
         raise UsageError(f"several fusers have a model for {task}: say which with --model ({', '.join(shipping)})")
+    if stated:
+        return stated
     raise UsageError(
         f"no installed fuser has a trained model for {task}: give one with --model (a run folder, a weights file, or "
         f"a fuser that needs no training), or train one: fusionkit train METHOD --task {task} "

@@ -42,6 +42,7 @@ PARTS: Mapping[str, _Part] = {
     "metric": _Part("a metric", (("metrics", "$name-nearest", "metric:NearestSourceError"),), ("metric.py",)),
     "aligner": _Part("an aligner", (("aligners", "$name", "aligner:${prefix}Aligner"),)),
     "dataset": _Part("a data set", (("datasets", "$name", "dataset:DATASET"),)),
+    "task": _Part("a fusion task", (("tasks", "$name", "task:TASK"),)),
     "outer-loss": _Part("an outer loss", (("outer_losses", "$name", "outer_loss:${prefix}OuterLoss"),)),
     "downstream": _Part("a downstream network", (("outer_losses", "$name-network", "downstream:${prefix}Network"),)),
     "profile": _Part(

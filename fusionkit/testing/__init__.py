@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fusionkit.testing.aligner_checks import check_aligner
-    from fusionkit.testing.data_checks import check_dataset, check_profile
+    from fusionkit.testing.data_checks import check_dataset, check_profile, check_task
     from fusionkit.testing.downstream_checks import check_downstream
     from fusionkit.testing.examples import example_labelled_pairs, example_labels, example_pairs, example_sources
     from fusionkit.testing.fuser_checks import check_fuser
@@ -35,6 +35,7 @@ __all__ = [
     "check_outer_loss",
     "check_profile",
     "check_reconstructor",
+    "check_task",
     "check_trainer",
     "example_labelled_pairs",
     "example_labels",
@@ -52,6 +53,7 @@ _HOMES = {
     "check_outer_loss": "outer_loss_checks",
     "check_profile": "data_checks",
     "check_reconstructor": "outer_loss_checks",
+    "check_task": "data_checks",
     "check_trainer": "trainer_checks",
     "example_labelled_pairs": "examples",
     "example_labels": "examples",

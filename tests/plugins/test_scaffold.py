@@ -166,7 +166,7 @@ def test_the_new_package_is_listed_and_loads_without_a_problem(installed: tuple[
     ]
 
 
-KINDS = ("fuser", "metric", "aligner", "dataset", "outer-loss", "downstream", "profile")
+KINDS = ("fuser", "metric", "aligner", "dataset", "task", "outer-loss", "downstream", "profile")
 
 
 def test_each_kind_written_alone_installs_and_passes_its_own_tests(tmp_path: Path) -> None:
