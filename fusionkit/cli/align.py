@@ -144,9 +144,9 @@ def chosen_aligning(
         fusionkit.errors.UsageError: options that exclude each other, or a reference that is not there.
     """
     from fusionkit.errors import UsageError
-    from fusionkit.fuse.aligning import RESIZE, Aligning, default_aligner, read_transforms
+    from fusionkit.fuse.aligning import PLACE, RESIZE, Aligning, default_aligner, read_transforms
 
-    if aligner and kind in ("none", RESIZE):
+    if aligner and kind in ("none", RESIZE, PLACE):
         raise UsageError("--aligner: say what it is to find, with --align auto or another kind")
     if transform is not None:
         if kind != "none":
@@ -158,4 +158,5 @@ def chosen_aligning(
     place = reference_place(reference)
     if place >= sources:
         raise UsageError(f"--reference {reference}: there are {sources} sources")
-    return Aligning(kind, place, scope, aligner=aligner or default_aligner(task))
+    stated = kind in (RESIZE, PLACE)
+    return Aligning(kind, place, scope, aligner=aligner or ("" if stated else default_aligner(task)))

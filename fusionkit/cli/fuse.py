@@ -106,11 +106,11 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--align",
     "kind",
-    type=click.Choice(["none", "auto", "translation", "rigid", "affine", "homography"]),
+    type=click.Choice(["none", "auto", "translation", "rigid", "affine", "homography", "place"]),
     default="none",
     show_default=True,
-    help="Align the sources first; auto is the usual kind of the aligner. Unsure alignments are refused. Where neither "
-    "this nor none is given, a shift of the sources is noted.",
+    help="Align the sources first; auto is the usual kind of the aligner, place goes by the tags of GeoTIFF. Unsure "
+    "alignments are refused. Where neither this nor none is given, a shift of the sources is noted.",
 )
 @aligner_option
 @reference_option

@@ -13,6 +13,7 @@ import numpy as np
 
 from fusionkit.contracts import CONFIDENT, Aligner, Alignment, Plane, TransformKind
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.fuse.georeference import place_alignment
 from fusionkit.fuse.transforms import corner_distance, resample, scaling, shift_of, starting_scale
 from fusionkit.io.atomic import write_text
 from fusionkit.io.images import Image
@@ -22,6 +23,7 @@ from fusionkit.runtime.threads import in_threads
 
 __all__ = [
     "ALIGN_CHOICES",
+    "PLACE",
     "RESIZE",
     "Aligning",
     "default_aligner",
@@ -34,6 +36,9 @@ __all__ = [
 
 ALIGN_CHOICES = ("none", "auto", *get_args(TransformKind))
 """Values of ``--align``; ``auto`` is the usual kind of the aligner."""
+
+PLACE = "place"
+"""Kind of :class:`Aligning` that brings GeoTIFF sources onto the grid of the reference by where they lie."""
 
 RESIZE = "resize"
 """Kind of :class:`Aligning` that brings sources to the size of the reference and searches nothing."""
@@ -136,7 +141,7 @@ class Aligning:
     """Rules to bring sources onto the grid of their reference.
 
     Attributes:
-        kind: one of :data:`ALIGN_CHOICES` but ``"none"``, or :data:`RESIZE`.
+        kind: one of :data:`ALIGN_CHOICES` but ``"none"``, :data:`RESIZE` or :data:`PLACE`.
         reference: place of the source that stays, counted from 0.
         scope: ``"pair"``, a transform per scene; ``"folder"``, one for all scenes of a rig.
         given: transforms that are used instead of finding some, one per source; None for the reference.
@@ -152,12 +157,17 @@ class Aligning:
     aligner: str = ""
 
     def __post_init__(self) -> None:
-        if self.kind == RESIZE:
+        if self._is_stated:
             return
         if self.kind not in ALIGN_CHOICES[1:]:
             raise UsageError(f"align {self.kind}: {did_you_mean(self.kind, ALIGN_CHOICES)}")
         if self.kind != "auto" and self.kind not in self._class().kinds:
             raise UsageError(f"--align {self.kind}: {self.name} finds {', '.join(self._class().kinds)}")
+
+    @property
+    def _is_stated(self) -> bool:
+        """True if files state the transforms, and nothing is searched."""
+        return self.kind in (RESIZE, PLACE)
 
     @property
     def name(self) -> str:
@@ -178,6 +188,8 @@ class Aligning:
             return self._as_given(images, fixed)
         if self.kind == RESIZE:
             return tuple(None if image is fixed else _resizing(image, fixed) for image in images)
+        if self.kind == PLACE:
+            return tuple(None if image is fixed else place_alignment(image, fixed) for image in images)
         if self.common:
             return self.common
         return tuple(None if image is fixed else self._align([image], [fixed]) for image in images)
@@ -194,7 +206,7 @@ class Aligning:
         Raises:
             fusionkit.errors.DataError: an alignment is not confident, or no scene can be read.
         """
-        if self.scope == "pair" or self.given or self.kind == RESIZE or not scenes:
+        if self.scope == "pair" or self.given or self._is_stated or not scenes:
             return self
         step = math.ceil(len(scenes) / _RIG)
 
@@ -226,13 +238,14 @@ class Aligning:
                 continue
             values = image.tensor()[0].permute(1, 2, 0).numpy()
             pixels = resample(values, alignment.matrix, shape)[0].clip(0, 1)
-            moved.append(replace(image, pixels=np.ascontiguousarray(pixels.astype(np.float32))))
+            onto = self._reference(images)
+            moved.append(replace(image, pixels=np.ascontiguousarray(pixels.astype(np.float32)), geo=onto.geo))
         return moved
 
     def describe(self) -> dict[str, Any]:
         """List the settings for a record."""
-        if self.given or self.kind == RESIZE:
-            kind, aligner = "given" if self.given else RESIZE, None
+        if self.given or self._is_stated:
+            kind, aligner = "given" if self.given else self.kind, None
         else:
             kind, aligner = self._class().kinds[0] if self.kind == "auto" else self.kind, self.name
         return {"kind": kind, "aligner": aligner, "reference": self.reference, "scope": self.scope}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fusionkit.errors import FusionNote
+from fusionkit.io.geo_tags import GeoTags
 from fusionkit.io.images import Image, deepest, write_image
 
 __all__ = ["Fused"]
@@ -26,6 +27,7 @@ class Fused:
         exif: EXIF block of the first source with colour, without its orientation.
         orientation: EXIF orientation that all sources share, or 1.
         icc: ICC profile of the first source with colour.
+        geo: where its pixels lie on the Earth, as the sources say.
     """
 
     tensor: Tensor
@@ -33,6 +35,7 @@ class Fused:
     exif: bytes | None = None
     orientation: int = 1
     icc: bytes | None = None
+    geo: GeoTags | None = None
 
     @property
     def image(self) -> Image:
@@ -71,8 +74,14 @@ class Fused:
                     FusionNote,
                     stacklevel=2,
                 )
+        if self.geo is not None and path.suffix.lower() not in (".tif", ".tiff"):
+            warnings.warn(
+                f"{path.name}: {path.suffix} does not hold where the scene lies; .tif does", FusionNote, stacklevel=2
+            )
         write_image(path, self._image(bits))
         return path
 
     def _image(self, bits: int) -> Image:
-        return Image.from_tensor(self.tensor, bits=bits, exif=self.exif, orientation=self.orientation, icc=self.icc)
+        return Image.from_tensor(
+            self.tensor, bits=bits, exif=self.exif, orientation=self.orientation, icc=self.icc, geo=self.geo
+        )

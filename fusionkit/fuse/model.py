@@ -28,6 +28,7 @@ from fusionkit.fuse.array_sources import as_array
 from fusionkit.fuse.backends import Backend, use_backend
 from fusionkit.fuse.balance import balanced, check_balance
 from fusionkit.fuse.fused import Fused
+from fusionkit.fuse.georeference import common_place
 from fusionkit.fuse.reading import Reading, make_reading, note_facts, note_range, upright_where_they_differ
 from fusionkit.fuse.reduced import SHRINKING, Speed, at_speed, check_sources_at, check_speed
 from fusionkit.fuse.stack import fuse_stack, is_streamed
@@ -142,8 +143,9 @@ class Model:
                 :class:`FusionNote`. An :class:`Image` is taken as it is.
             fill_invalid: replace values that are not finite and stuck pixels by the median of their neighbours.
             balance: as for :class:`Model`, of this result alone; the model's where None.
-            align: ``"auto"``, ``"translation"``, ``"rigid"``, ``"affine"``, ``"homography"`` or ``"resize"`` bring the
-                other sources onto the grid of the second one first; an :class:`fusionkit.fuse.aligning.Aligning` has
+            align: ``"auto"``, ``"translation"``, ``"rigid"``, ``"affine"``, ``"homography"``, ``"resize"`` or
+                ``"place"`` (of GeoTIFF) bring the other sources onto the grid of the second one first; an
+                :class:`fusionkit.fuse.aligning.Aligning` has
                 more settings.
 
         Raises:
@@ -181,6 +183,7 @@ class Model:
             exif=described.exif,
             orientation=images[0].orientation,
             icc=described.icc,
+            geo=common_place(images),
         )
 
     def check_count(self, count: int) -> None:

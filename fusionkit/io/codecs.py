@@ -30,6 +30,7 @@ from PIL.ImageFile import ImageFile
 from fusionkit.io.array_files import decode_npy, decode_pfm
 from fusionkit.io.decoded import MAX_PIXELS, Decoded, check_page, check_size
 from fusionkit.io.extra_codecs import decode_dicom, decode_exr, decode_heic, decode_raw, is_raw
+from fusionkit.io.geo_tags import GeoTags
 from fusionkit.io.png import encode_png, find_chunk
 from fusionkit.io.thermal_cameras import decode_part, holds_temperatures
 from fusionkit.io.tiff import (
@@ -110,7 +111,15 @@ def _decoder(data: bytes) -> Callable[..., Decoded]:
     )
 
 
-def encode(pixels: Pixels, suffix: str, *, exif: bytes | None, orientation: int, icc: bytes | None) -> Iterable[bytes]:
+def encode(
+    pixels: Pixels,
+    suffix: str,
+    *,
+    exif: bytes | None,
+    orientation: int,
+    icc: bytes | None,
+    geo: GeoTags | None = None,
+) -> Iterable[bytes]:
     """Encode ``(H, W, C)`` pixels in the format of a suffix of :data:`DEPTHS`; BMP holds no metadata.
 
     Returns:
@@ -120,7 +129,7 @@ def encode(pixels: Pixels, suffix: str, *, exif: bytes | None, orientation: int,
         OSError, ValueError, struct.error, cv2.error: the picture is too large for the format.
     """
     if suffix in (".tif", ".tiff"):
-        return encode_tiff(pixels, exif=exif, orientation=orientation, icc=icc)
+        return encode_tiff(pixels, exif=exif, orientation=orientation, icc=icc, geo=geo)
     if suffix == ".png":
         return encode_png(pixels, exif=join_exif(exif, orientation), icc=icc)
     if suffix == ".bmp":
@@ -291,7 +300,7 @@ def _decode_tiff(data: bytes, page: int | None = None) -> Decoded:
         alpha = layout.samples == 4 and layout.photometric == 2
         transparent = alpha and _has_alpha_below(stored, _OPAQUE.get(layout.bits, 1.0))
     icc = layout.icc if layout.photometric != 5 else None
-    return Decoded(pixels, exif, layout.orientation, icc, len(starts), transparent)
+    return Decoded(pixels, exif, layout.orientation, icc, len(starts), transparent, geo=layout.geo)
 
 
 def _decode_planes(data: bytes, page: int | None) -> Decoded:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["MAX_PIXELS", "Decoded", "check_page", "check_size"]
 
+from fusionkit.io.geo_tags import GeoTags
 from fusionkit.io.text import counted
 from fusionkit.io.tiff import Refused
 
@@ -33,6 +34,7 @@ class Decoded:
     spacing: float | None = None
     joined: bool = False
     radiometric: bool = False
+    geo: GeoTags | None = None
 
 
 def check_page(page: int, pages: int) -> None:

@@ -30,6 +30,7 @@ from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.atomic import written_aside
 from fusionkit.io.codecs import DEPTHS, decode, encode
 from fusionkit.io.decoded import Decoded
+from fusionkit.io.geo_tags import GeoTags
 from fusionkit.io.ranges import FULL, Range, Sampled, fill_invalid, stretched
 from fusionkit.io.row_strips import row_strips
 from fusionkit.io.text import counted
@@ -74,6 +75,7 @@ class Image:
         limits: the stored values that became 0 and 1 where a range was stretched, else None.
         filled: number of invalid values that were replaced.
         spacing: size of a pixel in millimetres where the file states it and pixels are square, else None.
+        geo: where the pixels lie on the Earth, of a GeoTIFF; a TIFF file that is written keeps it.
         notes: facts about the file that its user should know: pages that are not read, transparency that is dropped.
 
     Raises:
@@ -88,6 +90,7 @@ class Image:
     limits: tuple[float, float] | None = None
     filled: int = 0
     spacing: float | None = None
+    geo: GeoTags | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -142,7 +145,9 @@ class Image:
         if self.orientation in (2, 4, 5, 7):
             pixels = pixels[:, ::-1]
         turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(self.orientation, 0)
-        return replace(self, pixels=np.ascontiguousarray(np.rot90(pixels, turns)), orientation=1)
+        # The place of a picture that is turned is no longer that of its tags.
+        geo = self.geo if self.orientation == 1 else None
+        return replace(self, pixels=np.ascontiguousarray(np.rot90(pixels, turns)), orientation=1, geo=geo)
 
     @classmethod
     def from_tensor(
@@ -153,6 +158,7 @@ class Image:
         exif: bytes | None = None,
         orientation: int = 1,
         icc: bytes | None = None,
+        geo: GeoTags | None = None,
     ) -> Image:
         """Make an image of ``(1, C, H, W)`` values in [0, 1], rounded to nearest: rint(255 y), rint(65535 y).
 
@@ -162,6 +168,7 @@ class Image:
             exif: EXIF block.
             orientation: EXIF orientation.
             icc: ICC colour profile.
+            geo: where its pixels lie on the Earth.
 
         Raises:
             fusionkit.errors.UsageError: another number of bits or another shape.
@@ -185,7 +192,7 @@ class Image:
                 values *= _GREATEST[bits]
                 np.rint(values, out=values)
             pixels[rows] = values.astype(kind).transpose(1, 2, 0)
-        return cls(pixels, exif=exif, orientation=orientation, icc=icc)
+        return cls(pixels, exif=exif, orientation=orientation, icc=icc, geo=geo)
 
 
 def read_image(path: str | Path, *, values: Range = FULL, fill: bool = False) -> Image:
@@ -215,6 +222,7 @@ def read_image(path: str | Path, *, values: Range = FULL, fill: bool = False) ->
         limits=limits,
         filled=filled,
         spacing=decoded.spacing,
+        geo=decoded.geo,
         notes=_notes(decoded, Path(path)),
     )
 
@@ -325,7 +333,14 @@ def write_image(path: str | Path, image: Image) -> None:
         )
     icc = image.icc if image.icc and image.icc[16:20] == _PROFILE_SPACES[image.pixels.shape[2]] else None
     try:
-        pieces = encode(image.pixels, path.suffix.lower(), exif=image.exif, orientation=image.orientation, icc=icc)
+        pieces = encode(
+            image.pixels,
+            path.suffix.lower(),
+            exif=image.exif,
+            orientation=image.orientation,
+            icc=icc,
+            geo=image.geo,
+        )
     except (OSError, ValueError, struct.error, cv2.error) as error:
         raise DataError(f"{path}: {image.size} cannot be stored as {path.suffix}: {error}; write .png") from None
     if path.is_dir():

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import TiffImagePlugin
 
+from fusionkit.io.geo_tags import GEO_TAGS, GeoTags, read_geo_tags
 from fusionkit.io.row_strips import row_strips
 
 __all__ = [
@@ -85,6 +86,7 @@ class Layout:
         whole: whether the file contains all data that the tags point to.
         orientation: EXIF orientation, 1 to 8.
         icc: colour profile.
+        geo: where its pixels lie on the Earth, or None.
     """
 
     width: int
@@ -97,6 +99,7 @@ class Layout:
     whole: bool
     orientation: int
     icc: bytes | None
+    geo: GeoTags | None = None
 
 
 def read_layout(data: bytes) -> Layout:
@@ -128,6 +131,7 @@ def read_layout(data: bytes) -> Layout:
         whole=whole,
         orientation=_orientation(tags.get(_ORIENTATION)),
         icc=icc if isinstance(icc, bytes) else None,
+        geo=read_geo_tags(tags),
     )
 
 
@@ -274,7 +278,14 @@ def _load(block: bytes | None) -> Pillow.Exif:
     return exif
 
 
-def encode_tiff(pixels: NDArray[np.generic], *, exif: bytes | None, orientation: int, icc: bytes | None) -> list[bytes]:
+def encode_tiff(
+    pixels: NDArray[np.generic],
+    *,
+    exif: bytes | None,
+    orientation: int,
+    icc: bytes | None,
+    geo: GeoTags | None = None,
+) -> list[bytes]:
     """Encode pixels as a TIFF file with one deflate-compressed strip.
 
     Args:
@@ -282,6 +293,7 @@ def encode_tiff(pixels: NDArray[np.generic], *, exif: bytes | None, orientation:
         exif: a block of :func:`split_exif`.
         orientation: EXIF orientation.
         icc: colour profile.
+        geo: where its pixels lie on the Earth.
 
     Returns:
         The file, in pieces.
@@ -309,6 +321,9 @@ def encode_tiff(pixels: NDArray[np.generic], *, exif: bytes | None, orientation:
     if icc:
         tags[_ICC] = icc
         tags.tagtype[_ICC] = 7
+    for tag, value in (geo.tags if geo else {}).items():
+        tags.tagtype[tag] = GEO_TAGS[tag]
+        tags[tag] = value
     # Pillow counts the strip's offset from the end of the directory, which comes first.
     tags[273], tags[279] = 0, sum(map(len, strip))
     stream = io.BytesIO()
