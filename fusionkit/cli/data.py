@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fusionkit.cli.data_fuse import fuse_command, labels_command
+from fusionkit.cli.data_label import label_command
 from fusionkit.cli.data_prepare import prepare_command
 from fusionkit.cli.notes import say
 from fusionkit.errors import UsageError
@@ -33,6 +34,7 @@ def command() -> None:
 
 
 command.add_command(fuse_command)
+command.add_command(label_command)
 command.add_command(labels_command)
 command.add_command(prepare_command)
 

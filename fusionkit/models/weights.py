@@ -83,6 +83,16 @@ def save_companion(path: Path, companion: Companion) -> None:
         save_file(tensors, aside, metadata={_COMPANION: described})
 
 
+def companion_facts(path: Path) -> dict[str, Any]:
+    """Read what a file of :func:`save_companion` says of its network; empty for any other file."""
+    try:
+        with safe_open(path, "pt") as opened:
+            facts = json.loads((opened.metadata() or {}).get(_COMPANION, "{}"))
+    except (OSError, SafetensorError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
 def load_outer_loss(path: Path) -> OuterLoss:
     """Load the outer loss that a run kept, on the CPU, in evaluation mode.
 
