@@ -44,15 +44,15 @@ def resolve(kind: type[T], *layers: tuple[str, Mapping[str, Any]]) -> T:
     for origin, values in layers:
         _check_keys(kind, values, origin, "")
     values = merged(*(values for _, values in layers))
+    for path, number in _numbers(values):
+        if not math.isfinite(number):
+            raise UsageError(_invalid(layers, path, number, "it must be a finite number"))
     try:
         options: T = _adapter(cast(Any, kind)).validate_python(values, strict=False)
     except ValidationError as error:
         first = error.errors()[0]
         why = first["msg"].removeprefix("Value error, ")
         raise UsageError(_invalid(layers, first["loc"], first["input"], why)) from None
-    for path, number in _numbers(values):
-        if not math.isfinite(number):
-            raise UsageError(_invalid(layers, path, number, "it must be a finite number"))
     return options
 
 

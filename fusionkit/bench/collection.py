@@ -108,7 +108,8 @@ def _refuse_broken(folder: Path, broken: Mapping[str, Sequence[str]]) -> None:
     if broken:
         place, why = next(iter(broken.items()))
         more = f" (and {len(broken) - 1} more: fusionkit results verify {folder})" if len(broken) > 1 else ""
-        raise DataError(f"{folder / place}: {why[0]}: restore it or bench again{more}")
+        remedy = "" if why[0].endswith("bench again") else ": restore it or bench again"
+        raise DataError(f"{folder / place}: {why[0]}{remedy}{more}")
 
 
 def add_results(

@@ -48,6 +48,7 @@ COMMANDS = {
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _UNNAMEABLE = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
 _FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_TAKEN = frozenset({errno.ENOTDIR, errno.EISDIR, errno.EEXIST})
 _CLOSED_PIPE = 128 + 13  # what a shell reports for a process that SIGPIPE ended
 _INTERRUPTED = 130
 _LONGEST_MESSAGE = 2000
@@ -149,11 +150,15 @@ def report(error: Exception) -> tuple[str, int]:
         return f"error: OpenCV cannot be imported ({_line(error)}): {remedy}", PluginError.exit_code
     if isinstance(error, MemoryError):
         return "error: the memory of this machine does not suffice: use smaller images, batches or networks", 4
-    if isinstance(error, OSError) and error.errno in _FULL | _FORBIDDEN:
+    if isinstance(error, OSError) and error.errno in _FULL | _FORBIDDEN | _TAKEN:
         # A full disk is met in a write, which knows no file name.
         file = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "a file"
         remedy = "free some space" if error.errno in _FULL else "check its permissions"
-        return f"error: {file}: {os.strerror(error.errno)}: {remedy} or choose another place", DataError.exit_code
+        remedy = "look at what is there" if error.errno in _TAKEN else remedy
+        return (
+            f"error: {_line(shortened(file))}: {os.strerror(error.errno)}: {remedy} or choose another place",
+            DataError.exit_code,
+        )
     if isinstance(error, OSError) and error.errno in _UNNAMEABLE:
         return f"error: {_line(shortened(str(error.filename)))}: {os.strerror(error.errno)}: use another name", 4
     name = type(error).__name__

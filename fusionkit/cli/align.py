@@ -26,7 +26,12 @@ _PATH = click.Path(path_type=Path)
 @click.option("-a", "first", type=_PATH, required=True, help="First source: a file or a folder.")
 @click.option("-b", "second", type=_PATH, required=True, help="Second source.")
 @more_sources_option
-@click.option("-o", "--out", type=_PATH, help="Folder to write the aligned sources and their transforms to.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write the aligned sources and their transforms to.",
+)
 @click.option(
     "--kind",
     type=click.Choice(["auto", "translation", "rigid", "affine", "homography"]),

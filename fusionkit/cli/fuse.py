@@ -123,7 +123,7 @@ _PATH = click.Path(path_type=Path)
     "assignments",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Option of a method without weights, as in --set r=8; may be repeated.",
+    help="Option of a method without weights, as in --set base_radius=8; may be repeated.",
 )
 @click.option(
     "--maps",
@@ -199,7 +199,7 @@ def command(
     fusionkit fuse -m refusion:ivif@v1 -a infrared.png -b visible.png -o fused.png
     fusionkit fuse -m runs/refusion-mif-quick -a pet.png -b mri.png -o fused.png
     fusionkit fuse -m laplacian -a near/ -b far/ -o fused/
-    fusionkit fuse -m gff --set r=8 -a near.png -b far.png -o fused.png
+    fusionkit fuse -m gff --set base_radius=8 -a near.png -b far.png -o fused.png
     fusionkit fuse --task ivif -a thermal/ -b rgb/ -o fused/ --range-a 27315,31315 --match number
     fusionkit fuse --task ivif -a infrared.mp4 -b visible.mp4 -o fused.mp4
     fusionkit fuse --task mif -a ct.nii.gz -b mri.nii.gz -o fused.nii.gz --range-a window:brain

@@ -13,6 +13,7 @@ from fusionkit.contracts.label_types import LabelKind
 from fusionkit.data.pair_set import IMAGE_SUFFIXES, LABEL_SUFFIXES, Pair, Problem
 from fusionkit.data.pairing import children, match_listings
 from fusionkit.errors import DataError
+from fusionkit.io.regular_files import read_regular_text
 
 __all__ = ["Layout", "Part", "files_of"]
 
@@ -91,7 +92,7 @@ class Part:
         if not file.is_file():
             return frozenset()
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = read_regular_text(file).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{file}: cannot be read as a list of names: {error}") from error
         return frozenset(_without_suffix(line.strip()) for line in lines if line.strip())

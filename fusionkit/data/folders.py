@@ -27,6 +27,8 @@ _SPLIT_WORDS = {
     "testing": "test",
 }
 
+_NAME_THEM = "'fusionkit data manifest DIR --folders A,B -o pairs.csv' makes a list of pairs, which is data, too"
+
 
 def folder_pairs(root: Path, task: Task, *, folders: Sequence[str] | None = None) -> PairSet:
     """Find pairs ``root/<source folder>/<stem>.<any image suffix>``, or the same under ``root/train``, ``root/test``.
@@ -93,7 +95,7 @@ def source_folders(root: Path, task: Task, *, required: bool = True) -> tuple[Pa
         here = [below[name] for name in known if name in below]
         if len(here) > 1:
             names = ", ".join(path.name for path in here)
-            raise DataError(f"{root}: several sub-folders for {role} ({names}); say which with folders")
+            raise DataError(f"{root}: several sub-folders for {role} ({names}); name them: {_NAME_THEM}")
         if here:
             found.append(here[0])
         else:
@@ -103,4 +105,4 @@ def source_folders(root: Path, task: Task, *, required: bool = True) -> tuple[Pa
     if not found and not required:
         return None
     there = ", ".join(child.name for child in below.values()) or "no sub-folders"
-    raise DataError(f"{root}: no sub-folder for {' and '.join(missing)}; it holds: {there}")
+    raise DataError(f"{root}: no sub-folder for {' and '.join(missing)}; it holds: {there}: {_NAME_THEM}")

@@ -14,7 +14,9 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import string
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from fusionkit.data.pair_set import LABEL_SUFFIXES, Pair, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
 from fusionkit.io.atomic import write_text
 from fusionkit.io.digest import file_digest
+from fusionkit.io.regular_files import read_regular_text
 from fusionkit.io.text import printable, shortened
 from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
@@ -55,7 +58,7 @@ def read_manifest(path: Path, task: Task, *, dataset: str | None = None, labels:
         fusionkit.errors.UsageError: no row of the data set.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a manifest: {error}") from error
     reader = csv.DictReader(io.StringIO(text, newline=""), restval="")
@@ -64,7 +67,8 @@ def read_manifest(path: Path, task: Task, *, dataset: str | None = None, labels:
     needed = _NEEDED if sources else ("task", *_NEEDED, "file_a", "file_b")
     lacking = [column for column in needed if column not in columns]
     if lacking:
-        raise DataError(f"{path}: no column {', '.join(lacking)}; it has: {', '.join(columns) or 'nothing'}")
+        there = shortened(", ".join(columns)) or "nothing"
+        raise DataError(f"{path}: no column {', '.join(lacking)}; it has: {there}{_hint(columns)}")
     sources = sources or [letter for letter in string.ascii_lowercase if f"file_{letter}" in columns]
     holders = [column for column in (*_LABELS[labels], *_EITHER) if column in columns] if labels else []
     tasks: set[str] = set()
@@ -86,6 +90,13 @@ def read_manifest(path: Path, task: Task, *, dataset: str | None = None, labels:
         if not pairs:
             raise UsageError(f"{path}: no {task.name} rows of data set {dataset!r}: {did_you_mean(dataset, known)}")
     return PairSet(task, tuple(pairs), str(path))
+
+
+def _hint(columns: Sequence[str]) -> str:
+    if len(columns) == 1 and re.search(r"[;\t]", columns[0]):
+        return ": separate columns by commas"
+    plain = [column.strip().lower() for column in columns]
+    return ": write the names in small letters, without spaces" if plain != list(columns) else ""
 
 
 def _by_role(columns: list[str], task: Task) -> list[str]:

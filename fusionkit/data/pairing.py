@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fusionkit.data.pair_set import IMAGE_SUFFIXES, Pair, Problem
 from fusionkit.errors import DataError, UsageError, did_you_mean
-from fusionkit.io.text import printable
+from fusionkit.io.text import printable, shortened
 
 __all__ = ["RARE_SUFFIXES", "RULES", "children", "image_files", "match_folders", "match_listings"]
 
@@ -54,7 +54,9 @@ def match_folders(
     listings = [image_files(folder) for folder in folders]
     for folder, listing in zip(folders, listings, strict=True):
         if not listing:
-            raise DataError(f"{folder}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+            below = sorted(child.name for child in folder.iterdir() if child.is_dir())
+            inside = f"; it holds folders ({shortened(', '.join(below))}): give the one with images" if below else ""
+            raise DataError(f"{folder}: holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}){inside}")
     places = [folder.name for folder in folders]
     if rule == "order":
         return _in_order(folders, listings, dataset=dataset, split=split), ()

@@ -17,6 +17,7 @@ from fusionkit.fuse.georeference import place_alignment
 from fusionkit.fuse.transforms import corner_distance, resample, scaling, shift_of, starting_scale
 from fusionkit.io.atomic import write_text
 from fusionkit.io.images import Image
+from fusionkit.io.regular_files import read_json
 from fusionkit.plugins import catalogue
 from fusionkit.plugins.guard import plugin_call
 from fusionkit.runtime.threads import in_threads
@@ -319,7 +320,7 @@ def read_transforms(path: Path) -> tuple[int, tuple[np.ndarray | None, ...]]:
         fusionkit.errors.DataError: no such file, or not of this form.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         matrices = tuple(None if one is None else np.array(one, float) for one in record["transforms"])
         reference = record["reference"]
         whole = isinstance(record, Mapping) and isinstance(reference, int) and 0 <= reference < len(matrices)

@@ -26,6 +26,7 @@ from fusionkit.fuse.reading import Reading, upright_where_they_differ
 from fusionkit.io.atomic import write_text, written_aside
 from fusionkit.io.digest import file_digest
 from fusionkit.io.images import Image
+from fusionkit.io.regular_files import read_json
 from fusionkit.io.text import as_csv_cell
 
 __all__ = ["DATASET_RECORD", "DatasetForm", "FusedDataset", "Stack", "fuse_dataset"]
@@ -289,8 +290,8 @@ def _begin(plan: FusedDataset, stack: Stack | None) -> dict[str, Any]:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        there = read_json(path)
+    except (OSError, ValueError):
         there = None
     if not isinstance(there, dict):
         raise DataError(f"{path}: is damaged; delete the folder and fuse again")

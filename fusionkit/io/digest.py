@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from fusionkit.errors import DataError
+from fusionkit.io.regular_files import check_regular
 
 __all__ = ["file_digest"]
 
@@ -20,6 +21,7 @@ def file_digest(file: Path) -> str:
         fusionkit.errors.DataError: the file cannot be read.
     """
     try:
+        check_regular(file)
         with file.open("rb") as stream:
             digest = hashlib.sha256()
             while part := stream.read(_PART):

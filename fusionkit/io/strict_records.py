@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fusionkit.errors import DataError
+from fusionkit.io.regular_files import read_regular
 
 __all__ = ["Digest", "StrictRecord", "read_json_record"]
 
@@ -36,7 +37,7 @@ def read_json_record(path: Path, form: type[Form], number: int, noun: str) -> Fo
         fusionkit.errors.DataError: it is missing, damaged, of another form or a newer one; names the file and field.
     """
     try:
-        return form.model_validate_json(path.read_bytes())
+        return form.model_validate_json(read_regular(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:

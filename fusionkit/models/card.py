@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import write_text
+from fusionkit.io.regular_files import read_regular_text
 from fusionkit.io.strict_records import Digest, StrictRecord
 from fusionkit.runtime.python310 import tomllib
 
@@ -230,7 +231,7 @@ def read_card(weights: Path) -> ModelCard | None:
     if not path.is_file():
         return None
     try:
-        card = ModelCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        card = ModelCard.model_validate(tomllib.loads(read_regular_text(path)))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a model card ({error}): package the model again") from None
     except ValidationError as error:

@@ -19,6 +19,7 @@ from fusionkit.contracts import Trainer
 from fusionkit.errors import DataError
 from fusionkit.io.atomic import write_text, written_aside
 from fusionkit.io.digest import file_digest
+from fusionkit.io.regular_files import read_regular
 from fusionkit.io.text import shortened
 
 __all__ = ["Checkpoint", "load_checkpoint", "not_finite", "save_checkpoint", "take_up"]
@@ -87,7 +88,7 @@ def load_checkpoint(run: Path) -> Checkpoint | None:
     if not pointer.is_file():
         return None
     try:
-        latest = TypeAdapter(_Latest).validate_json(pointer.read_bytes(), strict=True)
+        latest = TypeAdapter(_Latest).validate_json(read_regular(pointer), strict=True)
     except (OSError, ValidationError) as error:
         raise DataError(f"{pointer}: is damaged ({_why(error)}): start the run afresh") from None
     numbered = re.fullmatch(r"step-(\d{8,12})\.safetensors", latest.file)

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from fusionkit.errors import DataError, UsageError
 from fusionkit.io.atomic import write_text, written_aside
 from fusionkit.io.locks import file_lock
+from fusionkit.io.regular_files import read_regular
 from fusionkit.models import MODEL_FILE
 from fusionkit.models.weights import read_info
 from fusionkit.train.lineage import Ancestor, Extension
@@ -133,7 +134,7 @@ class RunFolder:
         """
         file = self.path / RECORD
         try:
-            return TypeAdapter(RunRecord).validate_json(file.read_bytes(), strict=True)
+            return TypeAdapter(RunRecord).validate_json(read_regular(file), strict=True)
         except OSError as error:
             raise DataError(f"{file}: cannot be read ({error.strerror})") from None
         except ValidationError as error:
@@ -201,7 +202,7 @@ class RunFolder:
         file = self.path / METRICS
         if not file.is_file():
             return
-        for line in file.read_bytes().splitlines():
+        for line in read_regular(file).splitlines():
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):

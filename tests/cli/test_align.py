@@ -166,3 +166,13 @@ def test_what_cannot_be_done_is_one_line(args: tuple[str, ...], code: int, words
     assert words in result.stderr
     assert result.stderr.count("\n") == 1
     assert not Path("new").exists()
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
+    pair()
+    write("taken.png", PHOTOGRAPH)
+    before = (tmp_path / "taken.png").read_bytes()
+    result = run("align", "-a", "a/x.png", "-b", "b/x.png", "-o", "taken.png")
+    assert result.exit_code == 2
+    assert "taken.png' is a file" in result.stderr
+    assert (tmp_path / "taken.png").read_bytes() == before

@@ -65,7 +65,8 @@ def test_folders_given_by_name_are_looked_for_below_the_splits_too(tmp_path: Pat
 
 def test_a_missing_source_is_named_with_what_is_there(tmp_path: Path) -> None:
     _touch(tmp_path / "thermal" / "x.png", tmp_path / "vi" / "x.png")
-    with pytest.raises(DataError, match=r"no sub-folder for infrared \(ir or .*\); it holds: thermal, vi"):
+    words = r"no sub-folder for infrared \(ir or .*\); it holds: thermal, vi: .*--folders A,B"
+    with pytest.raises(DataError, match=words):
         folder_pairs(tmp_path, IVIF)
 
 
@@ -109,3 +110,9 @@ def test_a_folder_without_source_folders_is_none_unless_one_is_needed(tmp_path: 
     assert source_folders(tmp_path, IVIF, required=False) is None
     with pytest.raises(DataError, match="infrared"):
         source_folders(tmp_path, IVIF)
+
+
+def test_folders_of_splits_inside_the_source_folders_are_named(tmp_path: Path) -> None:
+    _touch(*(tmp_path / side / split / "x.png" for side in ("ir", "vi") for split in ("train", "test")))
+    with pytest.raises(DataError, match=r"ir: holds no images .*; it holds folders \(test, train\): give the one with"):
+        folder_pairs(tmp_path, IVIF)

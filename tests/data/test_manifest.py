@@ -61,6 +61,8 @@ def test_more_sources_and_the_truth_have_columns(tmp_path: Path) -> None:
     [
         (["task,dataset,name,file_a"], "no column split, file_b; it has: task, dataset, name, file_a"),
         ([""], "no column task"),
+        (["task;dataset;split;name;file_a;file_b"], "separate columns by commas"),
+        (["Task, Dataset,split,name,file_a,file_b"], "write the names in small letters, without spaces"),
         ([_HEAD, "ivif,D,train,,a.png,b.png"], "line 2: name is empty"),
         ([_HEAD, "ivif,D,train,x,,b.png"], "line 2: file_a is empty"),
         ([_HEAD, "ivif,D,train,x,a.png"], "line 2: file_b is empty"),

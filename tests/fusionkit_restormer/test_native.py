@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import errno
 import logging
+import pickle
 import warnings
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -161,3 +163,12 @@ def test_the_record_names_the_backend() -> None:
     assert fusionkit.load("laplacian", device="cpu").backend == "torch"
     with pytest.raises(UsageError, match="Laplacian has no native form"):
         fusionkit.load("laplacian", device="cpu", backend="native")
+
+
+def test_a_model_is_sent_to_other_processes() -> None:
+    model = fusionkit.load("refusion:ivif", device="cpu", backend="native")
+    a, b = (np.random.default_rng(k).integers(0, 256, (24, 20), dtype=np.uint8) for k in (1, 2))
+    fused = model.fuse(a, b).array()
+    sent = pickle.loads(pickle.dumps(model))
+    assert sent.backend == model.backend
+    assert np.array_equal(sent.fuse(a, b).array(), fused)

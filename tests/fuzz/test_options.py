@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 
 from fusionkit.config import parse_assignments, read_toml, resolve
 from fusionkit.errors import FusionkitError, UsageError
@@ -20,6 +22,11 @@ class Inner:
     count: int = 3
     name: str = "x"
     switch: bool = False
+
+
+@dataclass(frozen=True)
+class Bounded:
+    rate: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
 @dataclass(frozen=True)
@@ -104,3 +111,9 @@ def test_any_assignment_gives_typed_finite_options_or_one_line(assignments: list
     assert type(options.inner.count) is int
     assert isinstance(options.inner.name, str)
     assert options.rate is None or abs(options.rate) < 1e38
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf"])
+def test_a_number_that_is_not_finite_is_called_so(text: str) -> None:
+    with pytest.raises(UsageError, match="it must be a finite number"):
+        resolve(Bounded, ("--set", {"rate": float(text)}))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fusionkit.contracts.label_types import IGNORE, LabelKind
 from fusionkit.errors import DataError
+from fusionkit.io.regular_files import read_regular_text
 from fusionkit.io.text import shortened
 
 __all__ = ["find_classes", "read_classes"]
@@ -43,7 +44,7 @@ def read_classes(path: Path) -> tuple[str, ...]:
         fusionkit.errors.DataError: it cannot be read, is empty, names a class twice or names too many.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").strip().splitlines()]
+        lines = [line.strip() for line in read_regular_text(path).strip().splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as a list of classes: {error}") from error
     numbered = [_NUMBERED.fullmatch(line) for line in lines]

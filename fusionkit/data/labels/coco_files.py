@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from fusionkit.contracts.label_types import Boxes
 from fusionkit.data.labels.label_writing import write_yolo
 from fusionkit.errors import DataError, UsageError
 from fusionkit.io.atomic import write_text
+from fusionkit.io.regular_files import read_json
 from fusionkit.io.text import shortened
 
 __all__ = ["coco_to_yolo"]
@@ -100,10 +100,10 @@ def coco_to_yolo(path: Path, out: Path) -> tuple[int, int]:
 
 def _read(path: Path) -> _Coco:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON: {shortened(str(error))}") from None
     try:
         return _Coco.model_validate(content)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from fusionkit.contracts.label_types import Boxes
 from fusionkit.errors import DataError, did_you_mean
+from fusionkit.io.regular_files import read_regular_text
 from fusionkit.io.text import counted, shortened
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def read_boxes(path: Path, size: tuple[int, int], classes: Sequence[str]) -> Box
     import torch
 
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_regular_text(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import mmap
 import os
@@ -10,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,10 +73,16 @@ class NativeRestormer:
             decision=c.output == "decision",
         )
 
-    def __deepcopy__(self, memo: object) -> NativeRestormer:
-        copied = copy.copy(self)
-        copied._versions = []  # of other tensors: pack them at the next call
-        return copied
+    def __getstate__(self) -> dict[str, object]:
+        options = {name: getattr(self._network, name) for name, *_ in NetworkArguments._fields_ if name != "weights"}
+        return {"form": self.form, "options": options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A library and the address of packed weights are this process's own.
+        self.form = state["form"]
+        self._library = load_library(self.form)
+        self._weights, self._versions = np.empty(0, np.float32), []
+        self._network = NetworkArguments(**state["options"])
 
     def takes(self, image: Tensor) -> bool:
         """Return whether it can fuse such an image now: float32 on the CPU, no gradient, nothing being traced."""
