@@ -16,6 +16,7 @@ from fusionkit.io.ranges import WINDOWS
 from fusionkit.metrics.profiles import find_profile
 from fusionkit.models.listing import default_fuser, list_models
 from fusionkit.plugins import catalogue
+from fusionkit.runtime.devices import choose_device
 
 __all__ = ["Choices"]
 
@@ -36,6 +37,7 @@ class Choices:
 
     def __init__(self, own: Sequence[str] = (), *, device: str = "auto") -> None:
         self.tasks = {name: catalogue.tasks.get(name) for name in catalogue.tasks.usable()}
+        choose_device(device)  # a device that is not there is refused now, not at the first fusing
         self._device = device
         self._load = lru_cache(_LOADED)(self._load_model)
         entries, self.problems = list_models()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fusionkit.cli.notes import answer, say
+from fusionkit.cli.numbers import Number
 from fusionkit.errors import UsageError
 
 
@@ -23,7 +24,7 @@ from fusionkit.errors import UsageError
 )
 @click.option(
     "--keep",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=60.0,
     show_default=True,
     help="Minutes after which images that are not used are deleted.",

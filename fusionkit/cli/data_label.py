@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fusionkit.cli.notes import answer, say
+from fusionkit.cli.numbers import Number
 
 if TYPE_CHECKING:
     from fusionkit.fuse.automatic_labels import LabelForm
@@ -21,7 +22,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--network", default="", metavar="NAME", help="torchvision's name of the network, unless it is a run's.")
 @click.option("--classes", type=_PATH, help="List of the classes that it was trained with, one per line.")
 @click.option("--keep", default="", metavar="NAMES", help="Classes to keep, separated by commas.  [default: all]")
-@click.option("--confidence", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Least confidence.")
+@click.option("--confidence", type=Number(0, 1), default=0.5, show_default=True, help="Least confidence.")
 @click.option("--on", "seen", default="b", show_default=True, help="Image that the network sees: a, b..., or fused.")
 @click.option("-m", "--model", help="Fuse with this for --on fused.  [default: the one shipped for --task]")
 @click.option("--task", help="Fusion task; a named data set has its own.")

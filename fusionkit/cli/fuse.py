@@ -10,6 +10,7 @@ import click
 
 from fusionkit.cli.fuse_series import fuse_clip, fuse_volume
 from fusionkit.cli.notes import answer, say
+from fusionkit.cli.numbers import Number
 from fusionkit.cli.source_options import (
     align_scope_option,
     aligner_option,
@@ -76,7 +77,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option(
     "--balance",
-    type=click.FloatRange(-1, 1),
+    type=Number(-1, 1),
     default=0.0,
     show_default=True,
     help="Move the result towards the first source (-1) or the second (1).",
@@ -132,7 +133,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option(
     "--spacing",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(min=0, min_open=True),
     metavar="DISTANCE",
     help="Distance between the frames of a focus stack: also write the depth, in the same unit, and a picture of it.",
 )

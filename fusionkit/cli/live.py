@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from fusionkit.cli.notes import answer, say
+from fusionkit.cli.numbers import Number
 from fusionkit.cli.source_options import aligner_option, reference_option, resize_option
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 @aligner_option
 @reference_option
 @resize_option
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this time.")
+@click.option("--seconds", type=Number(min=0, min_open=True), help="Stop after this time.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--force", is_flag=True, help="Replace an existing video.")
 def command(

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from fusionkit.cli.notes import answer
+from fusionkit.cli.numbers import Number
 
 _ALONGSIDE = {"resume", "extend", "data", "device", "threads", "checkpoint_every", "quiet", "tensorboard"}
 """Options that --resume takes; the others are fixed by the run."""
@@ -37,8 +38,8 @@ _ALONGSIDE = {"resume", "extend", "data", "device", "threads", "checkpoint_every
 @click.option("--device", default="auto", help="auto, cpu or cuda.")
 @click.option("--precision", default="fp32", help="fp32, tf32 or bf16.")
 @click.option("--seed", default=0, help="Seed of the initial weights and of all random draws.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
-@click.option("--checkpoint-every", default=60.0, help="Seconds between checkpoints.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads.  [default: all cores]")
+@click.option("--checkpoint-every", type=Number(min=0), default=60.0, help="Seconds between checkpoints.")
 @click.option("--tensorboard", is_flag=True, help="Also write losses and pictures for TensorBoard, into tensorboard/.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 def command(method: str | None, **given: Any) -> None:

@@ -44,7 +44,7 @@ class FileContents:
 
 def is_own(path: Path) -> bool:
     """Return whether a file is a weights file that fusionkit wrote."""
-    return "fusionkit" in _metadata(path)
+    return path.is_file() and "fusionkit" in _metadata(path)
 
 
 def describe_file(path: Path) -> FileContents:

@@ -83,6 +83,8 @@ def start(request: TrainRequest, out: Path | None = None, **settings: Any) -> Ru
         DivergedError: a loss that is not finite.
         LostProcessError: another process of the run is gone.
     """
+    if not 0 <= request.seed < 2**63:
+        raise UsageError(f"--seed {request.seed}: give a whole number from 0 to 2^63 - 1")
     kind = catalogue.trainers.get(request.method)
     preset, layers = _layers(kind, request)
     options: Any = resolve(kind.Config, *layers)
