@@ -71,7 +71,8 @@ def examine(folder: Path) -> Findings:
         raise DataError(f"{folder}: no such folder")
     faults: dict[str, list[str]] = defaultdict(list)
     records: list[BenchRecord] = []
-    for file in sorted(path for top in (RESULTS, DOWNSTREAM) for path in (folder / top).rglob("*.json")):
+    # Hidden files are those that another process is writing, or was when it was killed.
+    for file in sorted(path for top in (RESULTS, DOWNSTREAM) for path in (folder / top).rglob("[!.]*.json")):
         place = file.relative_to(folder)
         form = _form_of(place)
         if form is None:

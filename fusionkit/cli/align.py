@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -78,36 +80,35 @@ def command(
     plan = plan_jobs([first, second, *more], f"{out or '.'}/", match=match, force=True)
     reading = Reading()
     aligning = aligning.over(plan.jobs, lambda job: upright_where_they_differ(reading.read(job.sources), note=False))
-    if out is not None and out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out}: is not empty; name another place")
     refused = 0
     off = []
     found = None
-    for job in plan.jobs:
-        images = upright_where_they_differ(reading.read(job.sources))
-        try:
-            found = aligning.find(images)
-        except DataError as error:
-            refused += 1
-            say(f"refused: {error}")
-            continue
-        for place, one in enumerate(found):
-            if one is not None:
-                distance, (x, y) = offset(one, images[place], images[aligning.reference])
-                off.append(distance)
-                if report:
-                    answer(
-                        f"{job.target.stem}: source {place + 1} is off by {distance:.1f} pixels "
-                        f"(centre {x:+.1f}, {y:+.1f}), confidence {one.confidence:.2f}"
-                    )
-        if out is not None:
-            for place, (before, image) in enumerate(zip(images, aligning.apply(images, found), strict=True)):
-                target = out / "abcdefghijklmnopqrstuvwxyz"[place] / f"{job.target.stem}.png"
-                bits = min(before.bits, 16)
-                write_image(target, Image.from_tensor(image.tensor(), bits=bits, exif=before.exif, icc=before.icc))
-            single = plan.folder is None or aligning.scope == "folder"
-            name = "transforms.json" if single else f"transforms/{job.target.stem}.json"
-            write_transforms(out / name, found, reference=aligning.reference)
+    with nullcontext() if out is None else _new_folder(out):
+        for job in plan.jobs:
+            images = upright_where_they_differ(reading.read(job.sources))
+            try:
+                found = aligning.find(images)
+            except DataError as error:
+                refused += 1
+                say(f"refused: {error}")
+                continue
+            for place, one in enumerate(found):
+                if one is not None:
+                    distance, (x, y) = offset(one, images[place], images[aligning.reference])
+                    off.append(distance)
+                    if report:
+                        answer(
+                            f"{job.target.stem}: source {place + 1} is off by {distance:.1f} pixels "
+                            f"(centre {x:+.1f}, {y:+.1f}), confidence {one.confidence:.2f}"
+                        )
+            if out is not None:
+                for place, (before, image) in enumerate(zip(images, aligning.apply(images, found), strict=True)):
+                    target = out / "abcdefghijklmnopqrstuvwxyz"[place] / f"{job.target.stem}.png"
+                    bits = min(before.bits, 16)
+                    write_image(target, Image.from_tensor(image.tensor(), bits=bits, exif=before.exif, icc=before.icc))
+                single = plan.folder is None or aligning.scope == "folder"
+                name = "transforms.json" if single else f"transforms/{job.target.stem}.json"
+                write_transforms(out / name, found, reference=aligning.reference)
     if not off:
         raise DataError(f"none of {len(plan.jobs)} scenes can be aligned")
     if report:
@@ -117,6 +118,35 @@ def command(
             say("note: the pairs are off by 3 pixels or more: fuse them with --align")
     else:
         answer(out)
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[None]:
+    """Make the folder of the first source, which only one of several processes can; remove it if it stays empty.
+
+    Raises:
+        fusionkit.errors.DataError: it cannot be written.
+        fusionkit.errors.UsageError: something is there already.
+    """
+    from fusionkit.errors import DataError, UsageError
+
+    was_there = out.exists()
+    try:
+        if was_there and any(out.iterdir()):
+            raise FileExistsError
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "a").mkdir()
+    except FileExistsError:
+        raise UsageError(f"{out}: is not empty; name another place") from None
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror}): choose another place") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # not empty
+            (out / "a").rmdir()
+            if not was_there:
+                out.rmdir()
 
 
 def reference_place(text: str) -> int:

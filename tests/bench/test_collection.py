@@ -235,3 +235,13 @@ def test_mistakes_get_one_line(ours: Path, args: tuple[str, ...], said: str) -> 
     assert code in (DataError.exit_code, UsageError.exit_code)
     assert said.format(ours=ours) in output
     assert len(output.strip().splitlines()) == 1
+
+
+def test_a_file_that_another_process_is_writing_is_no_record(ours: Path) -> None:
+    file = next((ours / "results").rglob("alpha.json"))
+    (file.parent / ".alpha.json.x1.json").write_text("{", encoding="utf-8")
+    findings = examine(ours)
+    assert len(findings.records) == 2
+    assert not findings.faults
+    (file.parent / "alpha.copy.json").write_text("{", encoding="utf-8")
+    assert list(examine(ours).faults) == [(file.parent / "alpha.copy.json").relative_to(ours).as_posix()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import skimage.data
 from click.testing import CliRunner, Result
 
 import fusionkit
-from fusionkit.cli import main
+from fusionkit.cli import align, main
 from fusionkit.io.images import read_image
 from fusionkit.plugins import catalogue
 from tests.support.toyfusers import TOYS
@@ -176,3 +177,30 @@ def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "taken.png' is a file" in result.stderr
     assert (tmp_path / "taken.png").read_bytes() == before
+
+
+def test_of_two_processes_at_once_one_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair()
+    args = ("align", "-a", "a/x.png", "-b", "b/x.png", "-o", "out")
+    new_folder, other = align._new_folder, []
+
+    def late(out: Path) -> AbstractContextManager[None]:
+        monkeypatch.setattr(align, "_new_folder", new_folder)
+        other.append(run(*args, "--kind", "translation"))  # the other process, between the plan and the first file
+        return new_folder(out)
+
+    monkeypatch.setattr(align, "_new_folder", late)
+    result = run(*args, "--kind", "affine")
+    assert other[0].exit_code == 0
+    assert result.exit_code == 2
+    assert "out: is not empty; name another place" in result.stderr
+
+
+def test_a_pair_that_cannot_be_aligned_leaves_the_folder_free(tmp_path: Path) -> None:
+    write("a/x.png", np.full((64, 64), 9, np.uint8))
+    write("b/x.png", np.full((64, 64), 9, np.uint8))
+    for _ in range(2):
+        result = run("align", "-a", "a/x.png", "-b", "b/x.png", "-o", "out")
+        assert result.exit_code == 4
+        assert "none of 1 scenes can be aligned" in result.stderr
+    assert not (tmp_path / "out").exists()
