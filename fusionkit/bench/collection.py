@@ -19,6 +19,7 @@ from fusionkit.bench.record_files import read_record, write_record
 from fusionkit.bench.records import BenchRecord, Record
 from fusionkit.bench.report.evidence import checked
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.io.atomic import folder_written_aside
 from fusionkit.io.text import counted
 
 __all__ = ["Findings", "Part", "add_results", "examine", "merge_results", "sound_records"]
@@ -211,7 +212,10 @@ def merge_results(parts: Sequence[tuple[str, Path]], to: Path) -> tuple[tuple[Be
         raise UsageError(f"--to {to}: is there already: choose a new folder")
     read = [Part(folder=folder, records=sound_records(folder), name=name) for name, folder in parts]
     combined, notes = _combined(read, remedy="name the people, each once, as PERSON=DIR")
-    return _write(to, combined, combined), notes
+    _refuse_mixed(to, combined)
+    with folder_written_aside(to) as aside:
+        written = tuple(write_record(aside, record) for record in combined)
+    return written, notes
 
 
 def _form_of(place: Path) -> type[BenchRecord] | None:
@@ -352,6 +356,10 @@ def _called(record: BenchRecord, name: str) -> BenchRecord:
 
 def _write(to: Path, records: Sequence[BenchRecord], whole: Sequence[BenchRecord]) -> tuple[BenchRecord, ...]:
     """Write records, where the collection that they become is not mixed."""
-    for where, why in _mixed(whole).items():
-        raise UsageError(f"{to}: {where}: {why[0]}")
+    _refuse_mixed(to, whole)
     return tuple(write_record(to, record) for record in records)
+
+
+def _refuse_mixed(to: Path, records: Sequence[BenchRecord]) -> None:
+    for where, why in _mixed(records).items():
+        raise UsageError(f"{to}: {where}: {why[0]}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,26 @@ def written_aside(path: Path) -> Iterator[Path]:
         raise DataError(f"{path}: cannot be written ({cause}): free space or choose another place") from None
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_aside(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``path``, which becomes ``path`` when the block ends without an error.
+
+    Of several processes, one makes the folder.
+
+    Raises:
+        DataError: something is at ``path`` by then, or the folder cannot be made or written; names ``path``.
+    """
+    aside = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        aside.mkdir(parents=True)
+        yield aside
+        aside.rename(path)  # onto an empty folder, or none
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}): choose another place") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

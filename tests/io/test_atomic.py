@@ -5,12 +5,13 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from fusionkit.errors import DataError
-from fusionkit.io.atomic import write_text, written_aside
+from fusionkit.io.atomic import folder_written_aside, write_text, written_aside
 
 
 def test_a_file_is_replaced_only_when_its_writing_ends_well(tmp_path: Path) -> None:
@@ -54,3 +55,27 @@ def test_a_full_disk_is_one_line_with_the_files_name_and_leaves_nothing(tmp_path
     assert "big.bin: cannot be written" in done.stdout
     assert not list(tmp_path.iterdir())
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 4096
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with folder_written_aside(tmp_path / "new") as aside:
+        (aside / "x").write_text("1")
+        assert not (tmp_path / "new").exists()
+    assert (tmp_path / "new" / "x").read_text() == "1"
+    with pytest.raises(ZeroDivisionError), folder_written_aside(tmp_path / "other") as aside:
+        (aside / "x").write_text(str(1 / 0))
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def write_folder(path: Path, text: str, *, meanwhile: Callable[[], None] = lambda: None) -> None:
+    with folder_written_aside(path) as aside:
+        (aside / "x").write_text(text)
+        meanwhile()
+
+
+def test_of_two_that_write_a_folder_one_wins(tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    with pytest.raises(DataError, match="new: cannot be written"):
+        write_folder(new, "late", meanwhile=lambda: write_folder(new, "early"))
+    assert (new / "x").read_text() == "early"
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
