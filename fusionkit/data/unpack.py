@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from fusionkit.data.manifest import FILENAME, write_manifest
 from fusionkit.data.named_dataset import NamedDataset
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError
+from fusionkit.io.atomic import folder_written_aside
 from fusionkit.plugins.declarations import Dataset
 from fusionkit.runtime.threads import in_threads
 from fusionkit.tasks import Task
@@ -62,19 +62,13 @@ def unpack(record: Dataset, folder: Path, task: Task, out: Path) -> PairSet:
         lists = ", ".join(sorted({part.listed for part in layout.parts}))
         raise DataError(f"{folder}: no {layout.packed} that the lists {lists} name; {record.name}: {record.homepage}")
     classes = next((labels.classes for labels in record.labels if labels.kind == "segmentation"), ())
-    aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
+    with folder_written_aside(out) as aside:
         for place in ("ir", "vi", "labels"):
             (aside / place).mkdir(parents=True)
         (aside / "classes.txt").write_text("\n".join(classes) + "\n", encoding="utf-8")
         pairs = tuple(in_threads(lambda one: _separate(one, aside, record.name), packed))
         spec = LabelSpec("segmentation", classes)
         write_manifest(aside / FILENAME, PairSet(task, pairs, str(out), labels=spec))
-        aside.rename(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror}): choose another folder") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return record.pairs(out, task)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 
 from fusionkit.errors import DataError
 from fusionkit.fuse.transforms import apply_to_points, resample
-from fusionkit.io.atomic import write_text
+from fusionkit.io.atomic import folder_written_aside, write_text
 from fusionkit.io.codecs import encode
 from fusionkit.io.images import Image, decode_file, read_image, write_image
 from fusionkit.io.text import counted
@@ -65,8 +63,7 @@ def unpack_thermal(files: Sequence[Path], out: Path, *, as_stored: bool = False)
     if twice is not None:
         raise DataError(f"{twice}: another file has the name {twice.stem}: rename one")
     record: dict[str, Any] = {"aligned": not as_stored, "unit": "degrees Celsius", "files": {}, "skipped": {}}
-    aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
+    with folder_written_aside(out) as aside:
         for folder in ("ir", "vi"):
             (aside / folder).mkdir(parents=True)
         for file in files:
@@ -78,11 +75,6 @@ def unpack_thermal(files: Sequence[Path], out: Path, *, as_stored: bool = False)
             name, why = next(iter(record["skipped"].items()))
             raise DataError(f"{name}: {why}")
         write_text(aside / "unpacked.json", json.dumps(record, indent=2) + "\n")
-        aside.rename(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror}): choose another folder") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return record
 
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -58,7 +58,9 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
     try:
         aside.mkdir(parents=True)
         yield aside
-        aside.rename(path)  # onto an empty folder, or none
+        with suppress(FileNotFoundError):
+            path.rmdir()  # an empty folder may be there
+        aside.rename(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}): choose another place") from None
     finally:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -13,6 +11,7 @@ from pathlib import Path
 from string import Template
 
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.io.atomic import folder_written_aside
 from fusionkit.plugins.catalogue import registries
 from fusionkit.plugins.entries import HOST
 from fusionkit.plugins.metadata import host_version
@@ -78,15 +77,8 @@ def create(name: str, folder: Path, *, only: Sequence[str] = ()) -> Path:
     if unknown:
         raise UsageError(f"--only {unknown[0]}: no such kind: {did_you_mean(unknown[0], PARTS)}")
     names = _placeholders(plain, package, only)
-    aside = folder / f".{root.name}.{os.getpid()}"
-    try:
-        aside.mkdir(parents=True)
+    with folder_written_aside(root) as aside:
         _write(aside, names, only)
-        aside.rename(root)
-    except OSError as error:
-        raise DataError(f"{root}: cannot be written ({error.strerror}): choose another folder with --dir") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return root
 
 

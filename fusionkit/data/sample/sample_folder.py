@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import uuid
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +14,7 @@ from fusionkit.data.manifest import FILENAME, read_manifest, write_manifest
 from fusionkit.data.pair_checks import verify
 from fusionkit.data.pair_set import Pair, PairSet
 from fusionkit.errors import DataError, UsageError, did_you_mean
+from fusionkit.io.atomic import folder_written_aside
 from fusionkit.io.locks import file_lock
 from fusionkit.tasks import Task
 
@@ -147,18 +147,9 @@ def make_once(
 def _make(folder: Path, note: str, write: Callable[[Path], None]) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder}: is there already and is not this sample: choose a new or an empty folder")
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        aside.mkdir(parents=True)
+    with folder_written_aside(folder) as aside:
         write(aside)
         (aside / "README.txt").write_text(note, encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        aside.rename(folder)
-    except OSError as error:
-        raise DataError(f"{folder}: the sample cannot be written ({error.strerror}): choose another folder") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _holds(folder: Path, note: str, check: Callable[[], None]) -> bool:

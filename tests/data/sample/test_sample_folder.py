@@ -79,7 +79,7 @@ def test_nothing_is_left_when_making_fails(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("fusionkit.data.sample.sample_folder.write_manifest", full)
-    with pytest.raises(DataError, match="the sample cannot be written"):
+    with pytest.raises(DataError, match="s: cannot be written"):
         sample_pairs(MEIF, tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
 
